@@ -1,0 +1,55 @@
+"""The errors of the domain: each is named for what happened and carries its facts."""
+
+from __future__ import annotations
+
+
+class ObservatoryError(Exception):
+    """Base of every error that the Observatory raises on purpose."""
+
+
+class NotFound(ObservatoryError):
+    """The thing asked for does not exist."""
+
+    def __init__(self, noun: str, identifier: str) -> None:
+        super().__init__(f"There is no {noun} with the id {identifier!r}.")
+        self.noun = noun
+        self.identifier = identifier
+
+
+class InvalidParameter(ObservatoryError):
+    """A value that a client sent can not be used; ``field`` names it."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+class SettingsError(ObservatoryError):
+    """One or more settings are wrong; ``problems`` maps each variable to what it takes."""
+
+    def __init__(self, problems: dict[str, str]) -> None:
+        listed = "\n".join(f"  {name}: {problem}" for name, problem in sorted(problems.items()))
+        super().__init__(f"These settings are wrong:\n{listed}")
+        self.problems = problems
+
+
+class LockHeld(ObservatoryError):
+    """Another process does the work that only one may do at a time."""
+
+    def __init__(self, path: str, holder: str) -> None:
+        super().__init__(f"{holder} holds {path}. Wait for it to end, or use --wait SECONDS.")
+        self.path = path
+        self.holder = holder
+
+
+class SchemaError(ObservatoryError):
+    """The database can not be used as it is: the message names the command that mends it."""
+
+
+class MalformedRecord(ObservatoryError):
+    """A line of a transcript can not be read; ``reason`` says why, without its text."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason

@@ -1,0 +1,1 @@
+"""Transcripts into the store: the one place where the two meet."""

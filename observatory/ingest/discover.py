@@ -1,0 +1,58 @@
+"""Which transcript files there are below the folders and files that were named."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+SUFFIX = ".jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """One file as the file system tells of it; ``modified_ns`` counts nanoseconds from 1970."""
+
+    path: str
+    size: int
+    modified_ns: int
+    inode: int
+    device: int
+
+
+def find_files(paths: Iterable[str]) -> Iterator[FoundFile]:
+    """Yield the transcripts in folders and files, once each, oldest first.
+
+    The order matters for copied conversations: the one written first keeps the messages. A link
+    inside a folder is not followed, and what vanishes meanwhile is left out.
+    """
+    found = {file.path: file for path in paths for file in _find(os.path.abspath(path))}
+    yield from sorted(found.values(), key=lambda file: (file.modified_ns, file.path))
+
+
+def _find(path: str) -> Iterator[FoundFile]:
+    if os.path.isfile(path):
+        yield _stat(path, os.stat(path))
+        return
+    folders = [path]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    elif entry.name.endswith(SUFFIX) and entry.is_file(follow_symlinks=False):
+                        yield _stat(entry.path, entry.stat(follow_symlinks=False))
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            continue
+
+
+def _stat(path: str, status: os.stat_result) -> FoundFile:
+    return FoundFile(
+        os.fsencode(path).decode("utf-8", "replace"),
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ino,
+        status.st_dev,
+    )

@@ -1,0 +1,147 @@
+"""A transcript file to chunks of records, from where the last reading ended.
+
+Source: docs/transcript-format.md, "How a file grows". A file is read on from the stored offset
+when it is the same file and the bytes before the offset are the same; otherwise from its start.
+Only complete lines move the offset. A last line without its newline is taken when it is complete
+JSON, and read again once more follows; a half one waits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from observatory.errors import MalformedRecord
+from observatory.ingest.discover import FoundFile
+from observatory.store.transcript_files import FileState
+from observatory.transcripts.lines import Line, parse_objects, read_lines
+from observatory.transcripts.records import Record, parse_record
+
+CHUNK_BYTES = 4 * 1024 * 1024
+_TAIL_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class BadLine:
+    """A line, or one object on it, that could not be read. ``start`` and ``end`` are bytes."""
+
+    line: int
+    start: int
+    end: int
+    reason: str
+
+
+@dataclass(slots=True)
+class Chunk:
+    """What a run of lines of one file says, and where the next reading goes on."""
+
+    file: FoundFile
+    generation: int
+    is_first: bool
+    items: list[tuple[int, Record]] = field(default_factory=list)
+    bad_lines: list[BadLine] = field(default_factory=list)
+    record_counts: Counter[str] = field(default_factory=Counter)
+    byte_offset: int = 0
+    line_count: int = 0
+    has_open_line: bool = False
+    tail_hash: bytes = b""
+    lines_read: int = 0
+    bytes_read: int = 0
+    is_last: bool = False
+
+
+def is_unchanged(file: FoundFile, state: FileState | None) -> bool:
+    """Tell whether a file was read to its end and looks as it did then."""
+    return (
+        state is not None
+        and state.status == "completed"
+        and state.size == file.size
+        and state.modified_ns == file.modified_ns
+        and state.inode == file.inode
+        and state.device == file.device
+    )
+
+
+def read_chunks(
+    file: FoundFile, state: FileState | None, *, chunk_bytes: int = CHUNK_BYTES
+) -> Iterator[Chunk]:
+    """Yield what is new in a file, in chunks of about so many bytes; always at least one.
+
+    Raises:
+        OSError: The file can not be opened or read.
+    """
+    with open(file.path, "rb", buffering=0) as stream:
+        offset, number, generation = 0, 0, 1
+        if state is not None:
+            generation = state.generation
+            if _continues(stream.fileno(), file, state):
+                offset, number = state.byte_offset, state.line_count
+            elif state.byte_offset or state.has_open_line:
+                generation += 1
+        stream.seek(offset)
+        chunk = Chunk(file, generation, offset == 0, byte_offset=offset, line_count=number)
+        for line in read_lines(stream.read, offset=offset, number=number):
+            _read_line(line, chunk)
+            if chunk.bytes_read >= chunk_bytes and line.is_terminated:
+                chunk.tail_hash = _tail_hash(stream.fileno(), chunk.byte_offset)
+                yield chunk
+                chunk = Chunk(
+                    file,
+                    generation,
+                    False,
+                    byte_offset=chunk.byte_offset,
+                    line_count=chunk.line_count,
+                )
+        chunk.tail_hash = _tail_hash(stream.fileno(), chunk.byte_offset)
+        chunk.is_last = True
+        yield chunk
+
+
+def _continues(descriptor: int, file: FoundFile, state: FileState) -> bool:
+    """Tell whether a file still holds, at its place, what was read of it before."""
+    return (
+        (state.device, state.inode) == (file.device, file.inode)
+        and file.size >= state.byte_offset
+        and state.tail_hash == _tail_hash(descriptor, state.byte_offset)
+    )
+
+
+def _tail_hash(descriptor: int, offset: int) -> bytes:
+    """Return a hash of the last 4 KiB before an offset."""
+    start = max(0, offset - _TAIL_BYTES)
+    tail = os.pread(descriptor, offset - start, start)
+    return hashlib.blake2b(tail, digest_size=16).digest()
+
+
+def _read_line(line: Line, chunk: Chunk) -> None:
+    """Add what a line says to a chunk."""
+    try:
+        objects = parse_objects(line)
+    except MalformedRecord as error:
+        if not line.is_terminated:
+            return
+        objects = []
+        chunk.bad_lines.append(BadLine(line.number, line.start, line.end, error.reason))
+    chunk.lines_read += 1
+    chunk.bytes_read += line.end - line.start
+    if line.is_terminated:
+        chunk.byte_offset, chunk.line_count = line.end, line.number
+    else:
+        chunk.has_open_line = True
+    for index, value in enumerate(objects):
+        kind = value.get("type")
+        kind = kind if isinstance(kind, str) else "(none)"
+        if line.is_terminated:
+            chunk.record_counts[kind[:64]] += 1
+        try:
+            record = parse_record(value)
+        except MalformedRecord as error:
+            chunk.bad_lines.append(
+                BadLine(line.number, line.start + index, line.end, error.reason)
+            )
+            continue
+        if record is not None:
+            chunk.items.append((line.number, record))

@@ -1,0 +1,1 @@
+"""What SQLite holds: models, migrations, and one function per question or change."""

@@ -1,0 +1,292 @@
+"""The bulk writes of an ingest: rows in, by the thousand, inside the caller's transaction.
+
+The statements are upserts and never REPLACE, which would fire no delete trigger and leave stale
+entries in the search index.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from observatory.store.database import execute, execute_many, fetch_all, fetch_one
+
+
+class KnownMessage(NamedTuple):
+    """Where a message is that the archive already holds."""
+
+    key: int
+    conversation_key: int
+    file_key: int | None
+
+
+class MessageRow(NamedTuple):
+    """A row of ``messages``, in the order of its columns."""
+
+    key: int
+    id: str
+    conversation_key: int
+    position: int
+    file_key: int
+    generation: int
+    role: str
+    kind: str
+    parent_id: str | None
+    copy_of_key: int | None
+    api_call_key: int | None
+    created_at: str
+    model: str | None
+    cwd: str | None
+    git_branch: str | None
+    client_version: str | None
+    notes: str | None
+    blocks: str | None
+    content: str
+
+
+@dataclass(slots=True)
+class ApiCallRow:
+    """A row of ``api_calls``; the fields are its columns."""
+
+    key: int
+    id: str
+    conversation_key: int
+    file_key: int | None
+    position: int
+    message_key: int | None
+    is_sidechain: int
+    request_id: str | None
+    model: str
+    created_at: str
+    stop_reason: str | None
+    input_tokens: int
+    output_tokens: int
+    cache_creation_input_tokens: int
+    cache_read_input_tokens: int
+    cache_creation_5m_input_tokens: int
+    cache_creation_1h_input_tokens: int
+    web_search_requests: int
+    is_fast: int
+    cost_nanodollars: int | None
+    usage_quality: str
+
+    def values(self) -> tuple[Any, ...]:
+        """Return the fields in the order of the columns."""
+        return tuple(getattr(self, name) for name in API_CALL_COLUMNS)
+
+
+@dataclass(slots=True)
+class ToolUseRow:
+    """A row of ``tool_uses`` without its key; the fields are its columns."""
+
+    conversation_key: int
+    tool_use_id: str
+    message_key: int | None = None
+    result_message_key: int | None = None
+    name: str = ""
+    server: str | None = None
+    status: str = "running"
+    is_error: int = 0
+    error_category: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+    execution_time_ms: int | None = None
+    reported_duration_ms: int | None = None
+    subagent_id: str | None = None
+    parameters: str | None = None
+    result: str | None = None
+    details: bytes | None = None
+
+    def values(self) -> tuple[Any, ...]:
+        """Return the fields in the order of the columns."""
+        return tuple(getattr(self, name) for name in TOOL_USE_COLUMNS)
+
+
+API_CALL_COLUMNS = tuple(ApiCallRow.__dataclass_fields__)
+TOOL_USE_COLUMNS = tuple(ToolUseRow.__dataclass_fields__)
+
+
+def _insert(table: str, columns: Iterable[str]) -> str:
+    names = tuple(columns)
+    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+
+
+def _set_excluded(columns: Iterable[str]) -> str:
+    return ", ".join(f"{column} = excluded.{column}" for column in columns)
+
+
+_INSERT_MESSAGE = _insert("messages", MessageRow._fields)
+_UPSERT_API_CALL = (
+    _insert("api_calls", API_CALL_COLUMNS)
+    + " ON CONFLICT (key) DO UPDATE SET "
+    + _set_excluded(column for column in API_CALL_COLUMNS if column not in ("key", "id"))
+)
+_UPSERT_TOOL_USE = (
+    _insert("tool_uses", TOOL_USE_COLUMNS)
+    + " ON CONFLICT (conversation_key, tool_use_id) DO UPDATE SET "
+    + _set_excluded(TOOL_USE_COLUMNS[2:])
+)
+
+
+def find_messages(ids: Iterable[str]) -> dict[str, KnownMessage]:
+    """Return which of these messages the archive holds, and where."""
+    rows = fetch_all(
+        "SELECT id, key, conversation_key, file_key FROM messages"
+        " WHERE id IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(ids)),),
+    )
+    return {row[0]: KnownMessage(*row[1:]) for row in rows}
+
+
+def find_api_calls(ids: Iterable[str]) -> dict[str, ApiCallRow]:
+    """Return which of these model calls the archive holds."""
+    rows = fetch_all(
+        f"SELECT {', '.join(API_CALL_COLUMNS)} FROM api_calls"
+        " WHERE id IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(ids)),),
+    )
+    return {row[1]: ApiCallRow(*row) for row in rows}
+
+
+def find_tool_use(conversation_key: int, tool_use_id: str) -> ToolUseRow | None:
+    """Return a tool use of a conversation, or ``None``."""
+    row = fetch_one(
+        f"SELECT {', '.join(TOOL_USE_COLUMNS)} FROM tool_uses"
+        " WHERE conversation_key = ? AND tool_use_id = ?",
+        (conversation_key, tool_use_id),
+    )
+    return ToolUseRow(*row) if row else None
+
+
+def next_message_key() -> int:
+    """Return a key above all messages and above the search index's watermark.
+
+    A key below the watermark would never be indexed, were the newest message deleted.
+    """
+    row = fetch_one(
+        "SELECT max(coalesce((SELECT max(key) FROM messages), 0), value) + 1"
+        " FROM totals WHERE name = 'indexed_message_key'"
+    )
+    assert row is not None
+    return int(row[0])
+
+
+def next_api_call_key() -> int:
+    """Return a key above all model calls."""
+    row = fetch_one("SELECT coalesce(max(key), 0) + 1 FROM api_calls")
+    assert row is not None
+    return int(row[0])
+
+
+def insert_messages(rows: list[MessageRow]) -> None:
+    """Insert messages; the calls that they name may follow in the same transaction."""
+    execute_many(_INSERT_MESSAGE, rows)
+
+
+def upsert_api_calls(rows: Iterable[ApiCallRow]) -> None:
+    """Insert model calls, or set all columns of known ones."""
+    execute_many(_UPSERT_API_CALL, [row.values() for row in rows])
+
+
+def upsert_tool_uses(rows: Iterable[ToolUseRow]) -> None:
+    """Insert tool uses, or set all columns of known ones."""
+    execute_many(_UPSERT_TOOL_USE, [row.values() for row in rows])
+
+
+def mark_messages_seen(rows: list[tuple[int, int, int]]) -> None:
+    """Note where messages lie in a file that is read again: position, generation, key."""
+    execute_many(
+        "UPDATE messages SET position = ?, generation = ?, is_superseded = 0 WHERE key = ?", rows
+    )
+
+
+def mark_messages_superseded(file_key: int, *, generation: int) -> None:
+    """Mark what a rewritten file no longer holds: its messages of earlier generations."""
+    execute(
+        "UPDATE messages SET is_superseded = 1 WHERE file_key = ? AND generation < ?",
+        (file_key, generation),
+    )
+
+
+def mark_rewound_branch(conversation_key: int, parent_id: str) -> None:
+    """Mark what lies between two prompts that answer the same message: it was rewound.
+
+    A person who goes back and types something else makes a second prompt with the first one's
+    parent. A transcript grows in one line, so what was abandoned is all that lies between them.
+    """
+    prompts = fetch_all(
+        "SELECT position FROM messages WHERE conversation_key = ? AND parent_id = ?"
+        " AND kind IN ('prompt', 'queued_prompt') ORDER BY position",
+        (conversation_key, parent_id),
+    )
+    if len(prompts) > 1:
+        execute(
+            "UPDATE messages SET is_on_main_branch = 0"
+            " WHERE conversation_key = ? AND position >= ? AND position < ?",
+            (conversation_key, prompts[0][0], prompts[-1][0]),
+        )
+
+
+def interrupt_tool_uses(conversation_key: int, *, before: int) -> None:
+    """Mark tool uses without a result that a later prompt, at a position, has overtaken."""
+    execute(
+        "UPDATE tool_uses SET status = 'interrupted'"
+        " WHERE conversation_key = ?1 AND status = 'running' AND message_key IN"
+        " (SELECT key FROM messages WHERE conversation_key = ?1 AND position < ?2)",
+        (conversation_key, before),
+    )
+
+
+def link_subagent(conversation_key: int, tool_use_id: str, *, subagent_id: str) -> None:
+    """Note which subagent a tool use started, unless that is known."""
+    execute(
+        "UPDATE tool_uses SET subagent_id = coalesce(subagent_id, ?)"
+        " WHERE conversation_key = ? AND tool_use_id = ?",
+        (subagent_id, conversation_key, tool_use_id),
+    )
+
+
+def find_unlinked_task(conversation_key: int, prompt: str) -> str | None:
+    """Return the first task that was given this prompt and has no subagent yet."""
+    row = fetch_one(
+        "SELECT tool_use_id FROM tool_uses WHERE conversation_key = ? AND subagent_id IS NULL"
+        " AND name IN ('Task', 'Agent') AND trim(json_extract(parameters, '$.prompt'),"
+        " char(32, 9, 10, 13)) = ? ORDER BY message_key LIMIT 1",
+        (conversation_key, prompt),
+    )
+    return row[0] if row else None
+
+
+def find_task_of(subagent_id: str, *, parent_key: int) -> tuple[str | None, str | None] | None:
+    """Return description and agent type of the task that started a subagent, or ``None``."""
+    row = fetch_one(
+        "SELECT json_extract(parameters, '$.description'),"
+        " json_extract(parameters, '$.subagent_type') FROM tool_uses"
+        " WHERE subagent_id = ? AND conversation_key = ? ORDER BY message_key LIMIT 1",
+        (subagent_id, parent_key),
+    )
+    if row is None:
+        return None
+    description, agent_type = (value if isinstance(value, str) else None for value in row)
+    return description, agent_type
+
+
+def upsert_summary(leaf_id: str, summary: str) -> None:
+    """Keep the title for the conversation that holds a message; the last one wins."""
+    execute(
+        "INSERT INTO summaries (leaf_id, summary) VALUES (?, ?)"
+        " ON CONFLICT (leaf_id) DO UPDATE SET summary = excluded.summary",
+        (leaf_id, summary),
+    )
+
+
+def find_summary(conversation_key: int) -> str | None:
+    """Return the summary whose message lies last in a conversation, or ``None``."""
+    row = fetch_one(
+        "SELECT s.summary FROM summaries s JOIN messages m ON m.id = s.leaf_id"
+        " WHERE m.conversation_key = ? ORDER BY m.position DESC LIMIT 1",
+        (conversation_key,),
+    )
+    return row[0] if row else None

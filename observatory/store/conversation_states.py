@@ -1,0 +1,84 @@
+"""What an ingest must know of a conversation to go on with it, and writing that back."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+
+from observatory.store.database import execute, fetch_one
+
+# Where a title comes from: the lower rank wins, and among equals the later one up to SUMMARY.
+USER_TITLE, CUSTOM, RENAMED, AI, SUMMARY, PROMPT, COMMAND, NO_TITLE = 0, 1, 2, 3, 4, 5, 6, 9
+
+
+@dataclass(slots=True)
+class ConversationState:
+    """The columns of a conversation that a transcript sets; counters are recounted instead."""
+
+    key: int
+    id: str
+    kind: str
+    parent_key: int | None
+    project_key: int | None
+    agent_id: str | None
+    agent_type: str | None
+    workflow_run_id: str | None
+    title: str | None
+    title_rank: int
+    created_at: str
+    updated_at: str
+    cwd: str | None
+    git_branch: str | None
+    client_version: str | None
+    entrypoint: str | None
+    copied_from_key: int | None
+
+    def offer_title(self, rank: int, title: str) -> None:
+        """Take a title if it is from a better source than the present one, or a later equal."""
+        if rank < self.title_rank or (rank == self.title_rank and rank <= SUMMARY):
+            self.title, self.title_rank = title, rank
+
+    def include_time(self, timestamp: str) -> None:
+        """Stretch first and last activity to include a time."""
+        if timestamp < self.created_at:
+            self.created_at = timestamp
+        if timestamp > self.updated_at:
+            self.updated_at = timestamp
+
+
+_COLUMNS = tuple(ConversationState.__dataclass_fields__)
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM conversations WHERE "
+_UPDATE = (
+    "UPDATE conversations SET "
+    + ", ".join(f"{column} = ?" for column in _COLUMNS[1:])
+    + " WHERE key = ?"
+)
+
+
+def find_state(conversation_id: str) -> ConversationState | None:
+    """Return the state of a conversation by its public id, or ``None``."""
+    row = fetch_one(_SELECT + "id = ?", (conversation_id,))
+    return ConversationState(*row) if row else None
+
+
+def get_state(key: int) -> ConversationState:
+    """Return the state of a conversation that is known to exist."""
+    row = fetch_one(_SELECT + "key = ?", (key,))
+    assert row is not None
+    return ConversationState(*row)
+
+
+def insert_conversation(conversation_id: str, *, kind: str, timestamp: str) -> ConversationState:
+    """Insert a conversation whose first activity is at a time, and return its state."""
+    row = fetch_one(
+        "INSERT INTO conversations (id, kind, created_at, updated_at) VALUES (?, ?, ?, ?)"
+        " RETURNING " + ", ".join(_COLUMNS),
+        (conversation_id, kind, timestamp, timestamp),
+    )
+    assert row is not None
+    return ConversationState(*row)
+
+
+def update_conversation(state: ConversationState) -> None:
+    """Write a state back."""
+    key, *values = astuple(state)
+    execute(_UPDATE, (*values, key))

@@ -1,0 +1,64 @@
+"""The counters of conversations: always a recount, made in the transaction of the change.
+
+One statement counts again what belongs to the conversations that a transaction touched, from
+covering or partial indexes. It costs a few per cent of an ingest and can not drift, whoever writes
+(docs/decisions/0002-counters-are-recounts.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from observatory.store.database import execute, execute_many
+
+RECOUNT = """
+UPDATE conversations SET
+    (message_count, copied_message_count, prompt_count) = (
+        SELECT
+            (SELECT count(*) FROM messages m WHERE m.conversation_key = conversations.key),
+            (SELECT count(*) FROM messages m
+             WHERE m.conversation_key = conversations.key AND m.copy_of_key IS NOT NULL),
+            (SELECT count(*) FROM messages m
+             WHERE m.conversation_key = conversations.key
+                 AND m.kind IN ('prompt', 'queued_prompt'))
+    ),
+    (tool_use_count, error_count) = (
+        SELECT
+            (SELECT count(*) FROM tool_uses t WHERE t.conversation_key = conversations.key)
+            - (SELECT count(*) FROM tool_uses t
+               WHERE t.conversation_key = conversations.key AND t.message_key IS NULL),
+            (SELECT count(*) FROM tool_uses t
+             WHERE t.conversation_key = conversations.key AND t.is_error = 1)
+    ),
+    (api_call_count, unpriced_call_count, undercounted_call_count, input_tokens, output_tokens,
+     cache_creation_input_tokens, cache_read_input_tokens, total_tokens, cost_nanodollars,
+     models) = (
+        SELECT
+            count(*),
+            count(*) - count(cost_nanodollars),
+            coalesce(sum(usage_quality = 'undercounted'), 0),
+            coalesce(sum(input_tokens), 0),
+            coalesce(sum(output_tokens), 0),
+            coalesce(sum(cache_creation_input_tokens), 0),
+            coalesce(sum(cache_read_input_tokens), 0),
+            coalesce(sum(input_tokens + output_tokens + cache_creation_input_tokens
+                         + cache_read_input_tokens), 0),
+            coalesce(sum(cost_nanodollars), 0),
+            (SELECT coalesce(json_group_array(model), '[]') FROM (
+                SELECT DISTINCT model FROM api_calls
+                WHERE conversation_key = conversations.key ORDER BY model))
+        FROM api_calls WHERE conversation_key = conversations.key
+    )
+WHERE key = ?
+"""
+
+
+def recount_conversations(keys: Iterable[int]) -> None:
+    """Count again what belongs to these conversations."""
+    execute_many(RECOUNT, [(key,) for key in sorted(keys)])
+
+
+def add_to_total(name: str, number: int) -> None:
+    """Add to one of the totals over the whole archive."""
+    if number:
+        execute("UPDATE totals SET value = value + ? WHERE name = ?", (number, name))

@@ -1,0 +1,110 @@
+"""The one SQLite database: how a connection is tuned, and when one is opened.
+
+Every connection is tuned alike, here and nowhere else. A connection lives as long as its thread:
+opening one costs more than most queries. All access goes through peewee's driver (pysqlite3 where
+its wheel exists): two SQLite libraries in one process drop each other's file locks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import peewee
+
+SQLITE_VERSION: str = peewee.sqlite3.sqlite_version
+
+# busy_timeout, ms: writers queue behind a batch of ingest for milliseconds, behind a VACUUM longer.
+BUSY_TIMEOUT_MS = 10_000
+
+database = peewee.SqliteDatabase(None, autoconnect=False, lock_type="IMMEDIATE")
+
+
+def pragmas(*, synchronous: str = "NORMAL", cache_mib: int = 4) -> dict[str, Any]:
+    """Return the pragmas of every connection, each with its reason.
+
+    Args:
+        synchronous: OFF, NORMAL, FULL or EXTRA, see docs/operations.md for what each promises.
+        cache_mib: Page cache of one connection in MiB.
+    """
+    return {
+        # Readers never wait for the writer, nor the writer for them. Stays with the file.
+        "journal_mode": "wal",
+        # NORMAL: a commit survives the death of the process; power loss may take the last ones.
+        "synchronous": synchronous,
+        # Off by default in SQLite, and needed for every ON DELETE of the schema.
+        "foreign_keys": 1,
+        # Wait for a lock instead of failing at once.
+        "busy_timeout": BUSY_TIMEOUT_MS,
+        # Negative is KiB. Small, since each thread of each worker has its own.
+        "cache_size": -1024 * cache_mib,
+        # Sorting of a page of rows needs no file.
+        "temp_store": "memory",
+        # 4,000 pages (16 MiB): a bulk ingest checkpoints a quarter as often as by default.
+        "wal_autocheckpoint": 4000,
+        # Give the disk space of a WAL that once grew back at the next checkpoint.
+        "journal_size_limit": 64 * 1024 * 1024,
+    }
+
+
+def configure(path: str | Path, *, synchronous: str = "NORMAL", cache_mib: int = 4) -> None:
+    """Say which file the database is; nothing is opened yet."""
+    if not database.is_closed():
+        database.close()
+    database.init(
+        str(path), pragmas=pragmas(synchronous=synchronous, cache_mib=cache_mib), timeout=10
+    )
+
+
+def connect() -> None:
+    """Give this thread its connection, unless it has one."""
+    if database.is_closed():
+        database.connect()
+
+
+def close() -> None:
+    """Close this thread's connection, if it has one."""
+    if not database.is_closed():
+        database.close()
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Run a block as one write transaction that takes the lock at once."""
+    with database.atomic("IMMEDIATE"):
+        yield
+
+
+def fetch_all(sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """Return all rows of a statement as tuples."""
+    rows: list[tuple[Any, ...]] = database.execute_sql(sql, parameters).fetchall()
+    return rows
+
+
+def fetch_one(sql: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+    """Return the first row of a statement, or ``None``."""
+    row: tuple[Any, ...] | None = database.execute_sql(sql, parameters).fetchone()
+    return row
+
+
+def execute(sql: str, parameters: Sequence[Any] = ()) -> int:
+    """Run a statement and return how many rows it changed."""
+    changed: int = database.execute_sql(sql, parameters).rowcount
+    return changed
+
+
+def execute_many(sql: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Run one statement for many rows."""
+    if rows:
+        database.connection().executemany(sql, rows)
+
+
+def file_sizes() -> tuple[int, int]:
+    """Return the bytes of the database file and of its write-ahead log."""
+    path = Path(database.database)
+    return tuple(  # type: ignore[return-value]
+        file.stat().st_size if file.exists() else 0
+        for file in (path, path.with_name(path.name + "-wal"))
+    )

@@ -1,0 +1,84 @@
+"""The schema's version: what is applied, what is pending, and bringing one up to the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from playhouse.migrations import Runner
+
+from observatory.errors import SchemaError
+from observatory.store.database import database
+from observatory.store.locks import held
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+TABLE = "schema_migrations"
+LOCK_WAIT_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaStatus:
+    """Names of migrations, in order. ``unknown`` were applied by a newer version of the code."""
+
+    applied: tuple[str, ...]
+    pending: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the schema is the one this code was written for."""
+        return not self.pending and not self.unknown
+
+
+def _runner() -> Runner:
+    return Runner(database, str(MIGRATIONS), table_name=TABLE)
+
+
+def read_status() -> SchemaStatus:
+    """Return what is applied and what is pending on the connected database."""
+    rows = _runner().status()
+    return SchemaStatus(
+        applied=tuple(row.name for row in rows if row.applied),
+        pending=tuple(row.name for row in rows if not row.applied),
+        unknown=tuple(row.name for row in rows if row.path is None),
+    )
+
+
+def migrate() -> tuple[str, ...]:
+    """Apply all pending migrations and return their names.
+
+    Each runs in a transaction of its own: one that fails leaves the schema as it was before it.
+    Other processes that migrate wait for this one and then find nothing to do.
+
+    Raises:
+        SchemaError: The database was written by a newer version.
+        LockHeld: Another process has been migrating for over a minute.
+    """
+    with held(database.database, "migrate", wait_seconds=LOCK_WAIT_SECONDS):
+        status = read_status()
+        if status.unknown:
+            raise SchemaError(_newer(status))
+        return tuple(_runner().up())
+
+
+def check_current() -> None:
+    """Return quietly when the schema is current.
+
+    Raises:
+        SchemaError: It is older or newer; the message names the command that mends it.
+    """
+    status = read_status()
+    if status.unknown:
+        raise SchemaError(_newer(status))
+    if status.pending:
+        raise SchemaError(
+            f"The database {database.database} lacks {', '.join(status.pending)}."
+            " Run `observatory migrate`."
+        )
+
+
+def _newer(status: SchemaStatus) -> str:
+    return (
+        f"The database {database.database} was written by a newer version of the Observatory"
+        f" ({', '.join(status.unknown)}). Install that version, or restore a backup."
+    )

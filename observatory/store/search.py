@@ -1,0 +1,66 @@
+"""The full-text index: messages are indexed in batches behind the rows, from a watermark.
+
+A crash loses nothing: the watermark moves in the transaction that indexes.
+"""
+
+from __future__ import annotations
+
+from observatory.store.database import execute, fetch_one, writing
+
+BATCH_MESSAGES = 4000
+# The index gathers this many bytes in memory before it writes a segment (1 MiB by default). Large
+# batches make few, large segments, and so little merging.
+SEGMENT_BYTES = 16 * 1024 * 1024
+
+
+def prepare_bulk_indexing() -> None:
+    """Let this process write large segments."""
+    with writing():
+        execute(
+            "INSERT INTO message_search (message_search, rank) VALUES ('hashsize', ?)",
+            (SEGMENT_BYTES,),
+        )
+
+
+def index_messages(*, batch_messages: int = BATCH_MESSAGES) -> int:
+    """Index the next messages in one transaction and return how many there were; 0 is the end."""
+    with writing():
+        row = fetch_one(
+            "SELECT w.value, (SELECT max(key) FROM (SELECT key FROM messages"
+            " WHERE key > w.value ORDER BY key LIMIT ?)) FROM totals w"
+            " WHERE w.name = 'indexed_message_key'",
+            (batch_messages,),
+        )
+        assert row is not None
+        first, last = row
+        if last is None:
+            return 0
+        execute(
+            "INSERT INTO message_search (rowid, text, thinking, tool_input, tool_result)"
+            " SELECT key, text, thinking, tool_input, tool_result FROM searchable_messages"
+            " WHERE key > ? AND key <= ?",
+            (first, last),
+        )
+        execute("UPDATE totals SET value = ? WHERE name = 'indexed_message_key'", (last,))
+        return int(last - first)
+
+
+def count_waiting_messages() -> int:
+    """Return how many messages are not in the index yet."""
+    row = fetch_one(
+        "SELECT count(*) FROM messages WHERE key >"
+        " (SELECT value FROM totals WHERE name = 'indexed_message_key')"
+    )
+    return int(row[0]) if row else 0
+
+
+def matching_query(words: str) -> str:
+    """Return a safe FTS5 query that asks for all the words of a text, in any order.
+
+    Each word is quoted, so nothing a person can type is an operator; the last word matches as a
+    beginning. Empty when there is nothing to search for.
+    """
+    terms = ['"' + word.replace('"', '""') + '"' for word in words.replace("\0", " ").split()]
+    return " ".join(terms[:32]) + "*" if terms else ""
+
+

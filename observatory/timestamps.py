@@ -1,0 +1,50 @@
+"""Times as the database and the API write them: ``2026-01-02T03:04:05.678Z``.
+
+One text form everywhere: it sorts as time does, SQLite's date functions read it, and a row needs
+no conversion on its way to a client. Always UTC, always milliseconds, years 1970 to 9998.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+FIRST = "1970-01-01T00:00:00.000Z"
+LAST = "9998-12-31T23:59:59.999Z"
+
+
+def format_timestamp(moment: datetime) -> str:
+    """Return an aware time in the one text form."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:23] + "Z"
+
+
+def now() -> str:
+    """Return the present time in the one text form."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")[:23] + "Z"
+
+
+def parse_timestamp(value: object) -> str | None:
+    """Return ISO 8601 text in the one text form, or ``None`` when it is no usable time.
+
+    A time without a zone counts as UTC, which is what Claude Code writes.
+    """
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    if len(value) == 24 and value[10] == "T" and value[19] == "." and value[23] == "Z":
+        return value if FIRST <= value <= LAST else None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    try:
+        text = format_timestamp(moment)
+    except (OverflowError, ValueError):
+        return None
+    return text if FIRST <= text <= LAST else None
+
+
+def milliseconds_between(earlier: str, later: str) -> int:
+    """Return the milliseconds from one time to another, never below 0 (clocks step back)."""
+    span = datetime.fromisoformat(later) - datetime.fromisoformat(earlier)
+    return max(0, span // timedelta(milliseconds=1))

@@ -1,0 +1,1 @@
+"""What a Claude Code transcript says: pure functions from bytes to frozen dataclasses."""

@@ -1,0 +1,174 @@
+"""Bytes of a transcript to lines, and a line to the JSON objects on it.
+
+Source: docs/transcript-format.md. Lines end in ``\n`` only (U+2028 and U+0085 are legal inside
+JSON strings), a byte order mark and a trailing ``\r`` are dropped, runs of NUL bytes that a crash
+leaves behind are blank, and a line may hold several objects glued together.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import orjson
+
+from observatory.errors import MalformedRecord
+
+MAX_LINE_BYTES = 64 * 1024 * 1024
+CHUNK_BYTES = 1024 * 1024
+MAX_DEPTH = 200
+_BOM = b"\xef\xbb\xbf"
+_INT64 = 2**63
+_DECODER = json.JSONDecoder()
+
+
+class Line(NamedTuple):
+    """One line: ``number`` counts from 1, ``start`` and ``end`` are byte offsets in the file.
+
+    ``data`` lacks the newline and is ``None`` when the line is longer than the limit. The last
+    line of a file that does not end in a newline has ``is_terminated`` false.
+    """
+
+    number: int
+    start: int
+    end: int
+    data: bytes | None
+    is_terminated: bool
+
+
+def read_lines(
+    read: Callable[[int], bytes],
+    *,
+    offset: int = 0,
+    number: int = 0,
+    max_line_bytes: int = MAX_LINE_BYTES,
+) -> Iterator[Line]:
+    """Yield the lines that follow a position, in order, holding one chunk and one line at most.
+
+    Args:
+        read: Returns up to so many bytes from ``offset`` on, and nothing at the end.
+        offset: Byte offset of the first line's first byte.
+        number: How many lines lie before ``offset``.
+        max_line_bytes: A longer line is passed over and yielded without its data.
+    """
+    pending: list[bytes] = []
+    pending_bytes = 0
+    while chunk := read(CHUNK_BYTES):
+        parts = chunk.split(b"\n")
+        parts_end = len(parts) - 1
+        for index, part in enumerate(parts):
+            if index == parts_end:
+                pending_bytes += len(part)
+                if pending_bytes <= max_line_bytes:
+                    pending.append(part)
+                else:
+                    pending.clear()
+                break
+            length = pending_bytes + len(part)
+            data: bytes | None = part
+            if length > max_line_bytes:
+                data = None
+            elif pending_bytes:
+                data = b"".join((*pending, part))
+            number += 1
+            yield Line(number, offset, offset + length + 1, data, True)
+            offset += length + 1
+            pending.clear()
+            pending_bytes = 0
+    if pending_bytes:
+        data = b"".join(pending) if pending_bytes <= max_line_bytes else None
+        yield Line(number + 1, offset, offset + pending_bytes, data, False)
+
+
+def parse_objects(line: Line) -> list[dict[str, Any]]:
+    """Return the JSON objects on a line: none when it is blank, usually one, several when glued.
+
+    Strings come back free of NUL and of lone surrogates, numbers within 64 bits and finite, and
+    nesting bounded, so that whatever is in them can be stored and served.
+
+    Raises:
+        MalformedRecord: The line is not made of JSON objects.
+    """
+    data = line.data
+    if data is None:
+        raise MalformedRecord("line is longer than 64 MiB")
+    if line.number == 1 and data.startswith(_BOM):
+        data = data[3:]
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return _parse_slowly(data)
+    if not isinstance(value, dict):
+        raise MalformedRecord("line is not a JSON object")
+    if b"\\u0000" in data:
+        return [clean(value)]
+    return [value]
+
+
+def _parse_slowly(data: bytes) -> list[dict[str, Any]]:
+    """Read what the fast parser refuses: blanks, NULs, bad UTF-8, surrogates, glued objects."""
+    text = data.replace(b"\0", b"").decode("utf-8", "replace").strip()
+    objects: list[dict[str, Any]] = []
+    position = 0
+    while position < len(text):
+        try:
+            value, position = _DECODER.raw_decode(text, position)
+        except RecursionError as error:
+            raise MalformedRecord("line is nested too deeply") from error
+        except ValueError as error:
+            raise MalformedRecord(_reason(error)) from error
+        if not isinstance(value, dict):
+            raise MalformedRecord("line is not a JSON object")
+        objects.append(clean(value))
+        while position < len(text) and text[position].isspace():
+            position += 1
+    return objects
+
+
+def _reason(error: ValueError) -> str:
+    """Name what is wrong without quoting the line, which may hold a secret."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"not JSON: {error.msg} at character {error.pos}"
+    return "not JSON: a number is too long"
+
+
+def clean(value: Any, depth: int = 0) -> Any:
+    """Return JSON data in which everything can be stored in SQLite and sent as UTF-8."""
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, dict):
+        if depth >= MAX_DEPTH:
+            return "(nested too deeply)"
+        return {clean_text(key): clean(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list):
+        if depth >= MAX_DEPTH:
+            return "(nested too deeply)"
+        return [clean(item, depth + 1) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, int) and not -_INT64 <= value < _INT64:
+        return str(value) if value.bit_length() <= 4096 else None
+    return value
+
+
+def clean_text(text: str) -> str:
+    """Return text without NUL (SQLite stops there) and with U+FFFD for lone surrogates."""
+    if "\0" in text:
+        text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def encode_json(value: Any) -> str:
+    """Return compact JSON text of data from a transcript, whatever its depth."""
+    try:
+        return orjson.dumps(value).decode()
+    except (orjson.JSONEncodeError, RecursionError):
+        return orjson.dumps(clean(value)).decode()
