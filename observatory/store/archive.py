@@ -290,3 +290,12 @@ def find_summary(conversation_key: int) -> str | None:
         (conversation_key,),
     )
     return row[0] if row else None
+
+
+def find_orphans(conversation_key: int) -> set[str]:
+    """Return the tool uses of a conversation of which only the result is known."""
+    rows = fetch_all(
+        "SELECT tool_use_id FROM tool_uses WHERE conversation_key = ? AND message_key IS NULL",
+        (conversation_key,),
+    )
+    return {row[0] for row in rows}

@@ -22,7 +22,7 @@ class ConversationState:
     agent_id: str | None
     agent_type: str | None
     workflow_run_id: str | None
-    title: str | None
+    title: str
     title_rank: int
     created_at: str
     updated_at: str
@@ -31,11 +31,22 @@ class ConversationState:
     client_version: str | None
     entrypoint: str | None
     copied_from_key: int | None
+    message_count: int
 
     def offer_title(self, rank: int, title: str) -> None:
         """Take a title if it is from a better source than the present one, or a later equal."""
         if rank < self.title_rank or (rank == self.title_rank and rank <= SUMMARY):
             self.title, self.title_rank = title, rank
+
+    def include_message(self, timestamp: str) -> None:
+        """Count a message, and stretch first and last activity to include its time.
+
+        Until it has messages of its own a conversation has the times of its subagents.
+        """
+        if self.message_count == 0:
+            self.created_at = self.updated_at = timestamp
+        self.message_count += 1
+        self.include_time(timestamp)
 
     def include_time(self, timestamp: str) -> None:
         """Stretch first and last activity to include a time."""
@@ -49,7 +60,7 @@ _COLUMNS = tuple(ConversationState.__dataclass_fields__)
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM conversations WHERE "
 _UPDATE = (
     "UPDATE conversations SET "
-    + ", ".join(f"{column} = ?" for column in _COLUMNS[1:])
+    + ", ".join(f"{column} = ?" for column in _COLUMNS[1:-1])
     + " WHERE key = ?"
 )
 
@@ -79,6 +90,6 @@ def insert_conversation(conversation_id: str, *, kind: str, timestamp: str) -> C
 
 
 def update_conversation(state: ConversationState) -> None:
-    """Write a state back."""
-    key, *values = astuple(state)
+    """Write a state back, without its count of messages, which is recounted."""
+    key, *values, _ = astuple(state)
     execute(_UPDATE, (*values, key))

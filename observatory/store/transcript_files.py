@@ -7,7 +7,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from observatory.store.database import execute, execute_many, fetch_all, fetch_one
+from peewee import JOIN
+
+from observatory.errors import NotFound
+from observatory.store.database import execute, execute_many, fetch_all, fetch_one, writing
+from observatory.store.models import Conversation, TranscriptError, TranscriptFile
+from observatory.store.pages import Page
+from observatory.timestamps import now
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +98,94 @@ def count_records(key: int, counts: dict[str, int]) -> None:
         " WHERE key = ?1",
         (key, json.dumps(total, sort_keys=True)),
     )
+
+
+def record_failure(path: str, message: str) -> None:
+    """Mark a file that can not be opened; it is tried again by the next run."""
+    with writing():
+        state = find_state(path)
+        key = (
+            state.key
+            if state
+            else insert_file(
+                path, filename=path.rsplit("/", 1)[-1], role="session", created_at=now()
+            )
+        )
+        update_file(key, {"status": "error", "error_message": message, "processed_at": now()})
+
+
+def list_files(*, status: str | None, limit: int, offset: int) -> Page:
+    """Return one page of files, the most recently changed first.
+
+    Args:
+        status: Only files in this state.
+        limit: Largest number of rows, 1 to 100.
+        offset: How many rows to pass over.
+    """
+    query = _files()
+    if status is not None:
+        query = query.where(TranscriptFile.status == status)
+    total = query.count()
+    query = query.order_by(TranscriptFile.last_modified.desc(), TranscriptFile.key)
+    rows = list(query.limit(limit + 1).offset(offset).dicts())
+    return Page(
+        rows=[_file(row) for row in rows[:limit]],
+        total=total,
+        limit=limit,
+        offset=offset,
+        has_more=len(rows) > limit,
+        next_cursor=None,
+    )
+
+
+def get_file(key: int) -> dict[str, Any]:
+    """Return one file with its state, its numbers of records by type and its bad lines.
+
+    Raises:
+        NotFound: There is none.
+    """
+    row = _files().where(TranscriptFile.key == key).dicts().first()
+    if row is None:
+        raise NotFound("file", str(key))
+    errors = (
+        TranscriptError.select(
+            TranscriptError.line,
+            TranscriptError.byte_start,
+            TranscriptError.byte_end,
+            TranscriptError.reason,
+        )
+        .where(TranscriptError.file == key)
+        .order_by(TranscriptError.line, TranscriptError.byte_start)
+        .limit(100)
+        .dicts()
+    )
+    return {
+        **_file(row),
+        "record_counts": json.loads(row["record_counts"]),
+        "bad_lines": list(errors),
+    }
+
+
+def _files() -> Any:
+    return TranscriptFile.select(
+        TranscriptFile, Conversation.id.alias("conversation_id")
+    ).join(Conversation, JOIN.LEFT_OUTER)
+
+
+def _file(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": row["key"],
+        "filename": row["filename"],
+        "file_path": row["path"],
+        "role": row["role"],
+        "conversation_id": row["conversation_id"],
+        "size": row["size"],
+        "last_modified": row["last_modified"],
+        "processed_at": row["processed_at"],
+        "status": row["status"],
+        "error_message": row["error_message"],
+        "line_count": row["line_count"] + row["has_open_line"],
+        "bad_line_count": row["bad_line_count"],
+        "byte_offset": row["byte_offset"],
+        "created_at": row["created_at"],
+    }

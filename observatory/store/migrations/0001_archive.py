@@ -53,7 +53,7 @@ CREATE TABLE conversations (
     agent_id TEXT,
     agent_type TEXT,
     workflow_run_id TEXT,
-    title TEXT,
+    title TEXT NOT NULL DEFAULT '',
     title_rank INTEGER NOT NULL DEFAULT 9,
     created_at TEXT NOT NULL,
     updated_at TEXT NOT NULL,

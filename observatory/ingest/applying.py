@@ -1,0 +1,549 @@
+"""Chunks of records into the archive: one batch is one transaction.
+
+Rows and the offset up to which a file was read are committed together, so that reading a file
+twice changes nothing and an interrupted run goes on where the last commit was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+import zstandard
+
+from observatory.ingest.reading import Chunk
+from observatory.ingest.sidecars import read_agent_type
+from observatory.store import archive
+from observatory.store import conversation_states as states
+from observatory.store import transcript_files as files
+from observatory.store.archive import ApiCallRow, KnownMessage, MessageRow, ToolUseRow
+from observatory.store.conversation_states import ConversationState
+from observatory.store.counters import add_to_total, recount_conversations
+from observatory.store.database import writing
+from observatory.store.projects import ensure_project
+from observatory.timestamps import format_timestamp, milliseconds_between, now
+from observatory.transcripts.content import ToolResult, ToolUse
+from observatory.transcripts.layout import (
+    TranscriptPath,
+    normalise_project_path,
+    project_name,
+    read_path,
+)
+from observatory.transcripts.lines import encode_json
+from observatory.transcripts.prompts import command_of, title_of, typed_text
+from observatory.transcripts.records import (
+    ApiCall,
+    Message,
+    SubagentLink,
+    Summary,
+    Title,
+    renamed_title,
+)
+
+_TITLE_RANKS = {"custom": states.CUSTOM, "ai": states.AI}
+_compress = zstandard.ZstdCompressor(level=3).compress
+
+
+def apply_chunks(chunks: Sequence[Chunk]) -> set[str]:
+    """Write chunks, in order, in one transaction; return the ids of the conversations touched."""
+    with writing():
+        batch = _Batch(chunks)
+        for chunk in chunks:
+            _FileReading(batch, chunk).apply()
+        batch.write()
+        return set(batch.conversations)
+
+
+class _Batch:
+    """What one transaction knows and will write."""
+
+    def __init__(self, chunks: Sequence[Chunk]) -> None:
+        messages = [item for chunk in chunks for _, item in chunk.items if type(item) is Message]
+        wanted = {m.uuid for m in messages if m.uuid}
+        wanted.update(m.parent_uuid for m in messages if m.is_sidechain and m.parent_uuid)
+        self.known: dict[str, KnownMessage] = archive.find_messages(wanted)
+        self.calls: dict[str, ApiCallRow] = archive.find_api_calls(
+            {m.api_call.id for m in messages if m.api_call}
+        )
+        self.conversations: dict[str, ConversationState] = {}
+        self.touched: set[int] = set()
+        self.messages: list[MessageRow] = []
+        self.changed_calls: dict[str, ApiCallRow] = {}
+        self.tool_uses: dict[tuple[int, str], ToolUseRow] = {}
+        self.orphans: dict[int, set[str]] = {}
+        self.seen: list[tuple[int, int, int]] = []
+        self.links: list[tuple[int, SubagentLink]] = []
+        self.roots: list[tuple[ConversationState, ConversationState, str]] = []
+        self.forks: set[tuple[int, str]] = set()
+        self.last_prompts: dict[int, int] = {}
+        self.projects: dict[str, int] = {}
+        self.superseding: list[tuple[int, int]] = []
+        self.next_message_key = archive.next_message_key()
+        self.next_call_key = archive.next_api_call_key()
+
+    def ensure_conversation(
+        self, conversation_id: str, *, kind: str, timestamp: str
+    ) -> ConversationState:
+        """Return the state of a conversation, which is inserted when it is new."""
+        state = self.conversations.get(conversation_id)
+        if state is None:
+            state = states.find_state(conversation_id) or states.insert_conversation(
+                conversation_id, kind=kind, timestamp=timestamp
+            )
+            self.conversations[conversation_id] = state
+            self.touched.add(state.key)
+        return state
+
+    def find_by_key(self, key: int) -> ConversationState:
+        """Return the state of a conversation that exists."""
+        for state in self.conversations.values():
+            if state.key == key:
+                return state
+        state = states.get_state(key)
+        self.conversations[state.id] = state
+        self.touched.add(key)
+        return state
+
+    def project_key(self, cwd: str) -> int:
+        """Return the key of the project of a working directory."""
+        path = normalise_project_path(cwd)
+        if path not in self.projects:
+            self.projects[path] = ensure_project(path, name=project_name(path))
+        return self.projects[path]
+
+    def write(self) -> None:
+        """Write what was gathered, then what follows from it."""
+        archive.insert_messages(self.messages)
+        archive.mark_messages_seen(self.seen)
+        archive.upsert_api_calls(self.changed_calls.values())
+        archive.upsert_tool_uses(self.tool_uses.values())
+        for file_key, generation in self.superseding:
+            archive.mark_messages_superseded(file_key, generation=generation)
+        for conversation_key, link in self.links:
+            archive.link_subagent(
+                conversation_key, link.tool_use_id, subagent_id=link.agent_id
+            )
+        for parent, child, prompt in self.roots:
+            task = archive.find_unlinked_task(parent.key, prompt)
+            if task and child.agent_id:
+                archive.link_subagent(parent.key, task, subagent_id=child.agent_id)
+        for conversation_key, parent_id in self.forks:
+            archive.mark_rewound_branch(conversation_key, parent_id)
+        for conversation_key, position in self.last_prompts.items():
+            archive.interrupt_tool_uses(conversation_key, before=position)
+        self._name_subagents()
+        self._take_summaries()
+        for state in self.conversations.values():
+            states.update_conversation(state)
+        recount_conversations(self.touched)
+
+    def _name_subagents(self) -> None:
+        """Give subagents the description of their task, whichever of the two came first."""
+        started = {
+            (row.conversation_key, row.subagent_id)
+            for row in self.tool_uses.values()
+            if row.subagent_id
+        }
+        started.update((key, link.agent_id) for key, link in self.links)
+        by_key = {state.key: state for state in self.conversations.values()}
+        for parent_key, subagent_id in started:
+            parent = by_key.get(parent_key) or self.find_by_key(parent_key)
+            child_id = f"{parent.id}.{subagent_id}"
+            if child_id not in self.conversations:
+                child = states.find_state(child_id)
+                if child is not None:
+                    self.conversations[child_id] = child
+                    self.touched.add(child.key)
+        for state in self.conversations.values():
+            if state.kind != "subagent" or state.parent_key is None or state.agent_id is None:
+                continue
+            task = archive.find_task_of(state.agent_id, parent_key=state.parent_key)
+            if task is not None:
+                description, agent_type = task
+                state.agent_type = state.agent_type or agent_type
+                if description:
+                    state.offer_title(states.AI, title_of(description))
+
+    def _take_summaries(self) -> None:
+        for state in list(self.conversations.values()):
+            if state.title_rank >= states.SUMMARY:
+                summary = archive.find_summary(state.key)
+                if summary:
+                    state.offer_title(states.SUMMARY, title_of(summary))
+
+
+class _FileReading:
+    """One chunk of one file on its way into a batch."""
+
+    def __init__(self, batch: _Batch, chunk: Chunk) -> None:
+        self.batch = batch
+        self.chunk = chunk
+        self.path: TranscriptPath = read_path(chunk.file.path)
+        modified = datetime.fromtimestamp(chunk.file.modified_ns / 1e9, UTC)
+        self.modified_at = format_timestamp(modified)
+        state = files.find_state(chunk.file.path)
+        self.is_new = state is None
+        self.was_read = state is not None and state.generation < chunk.generation
+        self.file_key = (
+            state.key
+            if state is not None
+            else files.insert_file(
+                chunk.file.path,
+                filename=chunk.file.path.rsplit("/", 1)[-1],
+                role=self.path.role,
+                created_at=now(),
+            )
+        )
+        self.main: ConversationState | None = (
+            batch.find_by_key(state.conversation_key)
+            if state is not None and state.conversation_key is not None
+            else None
+        )
+        self.sidechain: ConversationState | None = None
+
+    def apply(self) -> None:
+        """Add everything that the chunk says to the batch, and move the file's offset."""
+        chunk = self.chunk
+        if self.was_read and chunk.is_first:
+            files.forget_lines(self.file_key)
+        if self.path.role != "workflow_journal":
+            for line, item in chunk.items:
+                if isinstance(item, Message):
+                    self._take_message(line, item)
+                elif isinstance(item, Title):
+                    main = self._ensure_main(None)
+                    main.offer_title(_TITLE_RANKS[item.source], title_of(item.title))
+                elif isinstance(item, Summary):
+                    self._take_summary(item)
+                elif self.main is not None:
+                    self.batch.links.append((self.main.key, item))
+        self._write_file()
+
+    def _take_summary(self, item: Summary) -> None:
+        archive.upsert_summary(item.leaf_uuid, item.summary)
+        known = self.batch.known.get(item.leaf_uuid) or archive.find_messages(
+            [item.leaf_uuid]
+        ).get(item.leaf_uuid)
+        if known is not None:
+            self.batch.find_by_key(known.conversation_key)
+
+    def _ensure_main(self, message: Message | None) -> ConversationState:
+        """Return the conversation of this file, made with its first record."""
+        if self.main is not None:
+            return self.main
+        path, batch = self.path, self.batch
+        timestamp = (message.timestamp if message else None) or self.modified_at
+        session_id = path.session_id or (message.session_id if message else None)
+        if path.agent_id is None:
+            main = batch.ensure_conversation(
+                path.session_id or "unknown", kind="session", timestamp=timestamp
+            )
+        else:
+            name = f"{session_id}.{path.agent_id}" if session_id else f"agent-{path.agent_id}"
+            main = batch.ensure_conversation(name, kind="subagent", timestamp=timestamp)
+            main.agent_id = path.agent_id
+            main.workflow_run_id = path.workflow_run_id
+            main.agent_type = main.agent_type or read_agent_type(self.chunk.file.path)
+            if session_id and session_id != name:
+                parent = batch.ensure_conversation(
+                    session_id, kind="session", timestamp=timestamp
+                )
+                main.parent_key = parent.key
+        self.main = main
+        return main
+
+    def _conversation_of(self, message: Message) -> ConversationState:
+        """Return the conversation of a message: an inline sidechain is one of its own."""
+        main = self._ensure_main(message)
+        if not message.is_sidechain or self.path.role != "session":
+            return main
+        if message.agent_id is not None:
+            return self._ensure_sidechain(main, message.agent_id, message)
+        parent = self.batch.known.get(message.parent_uuid) if message.parent_uuid else None
+        if parent is not None and parent.conversation_key != main.key:
+            return self.batch.find_by_key(parent.conversation_key)
+        if message.parent_uuid is not None and self.sidechain is not None:
+            return self.sidechain
+        known = self.batch.known.get(message.uuid) if message.uuid else None
+        if known is not None and known.conversation_key != main.key:
+            return self.batch.find_by_key(known.conversation_key)
+        child = self._ensure_sidechain(main, message.uuid or str(self.chunk.line_count), message)
+        self.batch.roots.append((main, child, message.text.strip()))
+        return child
+
+    def _ensure_sidechain(
+        self, main: ConversationState, agent_id: str, message: Message
+    ) -> ConversationState:
+        child = self.batch.ensure_conversation(
+            f"{main.id}.{agent_id}",
+            kind="subagent",
+            timestamp=message.timestamp or main.updated_at,
+        )
+        child.agent_id, child.parent_key = agent_id, main.key
+        self.sidechain = child
+        return child
+
+    def _take_message(self, line: int, message: Message) -> None:
+        batch = self.batch
+        state = self._conversation_of(message)
+        batch.touched.add(state.key)
+        identifier = message.uuid or f"{state.id}.{line}"
+        known = batch.known.get(identifier)
+        copied: KnownMessage | None = None
+        if known is None and message.uuid is None:
+            known = archive.find_messages([identifier]).get(identifier)
+        if known is not None and known.conversation_key != state.key:
+            copied = known
+            identifier = f"{state.id}.{message.uuid}"
+            known = batch.known.get(identifier) or archive.find_messages([identifier]).get(
+                identifier
+            )
+            if state.copied_from_key is None:
+                state.copied_from_key = copied.conversation_key
+        call = None
+        key = known.key if known else batch.next_message_key
+        timestamp = message.timestamp or (
+            state.updated_at if state.message_count else self.modified_at
+        )
+        if message.api_call is not None:
+            call = self._count_call(line, message, message.api_call, state, key, timestamp)
+        if known is not None:
+            if known.file_key == self.file_key and not self.is_new:
+                batch.seen.append((line, self.chunk.generation, known.key))
+            return
+        batch.next_message_key += 1
+        batch.known[identifier] = KnownMessage(key, state.key, self.file_key)
+        self._describe(state, message, timestamp)
+        batch.messages.append(
+            MessageRow(
+                key=key,
+                id=identifier,
+                conversation_key=state.key,
+                position=line,
+                file_key=self.file_key,
+                generation=self.chunk.generation,
+                role=message.role,
+                kind=message.kind,
+                parent_id=message.parent_uuid,
+                copy_of_key=copied.key if copied else None,
+                api_call_key=call.key if call else None,
+                created_at=timestamp,
+                model=message.model,
+                cwd=message.cwd if message.cwd != state.cwd else None,
+                git_branch=message.git_branch if message.git_branch != state.git_branch else None,
+                client_version=message.client_version
+                if message.client_version != state.client_version
+                else None,
+                notes=encode_json(message.notes) if message.notes else None,
+                blocks=encode_json(message.blocks) if message.blocks and not copied else None,
+                content="" if copied else message.text,
+            )
+        )
+        if copied is None:
+            self._take_tools(state, message, key, timestamp)
+        if message.kind in ("prompt", "queued_prompt"):
+            batch.last_prompts[state.key] = line
+            if message.parent_uuid:
+                batch.forks.add((state.key, message.parent_uuid))
+
+    def _describe(self, state: ConversationState, message: Message, timestamp: str) -> None:
+        """Let a conversation learn from a new message: times, project, client, title."""
+        state.include_message(timestamp)
+        if state.parent_key is not None and state is self.main:
+            parent = self.batch.find_by_key(state.parent_key)
+            if parent.message_count == 0:
+                parent.include_time(timestamp)
+        if state.cwd is None and message.cwd:
+            state.cwd = message.cwd
+            state.project_key = self.batch.project_key(message.cwd)
+        state.git_branch = state.git_branch or message.git_branch
+        state.client_version = state.client_version or message.client_version
+        state.entrypoint = state.entrypoint or message.entrypoint
+        if state.title_rank > states.PROMPT:
+            if message.kind == "prompt" and message.text.strip():
+                state.offer_title(states.PROMPT, title_of(typed_text(message.text)))
+            elif message.kind == "command" and message.role == "user":
+                command = command_of(message.text)
+                if command:
+                    state.offer_title(states.COMMAND, title_of(command))
+            elif message.kind == "warmup":
+                state.offer_title(states.COMMAND, title_of(message.text))
+        renamed = renamed_title(message)
+        if renamed:
+            state.offer_title(states.RENAMED, title_of(renamed))
+
+    def _count_call(
+        self,
+        line: int,
+        message: Message,
+        call: ApiCall,
+        state: ConversationState,
+        message_key: int,
+        timestamp: str,
+    ) -> ApiCallRow:
+        """Count the tokens of a response once, however often its lines repeat it.
+
+        In one file the last line of a response has its final numbers. Over several files the copy
+        with the most output counts; it belongs to the first file that is not a subagent's.
+        """
+        batch, usage = self.batch, call.usage
+        row = batch.calls.get(call.id)
+        if row is None:
+            row = ApiCallRow(
+                key=batch.next_call_key,
+                id=call.id,
+                conversation_key=state.key,
+                file_key=self.file_key,
+                position=line,
+                message_key=message_key,
+                is_sidechain=int(message.is_sidechain),
+                request_id=call.request_id,
+                model=call.model,
+                created_at=timestamp,
+                stop_reason=None,
+                input_tokens=0,
+                output_tokens=-1,
+                cache_creation_input_tokens=0,
+                cache_read_input_tokens=0,
+                cache_creation_5m_input_tokens=0,
+                cache_creation_1h_input_tokens=0,
+                web_search_requests=0,
+                is_fast=0,
+                cost_nanodollars=None,
+                usage_quality="exact",
+            )
+            batch.next_call_key += 1
+            batch.calls[call.id] = row
+        is_later_line = row.file_key == self.file_key and line >= row.position
+        if row.is_sidechain and not message.is_sidechain:
+            batch.touched.add(row.conversation_key)
+            row.conversation_key, row.file_key = state.key, self.file_key
+            row.position, row.message_key, row.is_sidechain = line, message_key, 0
+            is_later_line = is_later_line or usage.output_tokens >= row.output_tokens
+        if is_later_line or usage.output_tokens > row.output_tokens:
+            if is_later_line:
+                row.position, row.message_key = line, message_key
+            row.model, row.stop_reason = call.model, call.stop_reason
+            row.request_id = call.request_id or row.request_id
+            row.input_tokens, row.output_tokens = usage.input_tokens, usage.output_tokens
+            row.cache_creation_input_tokens = usage.cache_creation_input_tokens
+            row.cache_read_input_tokens = usage.cache_read_input_tokens
+            row.cache_creation_5m_input_tokens = usage.cache_creation_5m_input_tokens
+            row.cache_creation_1h_input_tokens = usage.cache_creation_1h_input_tokens
+            row.web_search_requests = usage.web_search_requests
+            row.is_fast = int(usage.is_fast)
+            row.cost_nanodollars = call.cost_nanodollars
+            row.usage_quality = call.usage_quality
+            batch.changed_calls[call.id] = row
+            batch.touched.add(row.conversation_key)
+        return row
+
+    def _take_tools(
+        self, state: ConversationState, message: Message, key: int, timestamp: str
+    ) -> None:
+        for use in message.tool_uses:
+            self._take_tool_use(state, use, key, timestamp)
+        is_alone = len(message.tool_results) == 1 and message.tool_results[0].text == message.text
+        for result in message.tool_results:
+            self._take_tool_result(state, result, key, timestamp, is_alone=is_alone)
+
+    def _take_tool_use(
+        self, state: ConversationState, use: ToolUse, key: int, timestamp: str
+    ) -> None:
+        row = self._tool_use(state.key, use.id, is_result=False)
+        if row.message_key is not None:
+            return
+        row.message_key, row.name, row.server = key, use.name, use.server
+        row.parameters = encode_json(use.parameters)
+        row.started_at = timestamp
+        _measure(row)
+
+    def _take_tool_result(
+        self,
+        state: ConversationState,
+        result: ToolResult,
+        key: int,
+        timestamp: str,
+        *,
+        is_alone: bool,
+    ) -> None:
+        row = self._tool_use(state.key, result.tool_use_id, is_result=True)
+        row.result_message_key = key
+        row.result = None if is_alone else result.text
+        row.status, row.is_error = result.status, int(result.is_error)
+        row.error_category = result.error_category
+        row.finished_at = timestamp
+        row.reported_duration_ms = result.reported_duration_ms
+        row.subagent_id = result.subagent_id or row.subagent_id
+        if isinstance(result.details, (dict, list)) and result.details:
+            row.details = _compress(encode_json(result.details).encode())
+        _measure(row)
+
+    def _tool_use(self, conversation_key: int, tool_use_id: str, *, is_result: bool) -> ToolUseRow:
+        """Return the row of a tool use: of this batch, of the archive, or a new one.
+
+        A use is new with its message, unless its result came first.
+        """
+        batch, name = self.batch, (conversation_key, tool_use_id)
+        row = batch.tool_uses.get(name)
+        if row is None:
+            if conversation_key not in batch.orphans:
+                batch.orphans[conversation_key] = archive.find_orphans(conversation_key)
+            if is_result or tool_use_id in batch.orphans[conversation_key]:
+                row = archive.find_tool_use(conversation_key, tool_use_id)
+            row = row or ToolUseRow(conversation_key, tool_use_id)
+            batch.tool_uses[name] = row
+        return row
+
+    def _write_file(self) -> None:
+        chunk = self.chunk
+        files.insert_errors(
+            [(self.file_key, b.line, b.start, b.end, b.reason) for b in chunk.bad_lines]
+        )
+        if chunk.record_counts or chunk.bad_lines:
+            files.count_records(self.file_key, chunk.record_counts)
+        files.update_file(
+            self.file_key,
+            {
+                "conversation_key": self.main.key if self.main else None,
+                "device": chunk.file.device,
+                "inode": chunk.file.inode,
+                "size": chunk.file.size,
+                "modified_ns": chunk.file.modified_ns,
+                "byte_offset": chunk.byte_offset,
+                "tail_hash": chunk.tail_hash,
+                "line_count": chunk.line_count,
+                "has_open_line": int(chunk.has_open_line),
+                "generation": chunk.generation,
+                "status": "completed" if chunk.is_last else "processing",
+                "error_message": None,
+                "last_modified": self.modified_at,
+                "processed_at": now(),
+            },
+        )
+        if chunk.is_last and chunk.generation > 1:
+            self.batch.superseding.append((self.file_key, chunk.generation))
+        add_to_total("ingest_files", int(chunk.is_last))
+        add_to_total("ingest_lines", chunk.lines_read)
+        add_to_total("ingest_bytes", chunk.bytes_read)
+        add_to_total("ingest_bad_lines", len(chunk.bad_lines))
+
+
+def _measure(row: ToolUseRow) -> None:
+    """Set how long a tool took, once both its ends are known."""
+    if row.started_at is not None and row.finished_at is not None:
+        row.execution_time_ms = milliseconds_between(row.started_at, row.finished_at)
+
+
+def batches(chunks: Iterable[Chunk], *, batch_bytes: int) -> Iterable[list[Chunk]]:
+    """Group chunks into batches of about so many bytes, without reordering them."""
+    batch: list[Chunk] = []
+    size = 0
+    for chunk in chunks:
+        batch.append(chunk)
+        size += chunk.bytes_read
+        if size >= batch_bytes:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

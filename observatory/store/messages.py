@@ -1,0 +1,203 @@
+"""Messages: the pages of a conversation in transcript order, and single ones."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+from orjson import Fragment
+
+from observatory.errors import NotFound
+from observatory.store.database import fetch_all, fetch_one
+from observatory.store.pages import Page, decode_cursor, make_page
+from observatory.store.tool_uses import TOOL_USE_COLUMNS, TOOL_USE_JOINS, tool_call
+
+_ORDER = "messages"
+_COLUMNS = """
+    m.key, m.position, m.id, m.role, m.kind, coalesce(o.content, m.content),
+    coalesce(o.blocks, m.blocks), m.created_at, m.model, m.parent_id, m.copy_of_key, o.id,
+    m.is_on_main_branch, m.is_superseded, m.notes, a.id, a.stop_reason, a.message_key = m.key,
+    a.input_tokens, a.output_tokens, a.cache_creation_input_tokens, a.cache_read_input_tokens,
+    a.cost_nanodollars, a.usage_quality, m.cwd, m.git_branch, m.client_version
+"""
+_JOINS = """
+    LEFT JOIN messages o ON o.key = m.copy_of_key
+    LEFT JOIN api_calls a ON a.key = m.api_call_key
+"""
+_PAGE = f"""
+    SELECT {_COLUMNS} FROM messages m {_JOINS}
+    WHERE m.conversation_key = :conversation AND (m.position, m.key) > (:position, :key)
+    ORDER BY m.position, m.key LIMIT :limit OFFSET :offset
+"""
+_CONVERSATION = (
+    "SELECT key, message_count FROM conversations WHERE id = ? AND deleted_at IS NULL"
+)
+_TOOL_USES = f"""
+    SELECT t.message_key, {TOOL_USE_COLUMNS} FROM tool_uses t {TOOL_USE_JOINS}
+    WHERE t.message_key IN (SELECT value FROM json_each(?)) ORDER BY t.key
+"""
+_GET = f"""
+    SELECT c.id, {_COLUMNS} FROM messages m {_JOINS}
+    JOIN conversations c ON c.key = m.conversation_key AND c.deleted_at IS NULL
+    WHERE m.id = ?
+"""
+
+
+def list_messages(
+    conversation_id: str, *, limit: int = 100, offset: int = 0, cursor: str | None = None
+) -> Page:
+    """Return one page of a conversation's messages, in transcript order.
+
+    Args:
+        conversation_id: The conversation.
+        limit: Largest number of rows, 1 to 500.
+        offset: How many rows to pass over; 0 with a cursor.
+        cursor: The place after which to go on; ``None`` starts at the first message.
+
+    Raises:
+        NotFound: There is no such conversation.
+        InvalidParameter: The cursor is not from this list.
+    """
+    found = fetch_one(_CONVERSATION, (conversation_id,))
+    if found is None:
+        raise NotFound("conversation", conversation_id)
+    conversation_key, total = found
+    position, key = -1, -1
+    if cursor is not None:
+        position, key = decode_cursor(cursor, order=_ORDER, types=(int, int))
+    rows = fetch_all(
+        _PAGE,
+        {  # type: ignore[arg-type]
+            "conversation": conversation_key,
+            "position": position,
+            "key": key,
+            "limit": limit + 1,
+            "offset": offset,
+        },
+    )
+    calls = _tool_calls(rows)
+    return make_page(
+        [_message(conversation_id, row, calls) for row in rows],
+        [(row[1], row[0]) for row in rows],
+        order=_ORDER,
+        total=total,
+        limit=limit,
+        offset=offset,
+    )
+
+
+def get_message(message_id: str) -> dict[str, Any]:
+    """Return one message with its content blocks and tool calls.
+
+    Raises:
+        NotFound: There is none, or its conversation is in the trash.
+    """
+    row = fetch_one(_GET, (message_id,))
+    if row is None:
+        raise NotFound("message", message_id)
+    conversation_id, *columns = row
+    message = _message(conversation_id, tuple(columns), _tool_calls([tuple(columns)]))
+    if message["blocks"] is None:
+        message["blocks"] = _plain_blocks(message)
+    return message
+
+
+def _tool_calls(rows: Iterable[tuple[Any, ...]]) -> dict[int, list[dict[str, Any]]]:
+    """Return the tool calls of assistant messages, by the key of the message that holds them."""
+    keys = [row[10] or row[0] for row in rows if row[3] == "assistant"]
+    calls: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    if keys:
+        for message_key, *columns in fetch_all(_TOOL_USES, (orjson.dumps(keys).decode(),)):
+            calls[message_key].append(tool_call(columns))
+    return calls
+
+
+def _message(
+    conversation_id: str, row: tuple[Any, ...], calls: dict[int, list[dict[str, Any]]]
+) -> dict[str, Any]:
+    (
+        key, position, identifier, role, kind, content, blocks, created_at, model, parent_id,
+        copy_of_key, copy_of, is_on_main_branch, is_superseded, notes, call_id, stop_reason,
+        carries_usage, used_in, used_out, creation, read, nanodollars, quality, cwd, git_branch,
+        client_version,
+    ) = row  # fmt: skip
+    usage = None
+    token_count = 0
+    if carries_usage:
+        prompt = used_in + creation + read
+        token_count = prompt + used_out
+        usage = {
+            "prompt_tokens": prompt,
+            "completion_tokens": used_out,
+            "total_tokens": token_count,
+            "input_tokens": used_in,
+            "output_tokens": used_out,
+            "cache_creation_input_tokens": creation,
+            "cache_read_input_tokens": read,
+            "cost_microdollars": None if nanodollars is None else round(nanodollars / 1000),
+            "usage_quality": quality,
+        }
+    return {
+        "id": identifier,
+        "conversation_id": conversation_id,
+        "position": position,
+        "role": role,
+        "kind": kind,
+        "content": content,
+        "blocks": None if blocks is None else Fragment(blocks),
+        "timestamp": created_at,
+        "token_count": token_count,
+        "tool_calls": calls.get(copy_of_key or key, []),
+        "parent_id": parent_id,
+        "copied_from": copy_of,
+        "is_on_main_branch": bool(is_on_main_branch),
+        "is_superseded": bool(is_superseded),
+        "metadata": {
+            "model": model,
+            "temperature": None,
+            "max_tokens": None,
+            "stop_reason": stop_reason,
+            "api_call_id": call_id,
+            "usage": usage,
+            "cwd": cwd,
+            "git_branch": git_branch,
+            "version": client_version,
+            "notes": None if notes is None else Fragment(notes),
+        },
+    }
+
+
+def _plain_blocks(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the blocks of a message whose text and kind tell the whole of it."""
+    content = message["content"]
+    if message["kind"] == "thinking":
+        return [{"type": "thinking", "thinking": content}]
+    if message["kind"] == "tool_result":
+        rows = fetch_all(
+            "SELECT tool_use_id, is_error FROM tool_uses t JOIN messages m"
+            " ON coalesce(m.copy_of_key, m.key) = t.result_message_key WHERE m.id = ?",
+            (message["id"],),
+        )
+        return [
+            {
+                "type": "tool_result",
+                "tool_use_id": tool_use_id,
+                "content": content,
+                "is_error": bool(is_error),
+            }
+            for tool_use_id, is_error in rows
+        ]
+    blocks: list[dict[str, Any]] = [{"type": "text", "text": content}] if content else []
+    for call in message["tool_calls"]:
+        function = call["function"]
+        blocks.append(
+            {
+                "type": "tool_use",
+                "id": call["id"],
+                "name": function["name"],
+                "input": function["arguments"],
+            }
+        )
+    return blocks

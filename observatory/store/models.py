@@ -1,0 +1,230 @@
+"""The tables as peewee models; the migrations create them, a test keeps the two alike."""
+
+from __future__ import annotations
+
+import peewee as pw
+
+from observatory.store.database import database
+
+
+class Table(pw.Model):
+    """Base of all tables."""
+
+    class Meta:
+        database = database
+        legacy_table_names = False
+
+
+class Project(Table):
+    """One working directory."""
+
+    key = pw.AutoField()
+    path = pw.TextField(unique=True)
+    name = pw.TextField()
+
+    class Meta:
+        table_name = "projects"
+
+
+class Conversation(Table):
+    """One session, or one run of a subagent."""
+
+    key = pw.AutoField()
+    id = pw.TextField(unique=True)
+    kind = pw.TextField()
+    parent = pw.ForeignKeyField("self", column_name="parent_key", null=True, backref="subagents")
+    project = pw.ForeignKeyField(Project, column_name="project_key", null=True)
+    agent_id = pw.TextField(null=True)
+    agent_type = pw.TextField(null=True)
+    workflow_run_id = pw.TextField(null=True)
+    title = pw.TextField(default="")
+    title_rank = pw.IntegerField(default=9)
+    created_at = pw.TextField()
+    updated_at = pw.TextField()
+    cwd = pw.TextField(null=True)
+    git_branch = pw.TextField(null=True)
+    client_version = pw.TextField(null=True)
+    entrypoint = pw.TextField(null=True)
+    copied_from = pw.ForeignKeyField("self", column_name="copied_from_key", null=True, backref="copies")
+    message_count = pw.IntegerField(default=0)
+    prompt_count = pw.IntegerField(default=0)
+    copied_message_count = pw.IntegerField(default=0)
+    tool_use_count = pw.IntegerField(default=0)
+    error_count = pw.IntegerField(default=0)
+    api_call_count = pw.IntegerField(default=0)
+    unpriced_call_count = pw.IntegerField(default=0)
+    undercounted_call_count = pw.IntegerField(default=0)
+    input_tokens = pw.BigIntegerField(default=0)
+    output_tokens = pw.BigIntegerField(default=0)
+    cache_creation_input_tokens = pw.BigIntegerField(default=0)
+    cache_read_input_tokens = pw.BigIntegerField(default=0)
+    total_tokens = pw.BigIntegerField(default=0)
+    cost_nanodollars = pw.BigIntegerField(default=0)
+    models = pw.TextField(default="[]")
+    metadata = pw.TextField(default="{}")
+    deleted_at = pw.TextField(null=True)
+
+    class Meta:
+        table_name = "conversations"
+
+
+class TranscriptFile(Table):
+    """One ``.jsonl`` file and how far it was read."""
+
+    key = pw.AutoField()
+    path = pw.TextField(unique=True)
+    filename = pw.TextField()
+    role = pw.TextField()
+    conversation = pw.ForeignKeyField(Conversation, column_name="conversation_key", null=True)
+    device = pw.BigIntegerField(default=0)
+    inode = pw.BigIntegerField(default=0)
+    size = pw.BigIntegerField(default=0)
+    modified_ns = pw.BigIntegerField(default=0)
+    byte_offset = pw.BigIntegerField(default=0)
+    tail_hash = pw.BlobField(null=True)
+    line_count = pw.IntegerField(default=0)
+    has_open_line = pw.BooleanField(default=False)
+    bad_line_count = pw.IntegerField(default=0)
+    record_counts = pw.TextField(default="{}")
+    generation = pw.IntegerField(default=1)
+    status = pw.TextField(default="pending")
+    error_message = pw.TextField(null=True)
+    last_modified = pw.TextField(null=True)
+    processed_at = pw.TextField(null=True)
+    created_at = pw.TextField()
+
+    class Meta:
+        table_name = "transcript_files"
+
+
+class TranscriptError(Table):
+    """One line of a transcript that could not be read."""
+
+    key = pw.AutoField()
+    file = pw.ForeignKeyField(TranscriptFile, column_name="file_key")
+    line = pw.IntegerField()
+    byte_start = pw.BigIntegerField()
+    byte_end = pw.BigIntegerField()
+    reason = pw.TextField()
+
+    class Meta:
+        table_name = "transcript_errors"
+
+
+class ApiCall(Table):
+    """One model response: the only place where tokens are counted."""
+
+    key = pw.AutoField()
+    id = pw.TextField(unique=True)
+    conversation = pw.ForeignKeyField(Conversation, column_name="conversation_key")
+    file = pw.ForeignKeyField(TranscriptFile, column_name="file_key", null=True)
+    position = pw.IntegerField()
+    message = pw.DeferredForeignKey("Message", column_name="message_key", null=True)
+    is_sidechain = pw.BooleanField(default=False)
+    request_id = pw.TextField(null=True)
+    model = pw.TextField()
+    created_at = pw.TextField()
+    stop_reason = pw.TextField(null=True)
+    input_tokens = pw.BigIntegerField()
+    output_tokens = pw.BigIntegerField()
+    cache_creation_input_tokens = pw.BigIntegerField()
+    cache_read_input_tokens = pw.BigIntegerField()
+    cache_creation_5m_input_tokens = pw.BigIntegerField()
+    cache_creation_1h_input_tokens = pw.BigIntegerField()
+    web_search_requests = pw.IntegerField()
+    is_fast = pw.BooleanField(default=False)
+    cost_nanodollars = pw.BigIntegerField(null=True)
+    usage_quality = pw.TextField()
+
+    class Meta:
+        table_name = "api_calls"
+
+
+class Message(Table):
+    """One thing said."""
+
+    key = pw.AutoField()
+    id = pw.TextField(unique=True)
+    conversation = pw.ForeignKeyField(Conversation, column_name="conversation_key")
+    position = pw.IntegerField()
+    file = pw.ForeignKeyField(TranscriptFile, column_name="file_key", null=True)
+    generation = pw.IntegerField(default=1)
+    role = pw.TextField()
+    kind = pw.TextField()
+    parent_id = pw.TextField(null=True)
+    copy_of = pw.ForeignKeyField("self", column_name="copy_of_key", null=True)
+    api_call = pw.ForeignKeyField(ApiCall, column_name="api_call_key", null=True)
+    created_at = pw.TextField()
+    model = pw.TextField(null=True)
+    is_on_main_branch = pw.BooleanField(default=True)
+    is_superseded = pw.BooleanField(default=False)
+    cwd = pw.TextField(null=True)
+    git_branch = pw.TextField(null=True)
+    client_version = pw.TextField(null=True)
+    notes = pw.TextField(null=True)
+    blocks = pw.TextField(null=True)
+    content = pw.TextField()
+
+    class Meta:
+        table_name = "messages"
+
+
+class ToolUse(Table):
+    """One call of a tool with its result; without a message only the result was seen."""
+
+    key = pw.AutoField()
+    conversation = pw.ForeignKeyField(Conversation, column_name="conversation_key")
+    tool_use_id = pw.TextField()
+    message = pw.ForeignKeyField(Message, column_name="message_key", null=True)
+    result_message = pw.ForeignKeyField(
+        Message, column_name="result_message_key", null=True, backref="tool_results"
+    )
+    name = pw.TextField(default="")
+    server = pw.TextField(null=True)
+    status = pw.TextField()
+    is_error = pw.BooleanField(default=False)
+    error_category = pw.TextField(null=True)
+    started_at = pw.TextField(null=True)
+    finished_at = pw.TextField(null=True)
+    execution_time_ms = pw.IntegerField(null=True)
+    reported_duration_ms = pw.IntegerField(null=True)
+    subagent_id = pw.TextField(null=True)
+    parameters = pw.TextField(null=True)
+    result = pw.TextField(null=True)
+    details = pw.BlobField(null=True)
+
+    class Meta:
+        table_name = "tool_uses"
+
+
+class Summary(Table):
+    """A title for the conversation that holds a message."""
+
+    leaf_id = pw.TextField(primary_key=True)
+    summary = pw.TextField()
+
+    class Meta:
+        table_name = "summaries"
+
+
+class Total(Table):
+    """A number over the whole archive."""
+
+    name = pw.TextField(primary_key=True)
+    value = pw.IntegerField()
+
+    class Meta:
+        table_name = "totals"
+
+
+TABLES = (
+    Project,
+    Conversation,
+    TranscriptFile,
+    TranscriptError,
+    ApiCall,
+    Message,
+    ToolUse,
+    Summary,
+    Total,
+)

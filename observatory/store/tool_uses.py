@@ -1,0 +1,122 @@
+"""Tool uses with their results: of a page of messages, and lists of a conversation's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from orjson import Fragment
+
+from observatory.errors import NotFound
+from observatory.store.conversations import find_key
+from observatory.store.database import fetch_all, fetch_one
+from observatory.store.pages import Page, decode_cursor, make_page
+from observatory.timestamps import format_timestamp
+
+# A tool that was started so long ago and never answered does not run any more: its client died.
+ABANDONED_AFTER = timedelta(hours=24)
+
+TOOL_USE_COLUMNS = """
+    t.tool_use_id, t.name, t.server, t.status, t.is_error, t.error_category, t.started_at,
+    t.finished_at, t.execution_time_ms, t.reported_duration_ms, t.subagent_id, t.parameters,
+    coalesce(t.result, r.content), r.id
+"""
+TOOL_USE_JOINS = "LEFT JOIN messages r ON r.key = t.result_message_key"
+_ORDER = "tool_uses"
+_CONDITIONS = {"name": "t.name = :name", "status": "t.status = :status"}
+
+
+def tool_call(row: Sequence[Any]) -> dict[str, Any]:
+    """Return a tool use in the shape that a message shows its tool calls in."""
+    return {
+        "id": row[0],
+        "type": "function",
+        "function": {
+            "name": row[1],
+            "arguments": None if row[11] is None else Fragment(row[11]),
+        },
+        "result": row[12],
+        "execution_time_ms": row[8],
+        "status": _status(row[3], row[6]),
+    }
+
+
+def _status(status: str, started_at: str | None) -> str:
+    if status != "running" or started_at is None:
+        return status
+    limit = format_timestamp(datetime.now(UTC) - ABANDONED_AFTER)
+    return "interrupted" if started_at < limit else status
+
+
+def _tool_use(row: Sequence[Any], conversation_id: str, message_id: str | None) -> dict[str, Any]:
+    return {
+        "id": row[0],
+        "conversation_id": conversation_id,
+        "message_id": message_id,
+        "result_message_id": row[13],
+        "name": row[1],
+        "server": row[2],
+        "status": _status(row[3], row[6]),
+        "is_error": bool(row[4]),
+        "error_category": row[5],
+        "parameters": None if row[11] is None else Fragment(row[11]),
+        "result": row[12],
+        "started_at": row[6],
+        "finished_at": row[7],
+        "execution_time_ms": row[8],
+        "reported_duration_ms": row[9],
+        "subagent_id": row[10],
+    }
+
+
+def list_tool_uses(
+    conversation_id: str,
+    *,
+    name: str | None = None,
+    status: str | None = None,
+    limit: int = 50,
+    offset: int = 0,
+    cursor: str | None = None,
+) -> Page:
+    """Return one page of the tool uses of a conversation, in transcript order.
+
+    Args:
+        conversation_id: The conversation.
+        name: Only uses of the tool of this name.
+        status: Only uses with this status.
+        limit: Largest number of rows, 1 to 100.
+        offset: How many rows to pass over; 0 with a cursor.
+        cursor: The place after which to go on.
+
+    Raises:
+        NotFound: There is no such conversation.
+        InvalidParameter: The cursor is not from this list.
+    """
+    conversation_key = find_key(conversation_id)
+    if conversation_key is None:
+        raise NotFound("conversation", conversation_id)
+    filters = {"name": name, "status": status}
+    parameters = {key: value for key, value in filters.items() if value is not None}
+    conditions = ["t.conversation_key = :conversation", "t.message_key IS NOT NULL"]
+    conditions += [_CONDITIONS[key] for key in parameters]
+    after = -1
+    if cursor is not None:
+        (after,) = decode_cursor(cursor, order=_ORDER, types=(int,))
+    values = {**parameters, "conversation": conversation_key}
+    where = " AND ".join(conditions)
+    counted = fetch_one(f"SELECT count(*) FROM tool_uses t WHERE {where}", values)  # type: ignore[arg-type]
+    rows = fetch_all(
+        f"SELECT t.key, m.id, {TOOL_USE_COLUMNS} FROM tool_uses t {TOOL_USE_JOINS}"
+        f" JOIN messages m ON m.key = t.message_key WHERE {where} AND t.key > :after"
+        " ORDER BY t.key LIMIT :limit OFFSET :offset",
+        {**values, "after": after, "limit": limit + 1, "offset": offset},  # type: ignore[arg-type]
+    )
+    return make_page(
+        [_tool_use(row[2:], conversation_id, row[1]) for row in rows],
+        [(row[0],) for row in rows],
+        order=_ORDER,
+        total=counted[0] if counted else 0,
+        limit=limit,
+        offset=offset,
+    )
