@@ -108,3 +108,11 @@ def file_sizes() -> tuple[int, int]:
         file.stat().st_size if file.exists() else 0
         for file in (path, path.with_name(path.name + "-wal"))
     )
+
+
+DatabaseError = peewee.DatabaseError
+
+
+def is_busy(error: Exception) -> bool:
+    """Tell whether an error means that another connection holds the lock for too long."""
+    return isinstance(error, peewee.OperationalError) and "locked" in str(error)

@@ -1,0 +1,175 @@
+"""The command line: ``observatory serve | ingest | migrate``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+import orjson
+
+from observatory import __version__
+from observatory.errors import LockHeld, ObservatoryError
+from observatory.ingest.progress import show_progress, show_summary
+from observatory.ingest.running import RunSummary, ingest
+from observatory.ingest.stopping import StopSignals
+from observatory.log import configure_logging
+from observatory.settings import Settings, read_secret, read_settings
+from observatory.store import schema
+from observatory.store.database import DatabaseError, close, configure, connect
+from observatory.store.locks import held
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_LOCKED = 75
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        settings = read_settings()
+        configure_logging(level=settings.log_level, log_format=settings.log_format)
+        command: Callable[[argparse.Namespace, Settings], int] = options.command
+        return command(options, settings)
+    except LockHeld as error:
+        print(error, file=sys.stderr)
+        return EXIT_LOCKED
+    except ObservatoryError as error:
+        print(error, file=sys.stderr)
+        return EXIT_FAILED
+    except DatabaseError as error:
+        print(f"The database can not be used: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except OSError as error:
+        print(f"{error.filename or 'A file'}: {error.strerror}", file=sys.stderr)
+        return EXIT_FAILED
+    finally:
+        close()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="observatory",
+        description="Keeps what coding agents did, and answers questions about it.",
+        epilog="Settings come from the environment and .env; see docs/configuration.md.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="serve the archive over HTTP")
+    serve.add_argument(
+        "--no-ingest", action="store_true", help="do not read transcripts while serving"
+    )
+    serve.set_defaults(command=run_serve)
+
+    reading = commands.add_parser("ingest", help="read what is new in transcripts")
+    reading.add_argument(
+        "paths", nargs="*", metavar="PATH", help="folders and files; by default TRANSCRIPTS_DIR"
+    )
+    reading.add_argument("--json", action="store_true", help="print the summary as one JSON line")
+    reading.add_argument(
+        "--wait",
+        type=float,
+        default=0,
+        metavar="SECONDS",
+        help="how long to wait while another ingest runs",
+    )
+    reading.set_defaults(command=run_ingest)
+
+    migrate = commands.add_parser("migrate", help="bring the database's schema up to date")
+    kinds = migrate.add_mutually_exclusive_group()
+    kinds.add_argument("--status", action="store_true", help="list migrations, change nothing")
+    kinds.add_argument("--dry-run", action="store_true", help="say what would be applied")
+    migrate.set_defaults(command=run_migrate)
+    return parser
+
+
+def _open_database(settings: Settings, *, cache_mib: int = 4) -> None:
+    settings.db_path.parent.mkdir(parents=True, exist_ok=True)
+    configure(settings.db_path, synchronous=settings.db_synchronous, cache_mib=cache_mib)
+    is_new = not settings.db_path.exists()
+    connect()
+    if is_new:
+        settings.db_path.chmod(0o600)
+
+
+def _prepare_schema(settings: Settings) -> None:
+    """Make the schema of a new database; refuse one that is older or newer than the code."""
+    if not schema.read_status().applied:
+        schema.migrate()
+    schema.check_current()
+
+
+def run_migrate(options: argparse.Namespace, settings: Settings) -> int:
+    """Apply pending migrations, or say which there are."""
+    if (options.status or options.dry_run) and not settings.db_path.exists():
+        print(f"{settings.db_path} does not exist yet; `observatory migrate` makes it.")
+        return 0
+    _open_database(settings)
+    if options.status or options.dry_run:
+        status = schema.read_status()
+        for name in status.applied:
+            note = "applied by a newer version" if name in status.unknown else "applied"
+            if options.status:
+                print(f"{name}  {note}")
+        for name in status.pending:
+            print(f"{name}  {'pending' if options.status else 'would be applied'}")
+        if options.dry_run and not status.pending:
+            print("The schema is current.")
+        return EXIT_FAILED if status.unknown else 0
+    for name in schema.migrate():
+        print(f"{name}  applied")
+    print(f"{settings.db_path}: the schema is current.")
+    return 0
+
+
+def run_ingest(options: argparse.Namespace, settings: Settings) -> int:
+    """Read what is new in transcripts."""
+    paths = options.paths or [str(folder) for folder in settings.transcripts_dirs]
+    missing = [path for path in paths if not os.path.exists(path)]
+    if missing and options.paths:
+        print(f"There is no {', '.join(missing)}.", file=sys.stderr)
+        return EXIT_USAGE
+    if missing:
+        print(f"No transcripts in {', '.join(missing)} yet.", file=sys.stderr)
+    _open_database(settings, cache_mib=64)
+    _prepare_schema(settings)
+    with (
+        held(settings.db_path, "ingest", wait_seconds=options.wait),
+        StopSignals() as stop,
+        show_progress(sys.stderr) as on_progress,
+    ):
+        summary = ingest(
+            [path for path in paths if path not in missing],
+            on_progress=on_progress,
+            should_stop=stop.is_requested,
+        )
+    _report(summary, as_json=options.json)
+    return 0 if summary.is_complete else 128 + stop.number
+
+
+def _report(summary: RunSummary, *, as_json: bool) -> None:
+    if as_json:
+        print(orjson.dumps(summary.as_dict()).decode())
+    else:
+        show_summary(summary, sys.stdout)
+
+
+def run_serve(options: argparse.Namespace, settings: Settings) -> int:
+    """Become gunicorn, with the schema checked and the secret made."""
+    _open_database(settings)
+    _prepare_schema(settings)
+    read_secret(settings)
+    close()
+    environment = dict(os.environ)
+    if options.no_ingest:
+        environment["INGEST_ON_START"] = "false"
+    program = [sys.executable, "-m", "gunicorn", "-c", "python:observatory.gunicorn_config"]
+    sys.stderr.flush()
+    os.execve(sys.executable, [*program, "observatory.wsgi:application"], environment)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The store over HTTP: one module per resource."""

@@ -1,0 +1,124 @@
+"""Every failure to a status and a code, in one table."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import falcon
+from marshmallow import ValidationError
+
+from observatory.api.answers import answer_error
+from observatory.errors import InvalidParameter, NotFound
+from observatory.log import log
+from observatory.store.database import DatabaseError, is_busy
+
+
+class Failure(NamedTuple):
+    """How a status is named in the envelope."""
+
+    code: str
+    message: str
+
+
+BY_STATUS = {
+    400: Failure("VALIDATION_ERROR", "The request can not be read."),
+    401: Failure("UNAUTHORIZED", "Sign in first."),
+    403: Failure("FORBIDDEN", "You may not do that."),
+    404: Failure("NOT_FOUND", "There is nothing at this address; / lists what there is."),
+    405: Failure("METHOD_NOT_ALLOWED", "This address takes other methods; see the Allow header."),
+    409: Failure("CONFLICT", "The request contradicts what is stored."),
+    413: Failure("PAYLOAD_TOO_LARGE", "The body is larger than MAX_REQUEST_SIZE_MB."),
+    415: Failure("UNSUPPORTED_MEDIA_TYPE", "The body's Content-Type is not one this takes."),
+    429: Failure("RATE_LIMITED", "Too many requests; see the Retry-After header."),
+    503: Failure("NOT_READY", "The server is not ready; try again."),
+}
+
+
+def on_http_error(
+    req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, params: dict[str, Any]
+) -> None:
+    """Answer an error that falcon raised."""
+    failure = BY_STATUS.get(error.status_code) or Failure("VALIDATION_ERROR", error.title or "")
+    if error.headers:
+        resp.set_headers(error.headers)
+    answer_error(
+        req, resp, status=error.status, code=failure.code, message=failure.message
+    )
+
+
+def on_validation_error(
+    req: falcon.Request, resp: falcon.Response, error: ValidationError, params: dict[str, Any]
+) -> None:
+    """Answer parameters or a body that a schema refused, naming each field."""
+    fields = error.normalized_messages()
+    answer_error(
+        req,
+        resp,
+        status=falcon.HTTP_400,
+        code="VALIDATION_ERROR",
+        message=f"These fields are wrong: {', '.join(sorted(map(str, fields)))}.",
+        fields=fields,
+    )
+
+
+def on_invalid_parameter(
+    req: falcon.Request, resp: falcon.Response, error: InvalidParameter, params: dict[str, Any]
+) -> None:
+    """Answer a value that can only be judged where it is used."""
+    answer_error(
+        req,
+        resp,
+        status=falcon.HTTP_400,
+        code="VALIDATION_ERROR",
+        message=f"These fields are wrong: {error.field}.",
+        fields={error.field: [error.message]},
+    )
+
+
+def on_not_found(
+    req: falcon.Request, resp: falcon.Response, error: NotFound, params: dict[str, Any]
+) -> None:
+    """Answer that a thing does not exist."""
+    answer_error(req, resp, status=falcon.HTTP_404, code="NOT_FOUND", message=str(error))
+
+
+def on_database_error(
+    req: falcon.Request, resp: falcon.Response, error: DatabaseError, params: dict[str, Any]
+) -> None:
+    """Answer a locked database with 503; anything else is a bug or a broken disk."""
+    if is_busy(error):
+        resp.set_header("Retry-After", "1")
+        answer_error(
+            req,
+            resp,
+            status=falcon.HTTP_503,
+            code="DATABASE_BUSY",
+            message="The database is busy; try again in a second.",
+        )
+        return
+    on_exception(req, resp, error, params)
+
+
+def on_exception(
+    req: falcon.Request, resp: falcon.Response, error: Exception, params: dict[str, Any]
+) -> None:
+    """Answer what nobody expected: log it, and tell the client only where to find it."""
+    request_id = getattr(req.context, "request_id", "")
+    log.error("request_failed", request_id=request_id, route=req.uri_template, exc_info=error)
+    answer_error(
+        req,
+        resp,
+        status=falcon.HTTP_500,
+        code="INTERNAL_ERROR",
+        message=f"Something went wrong here; the log tells what under request {request_id}.",
+    )
+
+
+HANDLERS: tuple[tuple[type[Exception], Any], ...] = (
+    (Exception, on_exception),
+    (falcon.HTTPError, on_http_error),
+    (DatabaseError, on_database_error),
+    (ValidationError, on_validation_error),
+    (InvalidParameter, on_invalid_parameter),
+    (NotFound, on_not_found),
+)

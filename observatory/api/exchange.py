@@ -1,0 +1,72 @@
+"""The one middleware: what every request gets and every answer carries."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import secrets
+from time import perf_counter
+from typing import Any
+
+import falcon
+
+from observatory.log import log
+from observatory.metrics import observe_request
+from observatory.store.database import connect
+
+_TOKEN = re.compile(r"[A-Za-z0-9._\-]{1,64}")
+_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+)
+
+
+class Exchange:
+    """Gives a request its id and its thread a connection; times, counts and marks the answer."""
+
+    def __init__(self) -> None:
+        self._prefix = secrets.token_hex(6)
+        self._numbers = itertools.count(1)
+
+    def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Begin an exchange; a HEAD request is answered as a GET whose body is left out."""
+        req.context.started = perf_counter()
+        given = req.get_header("X-Request-ID")
+        req.context.request_id = (
+            given
+            if given is not None and _TOKEN.fullmatch(given)
+            else f"{self._prefix}-{next(self._numbers):x}"
+        )
+        req.context.is_head = req.method == "HEAD"
+        if req.context.is_head:
+            req.method = "GET"
+        connect()
+
+    def process_response(
+        self, req: falcon.Request, resp: falcon.Response, resource: Any, req_succeeded: bool
+    ) -> None:
+        """End an exchange."""
+        seconds = perf_counter() - req.context.started
+        resp.set_header("X-Request-ID", req.context.request_id)
+        resp.set_header("X-Response-Time", f"{seconds * 1000:.2f}ms")
+        for name, value in _HEADERS:
+            resp.set_header(name, value)
+        if resp.get_header("Cache-Control") is None:
+            resp.set_header("Cache-Control", "no-store")
+        method = req.method
+        if req.context.is_head:
+            method = "HEAD"
+            body = resp.render_body()
+            resp.set_header("Content-Length", str(len(body or b"")))
+            resp.data, resp.text = None, None
+        status = resp.status[:3]
+        observe_request(req.uri_template, method, status, seconds)
+        log.debug(
+            "request",
+            request_id=req.context.request_id,
+            method=method,
+            route=req.uri_template,
+            status=int(status),
+            duration_ms=round(seconds * 1000, 2),
+        )

@@ -1,0 +1,36 @@
+"""Whether the server lives, and whether it can do its work."""
+
+from __future__ import annotations
+
+import falcon
+
+from observatory import __version__
+from observatory.api.answers import answer, answer_error
+from observatory.errors import SchemaError
+from observatory.store.database import DatabaseError
+from observatory.store.schema import check_current
+
+
+class Health:
+    """``/health``: alive; touches nothing."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer at once."""
+        answer(req, resp, {"status": "ok", "version": __version__})
+
+
+class Readiness:
+    """``/health/ready``: the database answers and its schema is the one of this code."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer 200 when requests can be served, else 503 with the reason."""
+        try:
+            check_current()
+        except (SchemaError, DatabaseError) as error:
+            resp.set_header("Retry-After", "5")
+            message = str(error) if isinstance(error, SchemaError) else "The database is not there."
+            answer_error(
+                req, resp, status=falcon.HTTP_503, code="NOT_READY", message=message
+            )
+            return
+        answer(req, resp, {"status": "ready", "version": __version__})

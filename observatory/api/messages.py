@@ -1,0 +1,18 @@
+"""Single messages."""
+
+from __future__ import annotations
+
+import falcon
+
+from observatory.api.answers import answer
+from observatory.api.params import NoParams, read_params
+from observatory.store.messages import get_message
+
+
+class Message:
+    """``/api/messages/{id}``: one message with its content blocks and tool calls."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, message_id: str) -> None:
+        """Answer with the message."""
+        read_params(req, NoParams)
+        answer(req, resp, get_message(message_id))

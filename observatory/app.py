@@ -1,0 +1,55 @@
+"""Wiring: routes, middleware and error handlers, nothing else."""
+
+from __future__ import annotations
+
+import falcon
+
+from observatory.api.conversations import (
+    Conversation,
+    ConversationMessages,
+    Conversations,
+    ConversationToolUses,
+)
+from observatory.api.errors import HANDLERS
+from observatory.api.exchange import Exchange
+from observatory.api.files import File, Files
+from observatory.api.health import Health, Readiness
+from observatory.api.index import Index, IndexStyle
+from observatory.api.messages import Message
+from observatory.api.metrics import Metrics
+from observatory.api.projects import Project, Projects
+
+
+def create_app(
+    *, cors_origins: tuple[str, ...], folders: tuple[str, ...], is_multiprocess: bool = False
+) -> falcon.App:
+    """Return the WSGI application on the configured database.
+
+    Args:
+        cors_origins: Origins whose pages may call the API from a browser.
+        folders: Where transcripts are read from, for the page at ``/``.
+        is_multiprocess: Whether several workers share their metrics through files.
+    """
+    middleware: list[object] = [Exchange()]
+    if cors_origins:
+        middleware.append(falcon.CORSMiddleware(allow_origins=list(cors_origins)))
+    app: falcon.App = falcon.App(middleware=middleware)
+    app.req_options.auto_parse_form_urlencoded = False
+    app.req_options.strip_url_path_trailing_slash = True
+    for error, handler in HANDLERS:
+        app.add_error_handler(error, handler)
+    app.add_route("/", Index(folders=folders))
+    app.add_route("/index.css", IndexStyle())
+    app.add_route("/health", Health())
+    app.add_route("/health/ready", Readiness())
+    app.add_route("/metrics", Metrics(is_multiprocess=is_multiprocess))
+    app.add_route("/api/conversations", Conversations())
+    app.add_route("/api/conversations/{conversation_id}", Conversation())
+    app.add_route("/api/conversations/{conversation_id}/messages", ConversationMessages())
+    app.add_route("/api/conversations/{conversation_id}/tool-uses", ConversationToolUses())
+    app.add_route("/api/messages/{message_id}", Message())
+    app.add_route("/api/projects", Projects())
+    app.add_route("/api/projects/{project_id}", Project())
+    app.add_route("/api/files", Files())
+    app.add_route("/api/files/{file_id}", File())
+    return app

@@ -1,0 +1,76 @@
+"""How far an ingest is: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+
+from observatory.ingest.running import Progress, RunSummary
+
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+@contextmanager
+def show_progress(stream: TextIO) -> Iterator[Callable[[Progress], None]]:
+    """Yield a function that shows progress on a stream."""
+    if not stream.isatty():
+        yield _line_printer(stream)
+        return
+    columns = (
+        TextColumn("{task.description:>9}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(file=stream), transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def update(progress: Progress) -> None:
+            bar.update(
+                task,
+                description=progress.stage,
+                completed=progress.done,
+                total=progress.total or None,
+            )
+
+        yield update
+
+
+def _line_printer(stream: TextIO) -> Callable[[Progress], None]:
+    last = time.monotonic()
+
+    def update(progress: Progress) -> None:
+        nonlocal last
+        if time.monotonic() - last < _SECONDS_BETWEEN_LINES or not progress.total:
+            return
+        last = time.monotonic()
+        share = 100 * progress.done / progress.total
+        print(f"{progress.stage} {share:.0f}%", file=stream, flush=True)
+
+    return update
+
+
+def show_summary(summary: RunSummary, stream: TextIO) -> None:
+    """Print what a run read, for people."""
+    if not summary.is_complete:
+        print("Stopped; run again to go on from here.", file=stream)
+    print(
+        f"Read {summary.files:,} files, {summary.lines:,} lines"
+        f" ({summary.bad_lines:,} bad, {summary.unchanged_files:,} files unchanged)"
+        f" in {summary.seconds:.1f} s, {summary.mb_per_second:.1f} MB/s.",
+        file=stream,
+    )
+    tokens = sum(summary.tokens.values())
+    print(
+        f"New: {summary.messages:,} messages in {summary.conversations:,} conversations,"
+        f" {summary.tool_uses:,} tool uses, {tokens:,} tokens,"
+        f" ${summary.cost_microdollars / 1e6:,.2f}.",
+        file=stream,
+    )
+    if summary.failed_files:
+        print(f"{summary.failed_files:,} files could not be opened; see /api/files.", file=stream)

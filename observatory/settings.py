@@ -1,0 +1,231 @@
+"""Settings, from the environment and a ``.env`` file, validated once at the start.
+
+Every problem is reported at once, with the variable's name and what it takes. Each variable has a
+row in docs/configuration.md; a test keeps that complete.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from environs import Env, EnvValidationError, ValidationError
+
+from observatory.errors import SettingsError
+
+MIN_SECRET_BYTES = 32
+_DURATION = re.compile(r"(\d{1,6})([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_WEB_ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+(:\d{1,5})?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set; see docs/configuration.md."""
+
+    host: str
+    port: int
+    environment: str
+    db_path: Path
+    db_wal_checkpoint_interval_ms: int
+    db_synchronous: str
+    jwt_secret: str | None
+    jwt_expiry_seconds: int
+    cors_origins: tuple[str, ...]
+    rate_limit_window_ms: int
+    rate_limit_max_requests: int
+    request_timeout_ms: int
+    max_request_size_mb: int
+    log_level: str
+    log_format: str
+    transcripts_dirs: tuple[Path, ...]
+    web_workers: int
+    web_threads: int
+    ingest_on_start: bool
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only programs on this machine can reach an address to listen on."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _in_range(low: int, high: int) -> Callable[[Any], None]:
+    def check(value: Any) -> None:
+        if not low <= value <= high:
+            raise ValidationError(f"a whole number from {low} to {high}")
+
+    return check
+
+
+def _one_of(*choices: str) -> Callable[[Any], None]:
+    def check(value: Any) -> None:
+        if value not in choices:
+            raise ValidationError(f"one of {', '.join(choices)}")
+
+    return check
+
+
+def _loopback(host: str) -> None:
+    if not is_loopback(host):
+        raise ValidationError(
+            "a loopback address such as 127.0.0.1: there are no accounts yet, so the server"
+            " answers on this machine only"
+        )
+
+
+def _long_enough(secret: str | None) -> None:
+    if secret is not None and len(secret.encode()) < MIN_SECRET_BYTES:
+        raise ValidationError(f"at least {MIN_SECRET_BYTES} bytes")
+
+
+def _duration(text: str) -> None:
+    if not _DURATION.fullmatch(text):
+        raise ValidationError("a number and a unit, such as 30m, 24h or 7d")
+
+
+def _origins(origins: list[str]) -> None:
+    if not all(_WEB_ORIGIN.fullmatch(origin) for origin in origins):
+        raise ValidationError("origins such as http://localhost:3000, separated by commas; no *")
+
+
+def _folders(folders: list[str]) -> None:
+    if not folders:
+        raise ValidationError("one folder or several, separated by commas")
+
+
+_TAKES = {
+    "PORT": "a whole number from 1 to 65535",
+    "DB_WAL_CHECKPOINT_INTERVAL": "milliseconds, a whole number from 100 to 86400000",
+    "RATE_LIMIT_WINDOW_MS": "milliseconds, a whole number from 1000 to 86400000",
+    "RATE_LIMIT_MAX_REQUESTS": "a whole number from 1 to 100000000",
+    "REQUEST_TIMEOUT_MS": "milliseconds, a whole number from 1000 to 3600000",
+    "MAX_REQUEST_SIZE_MB": "a whole number from 1 to 4096",
+    "WEB_WORKERS": "a whole number from 1 to 64",
+    "WEB_THREADS": "a whole number from 1 to 1000",
+    "INGEST_ON_START": "true or false",
+}
+
+
+def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
+    """Return the settings of this process.
+
+    Args:
+        env_file: A file of ``NAME=value`` lines for what the environment does not set.
+
+    Raises:
+        SettingsError: Some are wrong; it lists them all.
+    """
+    env = Env(eager=False)
+    if env_file is not None and env_file.is_file():
+        env.read_env(str(env_file), recurse=False)
+    host = env.str("HOST", "127.0.0.1", validate=_loopback)
+    port = env.int("PORT", 3001, validate=_in_range(1, 65535))
+    environment = env.str(
+        "OBSERVATORY_ENV", "production", validate=_one_of("development", "test", "production")
+    )
+    db_path = env.str("DB_PATH", "./data/observatory.db")
+    interval = env.int(
+        "DB_WAL_CHECKPOINT_INTERVAL", 30000, validate=_in_range(100, 86_400_000)
+    )
+    synchronous = env.str(
+        "DB_SYNCHRONOUS", "NORMAL", validate=_one_of("OFF", "NORMAL", "FULL", "EXTRA")
+    )
+    secret = env.str("JWT_SECRET", None, validate=_long_enough)
+    expiry = env.str("JWT_EXPIRY", "24h", validate=_duration)
+    origins = env.list("CORS_ORIGINS", ["http://localhost:3000"], validate=_origins)
+    window = env.int("RATE_LIMIT_WINDOW_MS", 900_000, validate=_in_range(1000, 86_400_000))
+    max_requests = env.int("RATE_LIMIT_MAX_REQUESTS", 1000, validate=_in_range(1, 100_000_000))
+    timeout = env.int("REQUEST_TIMEOUT_MS", 30_000, validate=_in_range(1000, 3_600_000))
+    max_size = env.int("MAX_REQUEST_SIZE_MB", 10, validate=_in_range(1, 4096))
+    log_level = env.str("LOG_LEVEL", "info", validate=_one_of("debug", "info", "warn", "error"))
+    log_format = env.str("LOG_FORMAT", "json", validate=_one_of("json", "pretty"))
+    folders = env.list("TRANSCRIPTS_DIR", _default_folders(), validate=_folders)
+    workers = env.int("WEB_WORKERS", 2, validate=_in_range(1, 64))
+    threads = env.int("WEB_THREADS", 4, validate=_in_range(1, 1000))
+    ingest_on_start = env.bool("INGEST_ON_START", True)
+    try:
+        env.seal()
+    except EnvValidationError as error:
+        raise SettingsError(_problems(error.error_messages)) from None
+    number, unit = _DURATION.fullmatch(expiry).groups()  # type: ignore[union-attr]
+    return Settings(
+        host=host,
+        port=port,
+        environment=environment,
+        db_path=Path(db_path).expanduser(),
+        db_wal_checkpoint_interval_ms=interval,
+        db_synchronous=synchronous,
+        jwt_secret=secret,
+        jwt_expiry_seconds=int(number) * _SECONDS[unit],
+        cors_origins=tuple(origins),
+        rate_limit_window_ms=window,
+        rate_limit_max_requests=max_requests,
+        request_timeout_ms=timeout,
+        max_request_size_mb=max_size,
+        log_level=log_level,
+        log_format=log_format,
+        transcripts_dirs=tuple(Path(folder.strip()).expanduser() for folder in folders),
+        web_workers=workers,
+        web_threads=threads,
+        ingest_on_start=ingest_on_start,
+    )
+
+
+def _default_folders() -> list[str]:
+    """Return where Claude Code keeps its transcripts on this machine."""
+    configured = os.environ.get("CLAUDE_CONFIG_DIR", "")
+    folders = [folder.strip() for folder in configured.split(",") if folder.strip()]
+    return [str(Path(folder) / "projects") for folder in folders or ["~/.claude"]]
+
+
+def _problems(messages: dict[str, Any]) -> dict[str, str]:
+    """Return what each wrong variable takes."""
+    problems = {}
+    for name, found in messages.items():
+        listed = found if isinstance(found, list) else [found]
+        takes = _TAKES.get(name) or "; ".join(str(item) for item in listed)
+        problems[name] = f"takes {takes}"
+    return problems
+
+
+def read_secret(settings: Settings) -> str:
+    """Return the secret that signs tokens; one is made beside the database when none is set.
+
+    The file has mode 0600 and is written whole or not at all, also when two processes try.
+
+    Raises:
+        SettingsError: The file is there and holds too short a secret.
+    """
+    if settings.jwt_secret is not None:
+        return settings.jwt_secret
+    path = settings.db_path.parent / "jwt_secret"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".jwt_secret.{os.getpid()}.{secrets.token_hex(4)}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.write(descriptor, secrets.token_urlsafe(48).encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    secret = path.read_text().strip()
+    if len(secret.encode()) < MIN_SECRET_BYTES:
+        raise SettingsError({"JWT_SECRET": f"{path} takes at least {MIN_SECRET_BYTES} bytes"})
+    return secret

@@ -1,0 +1,43 @@
+"""The application for a WSGI server: ``gunicorn observatory.wsgi:application``."""
+
+from __future__ import annotations
+
+import falcon
+
+from observatory.app import create_app
+from observatory.errors import ObservatoryError
+from observatory.log import configure_logging
+from observatory.metrics import is_multiprocess
+from observatory.settings import read_secret, read_settings
+from observatory.store.database import close, configure, connect
+from observatory.store.schema import check_current
+
+
+def build() -> falcon.App:
+    """Return the application for the settings of this process.
+
+    No connection is left open: a worker that is forked later must not share one.
+
+    Raises:
+        SystemExit: The settings are wrong or the schema is not the one of this code.
+    """
+    try:
+        settings = read_settings()
+        configure_logging(level=settings.log_level, log_format=settings.log_format)
+        read_secret(settings)
+        configure(settings.db_path, synchronous=settings.db_synchronous)
+        connect()
+        try:
+            check_current()
+        finally:
+            close()
+    except ObservatoryError as error:
+        raise SystemExit(str(error)) from error
+    return create_app(
+        cors_origins=settings.cors_origins,
+        folders=tuple(str(folder) for folder in settings.transcripts_dirs),
+        is_multiprocess=is_multiprocess(),
+    )
+
+
+application = build()
