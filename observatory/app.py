@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import falcon
 
 from observatory.api.conversations import (
@@ -19,10 +21,12 @@ from observatory.api.messages import Message
 from observatory.api.metrics import Metrics
 from observatory.api.projects import Project, Projects
 
+Application = falcon.App[falcon.Request, falcon.Response]
+
 
 def create_app(
     *, cors_origins: tuple[str, ...], folders: tuple[str, ...], is_multiprocess: bool = False
-) -> falcon.App:
+) -> Application:
     """Return the WSGI application on the configured database.
 
     Args:
@@ -30,10 +34,10 @@ def create_app(
         folders: Where transcripts are read from, for the page at ``/``.
         is_multiprocess: Whether several workers share their metrics through files.
     """
-    middleware: list[object] = [Exchange()]
+    middleware: list[Any] = [Exchange()]
     if cors_origins:
         middleware.append(falcon.CORSMiddleware(allow_origins=list(cors_origins)))
-    app: falcon.App = falcon.App(middleware=middleware)
+    app: Application = falcon.App(middleware=middleware)
     app.req_options.auto_parse_form_urlencoded = False
     app.req_options.strip_url_path_trailing_slash = True
     for error, handler in HANDLERS:

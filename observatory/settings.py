@@ -135,9 +135,7 @@ def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
         "OBSERVATORY_ENV", "production", validate=_one_of("development", "test", "production")
     )
     db_path = env.str("DB_PATH", "./data/observatory.db")
-    interval = env.int(
-        "DB_WAL_CHECKPOINT_INTERVAL", 30000, validate=_in_range(100, 86_400_000)
-    )
+    interval = env.int("DB_WAL_CHECKPOINT_INTERVAL", 30000, validate=_in_range(100, 86_400_000))
     synchronous = env.str(
         "DB_SYNCHRONOUS", "NORMAL", validate=_one_of("OFF", "NORMAL", "FULL", "EXTRA")
     )
@@ -189,7 +187,7 @@ def _default_folders() -> list[str]:
     return [str(Path(folder) / "projects") for folder in folders or ["~/.claude"]]
 
 
-def _problems(messages: dict[str, Any]) -> dict[str, str]:
+def _problems(messages: Any) -> dict[str, str]:
     """Return what each wrong variable takes."""
     problems = {}
     for name, found in messages.items():

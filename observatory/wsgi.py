@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import falcon
-
-from observatory.app import create_app
+from observatory.app import Application, create_app
 from observatory.errors import ObservatoryError
 from observatory.log import configure_logging
 from observatory.metrics import is_multiprocess
@@ -13,7 +11,7 @@ from observatory.store.database import close, configure, connect
 from observatory.store.schema import check_current
 
 
-def build() -> falcon.App:
+def build() -> Application:
     """Return the application for the settings of this process.
 
     No connection is left open: a worker that is forked later must not share one.

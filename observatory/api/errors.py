@@ -41,9 +41,7 @@ def on_http_error(
     failure = BY_STATUS.get(error.status_code) or Failure("VALIDATION_ERROR", error.title or "")
     if error.headers:
         resp.set_headers(error.headers)
-    answer_error(
-        req, resp, status=error.status, code=failure.code, message=failure.message
-    )
+    answer_error(req, resp, status=str(error.status), code=failure.code, message=failure.message)
 
 
 def on_validation_error(

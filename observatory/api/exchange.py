@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import secrets
 from time import perf_counter
@@ -26,7 +27,8 @@ class Exchange:
     """Gives a request its id and its thread a connection; times, counts and marks the answer."""
 
     def __init__(self) -> None:
-        self._prefix = secrets.token_hex(6)
+        # Workers are forked from one process: their ids differ by the number of the process.
+        self._prefix = secrets.token_hex(4)
         self._numbers = itertools.count(1)
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
@@ -36,10 +38,10 @@ class Exchange:
         req.context.request_id = (
             given
             if given is not None and _TOKEN.fullmatch(given)
-            else f"{self._prefix}-{next(self._numbers):x}"
+            else f"{self._prefix}-{os.getpid():x}-{next(self._numbers):x}"
         )
-        req.context.is_head = req.method == "HEAD"
-        if req.context.is_head:
+        if req.method == "HEAD":
+            req.context.is_head = True
             req.method = "GET"
         connect()
 
@@ -54,18 +56,14 @@ class Exchange:
             resp.set_header(name, value)
         if resp.get_header("Cache-Control") is None:
             resp.set_header("Cache-Control", "no-store")
-        method = req.method
-        if req.context.is_head:
-            method = "HEAD"
-            body = resp.render_body()
-            resp.set_header("Content-Length", str(len(body or b"")))
-            resp.data, resp.text = None, None
-        status = resp.status[:3]
-        observe_request(req.uri_template, method, status, seconds)
+        if getattr(req.context, "is_head", False):
+            req.method = "HEAD"
+        status = str(resp.status)[:3]
+        observe_request(req.uri_template, req.method, status, seconds)
         log.debug(
             "request",
             request_id=req.context.request_id,
-            method=method,
+            method=req.method,
             route=req.uri_template,
             status=int(status),
             duration_ms=round(seconds * 1000, 2),

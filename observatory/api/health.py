@@ -29,8 +29,6 @@ class Readiness:
         except (SchemaError, DatabaseError) as error:
             resp.set_header("Retry-After", "5")
             message = str(error) if isinstance(error, SchemaError) else "The database is not there."
-            answer_error(
-                req, resp, status=falcon.HTTP_503, code="NOT_READY", message=message
-            )
+            answer_error(req, resp, status=falcon.HTTP_503, code="NOT_READY", message=message)
             return
         answer(req, resp, {"status": "ready", "version": __version__})

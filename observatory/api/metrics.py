@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import falcon
-from prometheus_client import CollectorRegistry, REGISTRY, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.multiprocess import MultiProcessCollector

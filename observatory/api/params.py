@@ -22,11 +22,11 @@ _MAX_KEY = 2**53
 
 
 class WholeNumber(fields.Integer):
-    """An integer in plain digits: ``5`` and not ``5.0``, ``0x5``, ``5_0`` or ``٥``."""
+    """An integer in plain digits: ``5`` and not ``5.0``, ``0x5`` or ``5_0``."""
 
     default_error_messages = {"invalid": "Takes a whole number."}
 
-    def _validated(self, value: Any) -> int | None:
+    def _validated(self, value: Any) -> int:
         if not isinstance(value, str) or not re.fullmatch(r"-?[0-9]{1,16}", value):
             raise self.make_error("invalid", input=value)
         return int(value)

@@ -120,9 +120,7 @@ class _Batch:
         for file_key, generation in self.superseding:
             archive.mark_messages_superseded(file_key, generation=generation)
         for conversation_key, link in self.links:
-            archive.link_subagent(
-                conversation_key, link.tool_use_id, subagent_id=link.agent_id
-            )
+            archive.link_subagent(conversation_key, link.tool_use_id, subagent_id=link.agent_id)
         for parent, child, prompt in self.roots:
             task = archive.find_unlinked_task(parent.key, prompt)
             if task and child.agent_id:
@@ -221,9 +219,9 @@ class _FileReading:
 
     def _take_summary(self, item: Summary) -> None:
         archive.upsert_summary(item.leaf_uuid, item.summary)
-        known = self.batch.known.get(item.leaf_uuid) or archive.find_messages(
-            [item.leaf_uuid]
-        ).get(item.leaf_uuid)
+        known = self.batch.known.get(item.leaf_uuid) or archive.find_messages([item.leaf_uuid]).get(
+            item.leaf_uuid
+        )
         if known is not None:
             self.batch.find_by_key(known.conversation_key)
 
@@ -245,9 +243,7 @@ class _FileReading:
             main.workflow_run_id = path.workflow_run_id
             main.agent_type = main.agent_type or read_agent_type(self.chunk.file.path)
             if session_id and session_id != name:
-                parent = batch.ensure_conversation(
-                    session_id, kind="session", timestamp=timestamp
-                )
+                parent = batch.ensure_conversation(session_id, kind="session", timestamp=timestamp)
                 main.parent_key = parent.key
         self.main = main
         return main

@@ -139,9 +139,7 @@ def _read_line(line: Line, chunk: Chunk) -> None:
         try:
             record = parse_record(value)
         except MalformedRecord as error:
-            chunk.bad_lines.append(
-                BadLine(line.number, line.start + index, line.end, error.reason)
-            )
+            chunk.bad_lines.append(BadLine(line.number, line.start + index, line.end, error.reason))
             continue
         if record is not None:
             chunk.items.append((line.number, record))

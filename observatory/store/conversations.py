@@ -86,7 +86,9 @@ def _statements(
     where = " WHERE " + " AND ".join(conditions)
     counting = f"SELECT count(*) FROM conversations c{where}" if filters else _COUNT_ALL
     if after:
-        where += f" AND (c.{sort_by}, c.key) {'<' if descending else '>'} (:after_value, :after_key)"
+        where += (
+            f" AND (c.{sort_by}, c.key) {'<' if descending else '>'} (:after_value, :after_key)"
+        )
     direction = "DESC" if descending else "ASC"
     page = (
         f"SELECT {_COLUMNS}{_FROM}{where} ORDER BY c.{sort_by} {direction}, c.key {direction}"
@@ -133,8 +135,8 @@ def list_conversations(
         value, key = decode_cursor(cursor, order=order, types=(column_type, int))
         parameters["after_value"], parameters["after_key"] = value, key
     page_sql, count_sql = _statements(filters, sort_by, descending, cursor is not None)
-    rows = fetch_all(page_sql, parameters)  # type: ignore[arg-type]
-    counted = fetch_one(count_sql, {name: parameters[name] for name in filters})  # type: ignore[arg-type]
+    rows = fetch_all(page_sql, parameters)
+    counted = fetch_one(count_sql, {name: parameters[name] for name in filters})
     shown = [_conversation(row) for row in rows]
     at = _SORT_POSITIONS[sort_by]
     return make_page(
@@ -280,7 +282,9 @@ def get_conversation(conversation_id: str) -> dict[str, Any]:
 
 
 def _model_usage(row: tuple[Any, ...]) -> dict[str, Any]:
-    model, calls, used_in, used_out, creation, read, five, hour, searches, cost_sum, unpriced, u = row
+    model, calls, used_in, used_out, creation, read, five, hour, searches, cost_sum, unpriced, u = (
+        row
+    )
     return {
         "model": model,
         "api_calls": calls,

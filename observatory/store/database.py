@@ -7,14 +7,17 @@ its wheel exists): two SQLite libraries in one process drop each other's file lo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import peewee
 
-SQLITE_VERSION: str = peewee.sqlite3.sqlite_version
+SQLITE_VERSION: str = peewee.sqlite3.sqlite_version  # type: ignore[attr-defined]
+
+# What a statement is given: values in order, or by name.
+Parameters = Sequence[Any] | Mapping[str, Any]
 
 # busy_timeout, ms: writers queue behind a batch of ingest for milliseconds, behind a VACUUM longer.
 BUSY_TIMEOUT_MS = 10_000
@@ -77,19 +80,19 @@ def writing() -> Iterator[None]:
         yield
 
 
-def fetch_all(sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+def fetch_all(sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
     """Return all rows of a statement as tuples."""
     rows: list[tuple[Any, ...]] = database.execute_sql(sql, parameters).fetchall()
     return rows
 
 
-def fetch_one(sql: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+def fetch_one(sql: str, parameters: Parameters = ()) -> tuple[Any, ...] | None:
     """Return the first row of a statement, or ``None``."""
     row: tuple[Any, ...] | None = database.execute_sql(sql, parameters).fetchone()
     return row
 
 
-def execute(sql: str, parameters: Sequence[Any] = ()) -> int:
+def execute(sql: str, parameters: Parameters = ()) -> int:
     """Run a statement and return how many rows it changed."""
     changed: int = database.execute_sql(sql, parameters).rowcount
     return changed

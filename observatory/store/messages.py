@@ -31,9 +31,7 @@ _PAGE = f"""
     WHERE m.conversation_key = :conversation AND (m.position, m.key) > (:position, :key)
     ORDER BY m.position, m.key LIMIT :limit OFFSET :offset
 """
-_CONVERSATION = (
-    "SELECT key, message_count FROM conversations WHERE id = ? AND deleted_at IS NULL"
-)
+_CONVERSATION = "SELECT key, message_count FROM conversations WHERE id = ? AND deleted_at IS NULL"
 _TOOL_USES = f"""
     SELECT t.message_key, {TOOL_USE_COLUMNS} FROM tool_uses t {TOOL_USE_JOINS}
     WHERE t.message_key IN (SELECT value FROM json_each(?)) ORDER BY t.key
@@ -69,7 +67,7 @@ def list_messages(
         position, key = decode_cursor(cursor, order=_ORDER, types=(int, int))
     rows = fetch_all(
         _PAGE,
-        {  # type: ignore[arg-type]
+        {
             "conversation": conversation_key,
             "position": position,
             "key": key,

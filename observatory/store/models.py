@@ -45,7 +45,9 @@ class Conversation(Table):
     git_branch = pw.TextField(null=True)
     client_version = pw.TextField(null=True)
     entrypoint = pw.TextField(null=True)
-    copied_from = pw.ForeignKeyField("self", column_name="copied_from_key", null=True, backref="copies")
+    copied_from = pw.ForeignKeyField(
+        "self", column_name="copied_from_key", null=True, backref="copies"
+    )
     message_count = pw.IntegerField(default=0)
     prompt_count = pw.IntegerField(default=0)
     copied_message_count = pw.IntegerField(default=0)

@@ -62,5 +62,3 @@ def matching_query(words: str) -> str:
     """
     terms = ['"' + word.replace('"', '""') + '"' for word in words.replace("\0", " ").split()]
     return " ".join(terms[:32]) + "*" if terms else ""
-
-

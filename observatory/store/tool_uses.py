@@ -105,12 +105,12 @@ def list_tool_uses(
         (after,) = decode_cursor(cursor, order=_ORDER, types=(int,))
     values = {**parameters, "conversation": conversation_key}
     where = " AND ".join(conditions)
-    counted = fetch_one(f"SELECT count(*) FROM tool_uses t WHERE {where}", values)  # type: ignore[arg-type]
+    counted = fetch_one(f"SELECT count(*) FROM tool_uses t WHERE {where}", values)
     rows = fetch_all(
         f"SELECT t.key, m.id, {TOOL_USE_COLUMNS} FROM tool_uses t {TOOL_USE_JOINS}"
         f" JOIN messages m ON m.key = t.message_key WHERE {where} AND t.key > :after"
         " ORDER BY t.key LIMIT :limit OFFSET :offset",
-        {**values, "after": after, "limit": limit + 1, "offset": offset},  # type: ignore[arg-type]
+        {**values, "after": after, "limit": limit + 1, "offset": offset},
     )
     return make_page(
         [_tool_use(row[2:], conversation_id, row[1]) for row in rows],

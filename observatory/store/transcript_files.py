@@ -167,9 +167,9 @@ def get_file(key: int) -> dict[str, Any]:
 
 
 def _files() -> Any:
-    return TranscriptFile.select(
-        TranscriptFile, Conversation.id.alias("conversation_id")
-    ).join(Conversation, JOIN.LEFT_OUTER)
+    return TranscriptFile.select(TranscriptFile, Conversation.id.alias("conversation_id")).join(
+        Conversation, JOIN.LEFT_OUTER
+    )
 
 
 def _file(row: dict[str, Any]) -> dict[str, Any]:

@@ -164,9 +164,7 @@ def _read_tool_result(
                 break
         duration_ms = _reported_duration_ms(details)
     return (
-        ToolResult(
-            identifier, text, is_error, status, category, details, subagent_id, duration_ms
-        ),
+        ToolResult(identifier, text, is_error, status, category, details, subagent_id, duration_ms),
         is_plain,
     )
 

@@ -98,7 +98,9 @@ class SubagentLink:
 
 Record = Message | Title | Summary | SubagentLink
 
-_RENAMED = re.compile(r"<command-name>/rename</command-name>.*?<command-args>(.+?)</command-args>", re.S)
+_RENAMED = re.compile(
+    r"<command-name>/rename</command-name>.*?<command-args>(.+?)</command-args>", re.S
+)
 _PROMPT_MODES = (None, "prompt")
 
 

@@ -251,8 +251,14 @@ WHEN (old.deleted_at IS NULL) <> (new.deleted_at IS NULL) BEGIN
 END;
 """
 
-TOTALS = ("conversations", "indexed_message_key", "ingest_files", "ingest_lines",
-          "ingest_bytes", "ingest_bad_lines")
+TOTALS = (
+    "conversations",
+    "indexed_message_key",
+    "ingest_files",
+    "ingest_lines",
+    "ingest_bytes",
+    "ingest_bad_lines",
+)
 
 
 def up(migrator: Any, db: Any) -> None:
