@@ -12,9 +12,12 @@ import webtest
 from observatory.app import create_app
 from observatory.ingest.running import RunSummary
 from observatory.ingest.running import ingest as run_ingest
+from observatory.log import configure_logging
 from observatory.store import schema
 from observatory.store.database import close, configure, connect
 from tests.transcripts_for_tests import Transcript
+
+configure_logging(level="error", log_format="json")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "transcripts"
 
