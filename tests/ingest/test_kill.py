@@ -47,6 +47,7 @@ def start(database: Path, folder: Path) -> subprocess.Popen[bytes]:
     )
     assert child.stdout is not None
     assert child.stdout.readline() == b"begun\n"
+    child.stdout.close()
     return child
 
 

@@ -1,0 +1,140 @@
+"""Subagents in every place where Claude Code has put them."""
+
+from __future__ import annotations
+
+import json
+
+from observatory.store.database import fetch_all
+from tests.transcripts_for_tests import Transcript
+
+SESSION = "11111111-1111-4111-8111-111111111111"
+AGENT = "a4c69c858dab2afd6"
+TASK = {"description": "Find it", "prompt": "Look everywhere", "subagent_type": "Explore"}
+
+
+def session_with_task(tool: str = "Task") -> Transcript:
+    transcript = Transcript(SESSION)
+    transcript.prompt("go")
+    transcript.tool_use(tool, TASK, tool_use_id="toolu_task")
+    transcript.tool_result(
+        "found",
+        tool_use_id="toolu_task",
+        toolUseResult={"status": "completed", "agentId": AGENT, "totalDurationMs": 4321},
+    )
+    return transcript
+
+
+def agent_transcript() -> Transcript:
+    transcript = Transcript(SESSION, prefix="c")
+    transcript.common.update(isSidechain=True, agentId=AGENT)
+    transcript.prompt("Look everywhere")
+    transcript.answer("found")
+    return transcript
+
+
+def subagents_of(client) -> list[dict]:
+    return client.get(f"/api/conversations/{SESSION}").json["data"]["subagents"]
+
+
+def test_a_subagent_in_a_folder_of_its_session(client, write, ingest):
+    write(session_with_task("Agent"))
+    write(agent_transcript(), f"-work/{SESSION}/subagents/agent-{AGENT}.jsonl")
+    ingest()
+    [child] = subagents_of(client)
+    assert child["id"] == f"{SESSION}.{AGENT}"
+    assert child["tool_use_id"] == "toolu_task"
+    assert child["title"] == "Find it"
+    assert child["agent_type"] == "Explore"
+    assert child["message_count"] == 2
+    one = client.get(f"/api/conversations/{child['id']}").json["data"]
+    assert (one["kind"], one["parent_id"]) == ("subagent", SESSION)
+
+
+def test_a_subagent_beside_its_session(client, write, ingest):
+    write(session_with_task())
+    write(agent_transcript(), f"-work/agent-{AGENT}.jsonl")
+    ingest()
+    [child] = subagents_of(client)
+    assert (child["title"], child["tool_use_id"]) == ("Find it", "toolu_task")
+
+
+def test_a_subagent_that_is_read_before_its_session(client, write, ingest):
+    write(agent_transcript(), f"-work/{SESSION}/subagents/agent-{AGENT}.jsonl")
+    ingest()
+    parent = client.get(f"/api/conversations/{SESSION}").json["data"]
+    assert parent["message_count"] == 0
+    write(session_with_task())
+    ingest()
+    [child] = subagents_of(client)
+    assert child["title"] == "Find it"
+    parent = client.get(f"/api/conversations/{SESSION}").json["data"]
+    assert (parent["title"], parent["message_count"]) == ("go", 3)
+
+
+def test_a_running_subagent_is_linked_by_progress(client, write, ingest):
+    transcript = Transcript(SESSION)
+    transcript.tool_use("Task", TASK, tool_use_id="toolu_task")
+    transcript.chain(
+        "progress",
+        parentToolUseID="toolu_task",
+        data={"type": "agent_progress", "agentId": AGENT, "message": {"usage": {}}},
+    )
+    write(transcript)
+    write(agent_transcript(), f"-work/{SESSION}/subagents/agent-{AGENT}.jsonl")
+    ingest()
+    assert subagents_of(client)[0]["tool_use_id"] == "toolu_task"
+
+
+def test_inline_sidechains_are_conversations_of_their_own(client, write, ingest):
+    transcript = Transcript(SESSION, version="1.0.57")
+    transcript.prompt("go")
+    transcript.tool_use("Task", TASK, tool_use_id="toolu_1st")
+    main = transcript.last
+    transcript.tool_use("Task", TASK, tool_use_id="toolu_2nd")
+    roots = []
+    for number in range(2):
+        transcript.last = None
+        roots.append(transcript.prompt(TASK["prompt"], isSidechain=True)["uuid"])
+        transcript.answer(f"found {number}", isSidechain=True)
+    transcript.last = main
+    transcript.tool_result("found", tool_use_id="toolu_1st")
+    write(transcript)
+    ingest()
+    children = subagents_of(client)
+    assert [child["agent_id"] for child in children] == roots
+    assert [child["tool_use_id"] for child in children] == ["toolu_1st", "toolu_2nd"]
+    page = client.get(f"/api/conversations/{children[1]['id']}/messages").json["data"]
+    assert [m["content"] for m in page["messages"]] == [TASK["prompt"], "found 1"]
+
+
+def test_workflow_subagents_hang_below_the_run(client, write, ingest, projects):
+    transcript = Transcript(SESSION)
+    transcript.tool_use("Workflow", {"name": "audit"}, tool_use_id="toolu_flow")
+    transcript.tool_result(
+        "started", tool_use_id="toolu_flow", toolUseResult={"runId": "wf_1", "taskId": "t"}
+    )
+    write(transcript)
+    folder = f"-work/{SESSION}/subagents/workflows/wf_1"
+    path = write(agent_transcript(), f"{folder}/agent-{AGENT}.jsonl")
+    path.with_suffix(".meta.json").write_text(json.dumps({"agentType": "auditor"}))
+    (path.parent / "journal.jsonl").write_text('{"type":"started","key":"k","agentId":"x"}\n')
+    (path.parent / "agent-b.jsonl").touch()
+    summary = ingest()
+    [child] = subagents_of(client)
+    assert child["workflow_run_id"] == "wf_1"
+    assert child["agent_type"] == "auditor"
+    assert child["tool_use_id"] == "toolu_flow"
+    assert (summary.files, summary.bad_lines, summary.conversations) == (4, 0, 2)
+    assert fetch_all("SELECT count(*) FROM conversations") == [(2,)]
+
+
+def test_a_subagents_tokens_count_once_when_its_session_repeats_them(client, write, ingest):
+    write(agent_transcript(), f"-work/{SESSION}/subagents/agent-{AGENT}.jsonl")
+    ingest()
+    session = Transcript(SESSION)
+    session.prompt("go")
+    session.answer("found", message_id="msg_c0002")
+    write(session)
+    ingest()
+    totals = fetch_all("SELECT kind, total_tokens FROM conversations ORDER BY kind")
+    assert totals == [("session", 1123), ("subagent", 0)]
