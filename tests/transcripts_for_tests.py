@@ -93,9 +93,7 @@ class Transcript:
                 "output_tokens": 20,
             },
         }
-        return self.chain(
-            "assistant", message=message, requestId=f"req_{message_id}", **fields
-        )
+        return self.chain("assistant", message=message, requestId=f"req_{message_id}", **fields)
 
     def tool_use(
         self, name: str, parameters: Any, *, tool_use_id: str = "toolu_1", **fields: Any

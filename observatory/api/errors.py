@@ -8,6 +8,7 @@ import falcon
 from marshmallow import ValidationError
 
 from observatory.api.answers import answer_error
+from observatory.api.exchange import begin_exchange
 from observatory.errors import InvalidParameter, NotFound
 from observatory.log import log
 from observatory.store.database import DatabaseError, is_busy
@@ -38,6 +39,9 @@ def on_http_error(
     req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, params: dict[str, Any]
 ) -> None:
     """Answer an error that falcon raised."""
+    if getattr(req.context, "started", None) is None:
+        # Falcon refuses the methods that it keeps for itself before any middleware runs.
+        begin_exchange(req)
     failure = BY_STATUS.get(error.status_code) or Failure("VALIDATION_ERROR", error.title or "")
     if error.headers:
         resp.set_headers(error.headers)

@@ -23,27 +23,38 @@ _HEADERS = (
 )
 
 
+# Workers are forked from one process: their ids differ by the number of the process.
+_PREFIX = secrets.token_hex(4)
+_numbers = itertools.count(1)
+
+
+def begin_exchange(req: falcon.Request) -> None:
+    """Note when a request came and give it its id: its own when that is a short token."""
+    req.context.started = perf_counter()
+    given = req.get_header("X-Request-ID")
+    req.context.request_id = (
+        given
+        if given is not None and _TOKEN.fullmatch(given)
+        else f"{_PREFIX}-{os.getpid():x}-{next(_numbers):x}"
+    )
+
+
 class Exchange:
     """Gives a request its id and its thread a connection; times, counts and marks the answer."""
 
-    def __init__(self) -> None:
-        # Workers are forked from one process: their ids differ by the number of the process.
-        self._prefix = secrets.token_hex(4)
-        self._numbers = itertools.count(1)
-
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Begin an exchange; a HEAD request is answered as a GET whose body is left out."""
-        req.context.started = perf_counter()
-        given = req.get_header("X-Request-ID")
-        req.context.request_id = (
-            given
-            if given is not None and _TOKEN.fullmatch(given)
-            else f"{self._prefix}-{os.getpid():x}-{next(self._numbers):x}"
-        )
+        begin_exchange(req)
         if req.method == "HEAD":
             req.context.is_head = True
             req.method = "GET"
-        connect()
+
+    def process_resource(
+        self, req: falcon.Request, resp: falcon.Response, resource: Any, params: dict[str, Any]
+    ) -> None:
+        """Connect this thread to the database for a resource that asks it something."""
+        if getattr(resource, "needs_database", True):
+            connect()
 
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, resource: Any, req_succeeded: bool
@@ -56,6 +67,9 @@ class Exchange:
             resp.set_header(name, value)
         if resp.get_header("Cache-Control") is None:
             resp.set_header("Cache-Control", "no-store")
+        allowed = resp.get_header("Allow")
+        if allowed is not None:
+            resp.set_header("Allow", allowed.replace("GET", "GET, HEAD"))
         if getattr(req.context, "is_head", False):
             req.method = "HEAD"
         status = str(resp.status)[:3]

@@ -7,12 +7,14 @@ import falcon
 from observatory import __version__
 from observatory.api.answers import answer, answer_error
 from observatory.errors import SchemaError
-from observatory.store.database import DatabaseError
+from observatory.store.database import DatabaseError, connect
 from observatory.store.schema import check_current
 
 
 class Health:
     """``/health``: alive; touches nothing."""
+
+    needs_database = False
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer at once."""
@@ -22,9 +24,12 @@ class Health:
 class Readiness:
     """``/health/ready``: the database answers and its schema is the one of this code."""
 
+    needs_database = False
+
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer 200 when requests can be served, else 503 with the reason."""
         try:
+            connect()
             check_current()
         except (SchemaError, DatabaseError) as error:
             resp.set_header("Retry-After", "5")

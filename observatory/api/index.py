@@ -37,6 +37,8 @@ POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'no
 class Index:
     """``/``."""
 
+    needs_database = False
+
     def __init__(self, *, folders: tuple[str, ...]) -> None:
         links = "".join(
             f'<li><a href="{path}"><code>{path}</code></a> {text}</li>' for path, text in _PLACES
@@ -53,6 +55,8 @@ class Index:
 
 class IndexStyle:
     """``/index.css``: the page's style, apart so that the policy needs no inline styles."""
+
+    needs_database = False
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with the style sheet."""

@@ -47,6 +47,9 @@ class Moment(fields.Field[str]):
             if _DAY.fullmatch(value):
                 date.fromisoformat(value)
                 value += "T23:59:59.999Z" if self.is_end else "T00:00:00.000Z"
+            elif len(value) <= len("2026-01-31"):
+                # Python reads 20260131 too; what is a day must not depend on how it is written.
+                raise ValueError(value)
             else:
                 datetime.fromisoformat(value)
         except ValueError as error:
@@ -110,6 +113,9 @@ def read_params(req: falcon.Request, schema: type[Schema]) -> dict[str, Any]:
         ValidationError: Some are unknown, given twice, or malformed.
     """
     query_string = req.query_string
+    if not query_string.isascii():
+        # WSGI hands bytes on as Latin-1; clients that do not percent-encode send UTF-8.
+        query_string = query_string.encode("latin-1", "replace").decode("utf-8", "replace")
     if len(query_string) > MAX_QUERY_CHARACTERS:
         raise ValidationError(f"Longer than {MAX_QUERY_CHARACTERS} characters.", "query")
     return _load(schema, query_string)

@@ -70,7 +70,6 @@ class _Batch:
         self.messages: list[MessageRow] = []
         self.changed_calls: dict[str, ApiCallRow] = {}
         self.tool_uses: dict[tuple[int, str], ToolUseRow] = {}
-        self.orphans: dict[int, set[str]] = {}
         self.seen: list[tuple[int, int, int]] = []
         self.links: list[tuple[int, SubagentLink]] = []
         self.roots: list[tuple[ConversationState, ConversationState, str]] = []
@@ -198,6 +197,7 @@ class _FileReading:
             else None
         )
         self.sidechain: ConversationState | None = None
+        self.known_tool_uses: dict[int, set[str]] = {}
 
     def apply(self) -> None:
         """Add everything that the chunk says to the batch, and move the file's offset."""
@@ -446,7 +446,7 @@ class _FileReading:
     def _take_tool_use(
         self, state: ConversationState, use: ToolUse, key: int, timestamp: str
     ) -> None:
-        row = self._tool_use(state.key, use.id, is_result=False)
+        row = self._tool_use(state.key, use.id)
         if row.message_key is not None:
             return
         row.message_key, row.name, row.server = key, use.name, use.server
@@ -463,7 +463,7 @@ class _FileReading:
         *,
         is_alone: bool,
     ) -> None:
-        row = self._tool_use(state.key, result.tool_use_id, is_result=True)
+        row = self._tool_use(state.key, result.tool_use_id)
         row.result_message_key = key
         row.result = None if is_alone else result.text
         row.status, row.is_error = result.status, int(result.is_error)
@@ -475,21 +475,28 @@ class _FileReading:
             row.details = _compress(encode_json(result.details).encode())
         _measure(row)
 
-    def _tool_use(self, conversation_key: int, tool_use_id: str, *, is_result: bool) -> ToolUseRow:
-        """Return the row of a tool use: of this batch, of the archive, or a new one.
-
-        A use is new with its message, unless its result came first.
-        """
-        batch, name = self.batch, (conversation_key, tool_use_id)
-        row = batch.tool_uses.get(name)
+    def _tool_use(self, conversation_key: int, tool_use_id: str) -> ToolUseRow:
+        """Return the row of a tool use: of this batch, of the archive, or a new one."""
+        rows, name = self.batch.tool_uses, (conversation_key, tool_use_id)
+        row = rows.get(name)
         if row is None:
-            if conversation_key not in batch.orphans:
-                batch.orphans[conversation_key] = archive.find_orphans(conversation_key)
-            if is_result or tool_use_id in batch.orphans[conversation_key]:
+            known = self.known_tool_uses.get(conversation_key)
+            if known is None:
+                known = archive.find_tool_use_ids(conversation_key, self._tool_use_ids())
+                self.known_tool_uses[conversation_key] = known
+            if tool_use_id in known:
                 row = archive.find_tool_use(conversation_key, tool_use_id)
-            row = row or ToolUseRow(conversation_key, tool_use_id)
-            batch.tool_uses[name] = row
+            row = rows[name] = row or ToolUseRow(conversation_key, tool_use_id)
         return row
+
+    def _tool_use_ids(self) -> set[str]:
+        """Return the tool uses that this chunk speaks of."""
+        found: set[str] = set()
+        for _, item in self.chunk.items:
+            if isinstance(item, Message):
+                found.update(use.id for use in item.tool_uses)
+                found.update(result.tool_use_id for result in item.tool_results)
+        return found
 
     def _write_file(self) -> None:
         chunk = self.chunk

@@ -13,6 +13,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from observatory.errors import MalformedRecord
 from observatory.ingest.discover import FoundFile
@@ -73,7 +74,7 @@ def read_chunks(
     Raises:
         OSError: The file can not be opened or read.
     """
-    with open(file.path, "rb", buffering=0) as stream:
+    with Path(file.path).open("rb", buffering=0) as stream:
         offset, number, generation = 0, 0, 1
         if state is not None:
             generation = state.generation

@@ -292,10 +292,11 @@ def find_summary(conversation_key: int) -> str | None:
     return row[0] if row else None
 
 
-def find_orphans(conversation_key: int) -> set[str]:
-    """Return the tool uses of a conversation of which only the result is known."""
+def find_tool_use_ids(conversation_key: int, tool_use_ids: Iterable[str]) -> set[str]:
+    """Return which of these tool uses a conversation already has."""
     rows = fetch_all(
-        "SELECT tool_use_id FROM tool_uses WHERE conversation_key = ? AND message_key IS NULL",
-        (conversation_key,),
+        "SELECT tool_use_id FROM tool_uses WHERE conversation_key = ?"
+        " AND tool_use_id IN (SELECT value FROM json_each(?))",
+        (conversation_key, json.dumps(list(tool_use_ids))),
     )
     return {row[0] for row in rows}

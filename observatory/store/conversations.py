@@ -13,10 +13,10 @@ from typing import Any
 from orjson import Fragment
 
 from observatory.errors import NotFound
+from observatory.store import search
 from observatory.store.counters import recount_conversations
 from observatory.store.database import execute, fetch_all, fetch_one, writing
 from observatory.store.pages import Page, decode_cursor, make_page
-from observatory.store.search import matching_query
 
 SORT_COLUMNS = {
     "title": (str, "conversations_by_title"),
@@ -125,7 +125,7 @@ def list_conversations(
         if value is not None:
             parameters[name] = value
     if wanted.search is not None:
-        parameters["search"] = matching_query(wanted.search)
+        parameters["search"] = search.matching_query(wanted.search)
         if not parameters["search"]:
             del parameters["search"]
     filters = tuple(name for name in _CONDITIONS if name in parameters)
@@ -321,7 +321,8 @@ def _subagent(row: tuple[Any, ...]) -> dict[str, Any]:
 def delete_conversation(conversation_id: str) -> None:
     """Really remove a conversation: its rows, its entries in the index, its counts.
 
-    Its subagents stay and lose their parent. Model calls that it shares with a copy of it go too.
+    Its subagents stay and lose their parent. A copy of it keeps the text that both share, and
+    loses the tool uses and model calls, which were counted here.
 
     Raises:
         NotFound: There is none.
@@ -332,8 +333,13 @@ def delete_conversation(conversation_id: str) -> None:
             raise NotFound("conversation", conversation_id)
         key = row[0]
         copies = fetch_all(
-            "SELECT DISTINCT conversation_key FROM messages WHERE copy_of_key IN"
-            " (SELECT key FROM messages WHERE conversation_key = ?)",
+            "SELECT c.key, c.conversation_key FROM messages c JOIN messages o"
+            " ON o.key = c.copy_of_key WHERE o.conversation_key = ?",
+            (key,),
+        )
+        execute(
+            "UPDATE messages SET content = o.content, blocks = o.blocks FROM messages o"
+            " WHERE o.key = messages.copy_of_key AND o.conversation_key = ?",
             (key,),
         )
         execute(
@@ -343,4 +349,5 @@ def delete_conversation(conversation_id: str) -> None:
             (key,),
         )
         execute("DELETE FROM conversations WHERE key = ?", (key,))
-        recount_conversations(copy[0] for copy in copies)
+        search.index_again(copy[0] for copy in copies)
+        recount_conversations({copy[1] for copy in copies})

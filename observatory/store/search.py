@@ -5,6 +5,9 @@ A crash loses nothing: the watermark moves in the transaction that indexes.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
+
 from observatory.store.database import execute, fetch_one, writing
 
 BATCH_MESSAGES = 4000
@@ -43,6 +46,17 @@ def index_messages(*, batch_messages: int = BATCH_MESSAGES) -> int:
         )
         execute("UPDATE totals SET value = ? WHERE name = 'indexed_message_key'", (last,))
         return int(last - first)
+
+
+def index_again(keys: Iterable[int]) -> None:
+    """Index messages that came to have text after the watermark had passed them."""
+    execute(
+        "INSERT INTO message_search (rowid, text, thinking, tool_input, tool_result)"
+        " SELECT key, text, thinking, tool_input, tool_result FROM searchable_messages"
+        " WHERE key IN (SELECT value FROM json_each(?)) AND key <="
+        " (SELECT value FROM totals WHERE name = 'indexed_message_key')",
+        (json.dumps(list(keys)),),
+    )
 
 
 def count_waiting_messages() -> int:

@@ -1,0 +1,1 @@
+"""Numbered migrations: added, never edited."""

@@ -1,0 +1,122 @@
+"""Migrations: alone, all or nothing, and never on a database from the future."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+from pathlib import Path
+
+import peewee
+import pytest
+
+from observatory.errors import LockHeld, SchemaError
+from observatory.store import schema
+from observatory.store.database import close, configure, connect, database, execute, fetch_all
+from observatory.store.locks import held
+from observatory.store.models import TABLES
+
+
+@pytest.fixture
+def fresh(tmp_path: Path):
+    path = tmp_path / "fresh.db"
+    configure(path)
+    connect()
+    yield path
+    close()
+
+
+def migrate_in_process(path: str, results) -> None:
+    configure(path)
+    connect()
+    results.put(schema.migrate())
+    close()
+
+
+def test_a_fresh_file_gets_everything(fresh):
+    applied = schema.migrate()
+    assert applied == schema.read_status().applied
+    assert schema.read_status().is_current
+
+
+def test_a_second_time_does_nothing(db):
+    assert schema.migrate() == ()
+
+
+def test_one_process_at_a_time(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    path = str(tmp_path / "raced.db")
+    children = [context.Process(target=migrate_in_process, args=(path, results)) for _ in range(4)]
+    for child in children:
+        child.start()
+    applied = [results.get(timeout=60) for _ in children]
+    for child in children:
+        child.join()
+        assert child.exitcode == 0
+    assert sorted(map(len, applied)) == [0, 0, 0, len(max(applied, key=len))]
+
+
+def test_a_failing_migration_leaves_the_old_schema(db, tmp_path, monkeypatch):
+    folder = tmp_path / "migrations"
+    shutil.copytree(schema.MIGRATIONS, folder)
+    (folder / "9001_half.py").write_text(
+        "def up(migrator, db):\n"
+        "    db.execute_sql('CREATE TABLE half (a)')\n"
+        "    db.execute_sql('ALTER TABLE projects ADD COLUMN half TEXT')\n"
+        "    db.execute_sql('no such statement')\n"
+    )
+    before = fetch_all("SELECT name, sql FROM sqlite_master ORDER BY name")
+    monkeypatch.setattr(schema, "MIGRATIONS", folder)
+    with pytest.raises(peewee.OperationalError):
+        schema.migrate()
+    assert fetch_all("SELECT name, sql FROM sqlite_master ORDER BY name") == before
+    assert schema.read_status().pending == ("9001_half",)
+    with pytest.raises(SchemaError, match="observatory migrate"):
+        schema.check_current()
+
+
+def test_a_newer_database_is_refused(db):
+    execute(f"INSERT INTO {schema.TABLE} (name, applied) VALUES ('9999_future', '2030-01-01')")
+    for use in (schema.check_current, schema.migrate):
+        with pytest.raises(SchemaError, match="9999_future"):
+            use()
+
+
+def test_a_lock_says_who_holds_it(db):
+    refused = pytest.raises(LockHeld, match=r"Process \d+ on .+ holds")
+    with held(db, "ingest"), refused, held(db, "ingest"):
+        pass
+
+
+def test_models_and_migrations_agree(db):
+    for model in TABLES:
+        table = model._meta.table_name
+        columns = {row[1]: bool(row[3]) for row in fetch_all(f"PRAGMA table_info({table})")}
+        fields = {field.column_name: field for field in model._meta.sorted_fields}
+        assert set(columns) == set(fields), table
+        for name, is_required in columns.items():
+            if not fields[name].primary_key:
+                assert fields[name].null != is_required, f"{table}.{name}"
+    tables = {
+        row[0]
+        for row in fetch_all(
+            "SELECT name FROM sqlite_master WHERE type = 'table'"
+            " AND name NOT LIKE '%\\_search%' ESCAPE '\\' AND name NOT LIKE 'sqlite%'"
+        )
+    }
+    assert tables == {model._meta.table_name for model in TABLES} | {schema.TABLE}
+
+
+def test_every_connection_is_tuned(db):
+    values = {
+        name: fetch_all(f"PRAGMA {name}")[0][0]
+        for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout", "cache_size")
+    }
+    assert values == {
+        "journal_mode": "wal",
+        "synchronous": 1,
+        "foreign_keys": 1,
+        "busy_timeout": 10_000,
+        "cache_size": -4096,
+    }
+    assert database.database == str(db)

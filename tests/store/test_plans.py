@@ -1,0 +1,72 @@
+"""Every hot query walks an index: its plan is part of its contract."""
+
+from __future__ import annotations
+
+import pytest
+
+from observatory.store import archive, conversations, counters, messages
+from observatory.store.database import fetch_all
+
+
+def plan(sql: str, parameters=()) -> list[str]:
+    return [row[3] for row in fetch_all("EXPLAIN QUERY PLAN " + sql, parameters)]
+
+
+@pytest.mark.parametrize("descending", [True, False])
+@pytest.mark.parametrize("after", [True, False])
+@pytest.mark.parametrize(
+    ("sort_by", "index"),
+    [(name, index) for name, (_, index) in conversations.SORT_COLUMNS.items()],
+)
+def test_a_list_walks_the_index_of_its_order(db, sort_by, index, descending, after):
+    page, _ = conversations._statements((), sort_by, descending, after)
+    steps = plan(page, {"limit": 51, "offset": 0, "after_value": "x", "after_key": 1})
+    assert any(f"c USING INDEX {index}" in step for step in steps)
+    assert not any("TEMP B-TREE" in step for step in steps)
+
+
+def test_the_count_of_all_is_one_row(db):
+    _, counting = conversations._statements((), "updated_at", True, False)
+    assert plan(counting) == ["SEARCH totals USING PRIMARY KEY (name=?)"]
+
+
+def test_a_projects_list_walks_its_index(db):
+    page, _ = conversations._statements(("project_path",), "updated_at", True, False)
+    steps = plan(page, {"project_path": "/x", "limit": 51, "offset": 0})
+    assert any("conversations_by_project" in step for step in steps)
+
+
+def test_a_page_of_messages_walks_the_conversation(db):
+    steps = plan(
+        messages._PAGE,
+        {"conversation": 1, "position": -1, "key": -1, "limit": 101, "offset": 0},
+    )
+    assert steps[0].startswith("SEARCH m USING INDEX messages_in_order (conversation_key=? AND")
+    assert not any("SCAN" in step or "TEMP B-TREE" in step for step in steps)
+
+
+def test_tool_calls_are_found_by_their_messages(db):
+    steps = plan(messages._TOOL_USES, ("[1,2]",))
+    assert any("tool_uses_by_message" in step for step in steps)
+
+
+def test_a_recount_touches_one_conversation(db):
+    steps = plan(counters.RECOUNT, (1,))
+    scans = [step for step in steps if step.startswith("SCAN")]
+    assert set(scans) <= {"SCAN CONSTANT ROW", "SCAN (subquery-9)"}
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT key FROM messages WHERE id = ?",
+        "UPDATE messages SET is_superseded = 1 WHERE file_key = ? AND generation < 2",
+        "SELECT key FROM tool_uses WHERE conversation_key = ? AND tool_use_id = 'x'",
+        "SELECT key FROM tool_uses WHERE conversation_key = ? AND status = 'running'",
+        "DELETE FROM messages WHERE conversation_key = ?",
+        "SELECT key FROM api_calls WHERE message_key = ?",
+    ],
+)
+def test_what_an_ingest_asks_is_searched(db, sql):
+    assert plan(sql, (1,))[0].startswith("SEARCH")
+    assert archive.find_messages([]) == {}
