@@ -71,8 +71,8 @@ def _parser() -> argparse.ArgumentParser:
     reading.add_argument("--json", action="store_true", help="print the summary as one JSON line")
     reading.add_argument(
         "--wait",
-        type=float,
-        default=0,
+        type=_seconds,
+        default=0.0,
         metavar="SECONDS",
         help="how long to wait while another ingest runs",
     )
@@ -86,13 +86,24 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < float("inf"):
+        raise ValueError(text)
+    return seconds
+
+
+# argparse says "invalid seconds value".
+_seconds.__name__ = "seconds"
+
+
 def _open_database(settings: Settings, *, cache_mib: int = 4) -> None:
     settings.db_path.parent.mkdir(parents=True, exist_ok=True)
     configure(settings.db_path, synchronous=settings.db_synchronous, cache_mib=cache_mib)
-    is_new = not settings.db_path.exists()
+    if not settings.db_path.exists():
+        # SQLite would make it readable for everyone; its -wal and -shm get the same mode.
+        settings.db_path.touch(mode=0o600)
     connect()
-    if is_new:
-        settings.db_path.chmod(0o600)
 
 
 def _prepare_schema(settings: Settings) -> None:

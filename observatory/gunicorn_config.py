@@ -6,12 +6,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 from typing import Any
 
 from observatory.errors import SettingsError
@@ -51,12 +51,23 @@ proc_name = "observatory"
 # known before prometheus_client is imported, which the application does.
 _metrics_folder = tempfile.mkdtemp(prefix="observatory-metrics-", dir=_MEMORY)
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
+_owner = os.getpid()
+
+
+@atexit.register
+def _remove_metrics_folder() -> None:
+    """Leave nothing behind, also when gunicorn refuses to start; workers are forks of its owner."""
+    if os.getpid() == _owner:
+        shutil.rmtree(_metrics_folder, ignore_errors=True)
+
 
 _daemon: subprocess.Popen[bytes] | None = None
 
 
 def on_starting(server: Any) -> None:
     """Refuse to listen beyond this machine, whoever asked for it."""
+    global _owner
+    _owner = os.getpid()  # With --daemon another process than the one that read this file.
     for address in server.cfg.address:
         if isinstance(address, tuple) and not is_loopback(address[0]):
             raise SystemExit(
@@ -90,11 +101,10 @@ def child_exit(server: Any, worker: Any) -> None:
 
 
 def on_exit(server: Any) -> None:
-    """Stop what was started, and leave nothing behind."""
+    """Stop what was started."""
     if _daemon is not None and _daemon.poll() is None:
         _daemon.terminate()
         try:
             _daemon.wait(timeout=10)
         except subprocess.TimeoutExpired:
             _daemon.kill()
-    shutil.rmtree(Path(_metrics_folder), ignore_errors=True)

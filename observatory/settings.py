@@ -20,7 +20,7 @@ from environs import Env, EnvValidationError, ValidationError
 from observatory.errors import SettingsError
 
 MIN_SECRET_BYTES = 32
-_DURATION = re.compile(r"(\d{1,6})([smhd])")
+_DURATION = re.compile(r"([1-9][0-9]{0,5})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _WEB_ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+(:\d{1,5})?", re.IGNORECASE)
 
@@ -85,8 +85,12 @@ def _loopback(host: str) -> None:
 
 
 def _long_enough(secret: str | None) -> None:
-    if secret is not None and len(secret.encode()) < MIN_SECRET_BYTES:
-        raise ValidationError(f"at least {MIN_SECRET_BYTES} bytes")
+    if secret is None:
+        return
+    # What is not UTF-8 comes from the environment as surrogates.
+    encoded = secret.encode(errors="ignore")
+    if len(encoded) < MIN_SECRET_BYTES or encoded.decode() != secret:
+        raise ValidationError(f"at least {MIN_SECRET_BYTES} bytes of UTF-8 text")
 
 
 def _duration(text: str) -> None:
@@ -95,13 +99,33 @@ def _duration(text: str) -> None:
 
 
 def _origins(origins: list[str]) -> None:
-    if not all(_WEB_ORIGIN.fullmatch(origin) for origin in origins):
+    if not all(_WEB_ORIGIN.fullmatch(origin) for origin in _listed(origins)):
         raise ValidationError("origins such as http://localhost:3000, separated by commas; no *")
 
 
 def _folders(folders: list[str]) -> None:
-    if not folders:
+    if not _listed(folders):
         raise ValidationError("one folder or several, separated by commas")
+    _homes(folders)
+
+
+def _homes(folders: list[str]) -> None:
+    for folder in _listed(folders):
+        _path(folder)
+
+
+def _path(path: str) -> None:
+    try:
+        Path(path).expanduser()
+    except RuntimeError:
+        raise ValidationError(f"a path; there is no home folder {path.split('/')[0]}") from None
+    if not path:
+        raise ValidationError("a path")
+
+
+def _listed(values: list[str]) -> list[str]:
+    """Return the values of a comma-separated list, without the blanks around and between them."""
+    return [value.strip() for value in values if value.strip()]
 
 
 _TAKES = {
@@ -128,13 +152,16 @@ def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
     """
     env = Env(eager=False)
     if env_file is not None and env_file.is_file():
-        env.read_env(str(env_file), recurse=False)
+        try:
+            env.read_env(str(env_file), recurse=False)
+        except UnicodeDecodeError:
+            raise SettingsError({str(env_file): "takes lines of UTF-8 text"}) from None
     host = env.str("HOST", "127.0.0.1", validate=_loopback)
     port = env.int("PORT", 3001, validate=_in_range(1, 65535))
     environment = env.str(
         "OBSERVATORY_ENV", "production", validate=_one_of("development", "test", "production")
     )
-    db_path = env.str("DB_PATH", "./data/observatory.db")
+    db_path = env.str("DB_PATH", "./data/observatory.db", validate=_path)
     interval = env.int("DB_WAL_CHECKPOINT_INTERVAL", 30000, validate=_in_range(100, 86_400_000))
     synchronous = env.str(
         "DB_SYNCHRONOUS", "NORMAL", validate=_one_of("OFF", "NORMAL", "FULL", "EXTRA")
@@ -148,7 +175,8 @@ def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
     max_size = env.int("MAX_REQUEST_SIZE_MB", 10, validate=_in_range(1, 4096))
     log_level = env.str("LOG_LEVEL", "info", validate=_one_of("debug", "info", "warn", "error"))
     log_format = env.str("LOG_FORMAT", "json", validate=_one_of("json", "pretty"))
-    folders = env.list("TRANSCRIPTS_DIR", _default_folders(), validate=_folders)
+    homes = env.list("CLAUDE_CONFIG_DIR", ["~/.claude"], validate=_homes)
+    folders = env.list("TRANSCRIPTS_DIR", None, validate=_folders)
     workers = env.int("WEB_WORKERS", 2, validate=_in_range(1, 64))
     threads = env.int("WEB_THREADS", 4, validate=_in_range(1, 1000))
     ingest_on_start = env.bool("INGEST_ON_START", True)
@@ -166,25 +194,25 @@ def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
         db_synchronous=synchronous,
         jwt_secret=secret,
         jwt_expiry_seconds=int(number) * _SECONDS[unit],
-        cors_origins=tuple(origins),
+        cors_origins=tuple(_listed(origins)),
         rate_limit_window_ms=window,
         rate_limit_max_requests=max_requests,
         request_timeout_ms=timeout,
         max_request_size_mb=max_size,
         log_level=log_level,
         log_format=log_format,
-        transcripts_dirs=tuple(Path(folder.strip()).expanduser() for folder in folders),
+        transcripts_dirs=_transcripts_dirs(folders, homes=homes),
         web_workers=workers,
         web_threads=threads,
         ingest_on_start=ingest_on_start,
     )
 
 
-def _default_folders() -> list[str]:
-    """Return where Claude Code keeps its transcripts on this machine."""
-    configured = os.environ.get("CLAUDE_CONFIG_DIR", "")
-    folders = [folder.strip() for folder in configured.split(",") if folder.strip()]
-    return [str(Path(folder) / "projects") for folder in folders or ["~/.claude"]]
+def _transcripts_dirs(folders: list[str] | None, *, homes: list[str]) -> tuple[Path, ...]:
+    """Return the folders that were named, or else ``projects`` below those of Claude Code."""
+    if folders is not None:
+        return tuple(Path(folder).expanduser() for folder in _listed(folders))
+    return tuple(Path(home).expanduser() / "projects" for home in _listed(homes) or ["~/.claude"])
 
 
 def _problems(messages: Any) -> dict[str, str]:

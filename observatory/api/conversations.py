@@ -9,6 +9,7 @@ from marshmallow import fields, post_load, validate
 
 from observatory.api.answers import answer, answer_page
 from observatory.api.params import CursorParams, Moment, NoParams, Text, WholeNumber, read_params
+from observatory.api.schemas import CONVERSATION_KINDS, TOOL_USE_STATUSES
 from observatory.store.conversations import (
     SORT_COLUMNS,
     ConversationFilter,
@@ -18,7 +19,6 @@ from observatory.store.conversations import (
 from observatory.store.messages import list_messages
 from observatory.store.tool_uses import list_tool_uses
 
-STATUSES = ("success", "error", "rejected", "interrupted", "running")
 _FILTERS = tuple(ConversationFilter.__dataclass_fields__)
 
 
@@ -34,7 +34,7 @@ class ConversationParams(CursorParams):
         load_default=None, truthy={"true", "1"}, falsy={"false", "0"},
         error_messages={"invalid": "Takes true or false."},
     )  # fmt: skip
-    kind = Text(load_default=None, validate=validate.OneOf(("session", "subagent")))
+    kind = Text(load_default=None, validate=validate.OneOf(CONVERSATION_KINDS))
     parent_id = Text(load_default=None, validate=validate.Length(1, 500))
     sort_by = Text(load_default="updated_at", validate=validate.OneOf(tuple(SORT_COLUMNS)))
     sort_order = Text(load_default="desc", validate=validate.OneOf(("asc", "desc")))
@@ -62,7 +62,7 @@ class ToolUseParams(CursorParams):
     """Which tool uses to list."""
 
     name = Text(load_default=None, validate=validate.Length(1, 200))
-    status = Text(load_default=None, validate=validate.OneOf(STATUSES))
+    status = Text(load_default=None, validate=validate.OneOf(TOOL_USE_STATUSES))
 
 
 class Conversations:

@@ -7,15 +7,14 @@ from marshmallow import validate
 
 from observatory.api.answers import answer, answer_page
 from observatory.api.params import NoParams, PageParams, Text, read_key, read_params
+from observatory.api.schemas import FILE_STATUSES
 from observatory.store.transcript_files import get_file, list_files
-
-STATUSES = ("pending", "processing", "completed", "error")
 
 
 class FileParams(PageParams):
     """Which files to list."""
 
-    status = Text(load_default=None, validate=validate.OneOf(STATUSES))
+    status = Text(load_default=None, validate=validate.OneOf(FILE_STATUSES))
 
 
 class Files:

@@ -41,7 +41,7 @@ from observatory.transcripts.records import (
 )
 
 _TITLE_RANKS = {"custom": states.CUSTOM, "ai": states.AI}
-_compress = zstandard.ZstdCompressor(level=3).compress
+_compress = zstandard.ZstdCompressor(level=1).compress
 
 
 def apply_chunks(chunks: Sequence[Chunk]) -> set[str]:

@@ -132,13 +132,14 @@ def _read_line(line: Line, chunk: Chunk) -> None:
         chunk.byte_offset, chunk.line_count = line.end, line.number
     else:
         chunk.has_open_line = True
+    has_binary = line.data is not None and (b"base64" in line.data or b'"signature"' in line.data)
     for index, value in enumerate(objects):
         kind = value.get("type")
         kind = kind if isinstance(kind, str) else "(none)"
         if line.is_terminated:
             chunk.record_counts[kind[:64]] += 1
         try:
-            record = parse_record(value)
+            record = parse_record(value, has_binary=has_binary)
         except MalformedRecord as error:
             chunk.bad_lines.append(BadLine(line.number, line.start + index, line.end, error.reason))
             continue

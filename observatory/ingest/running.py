@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
 from observatory.ingest.applying import apply_chunks, batches
@@ -69,6 +71,28 @@ def ingest(
     Returns:
         What the run read; ``is_complete`` is false when it was stopped.
     """
+    with _without_garbage_collection():
+        return _run(paths, on_progress, should_stop, batch_bytes)
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Pause the search for cycles: records make none, and it costs a twentieth of a run."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _run(
+    paths: Iterable[str],
+    on_progress: Callable[[Progress], None],
+    should_stop: Callable[[], bool],
+    batch_bytes: int,
+) -> RunSummary:
     started = time.monotonic()
     states = read_states()
     found = list(find_files(paths))

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from observatory.errors import MalformedRecord
 
@@ -16,8 +15,7 @@ _REJECTIONS = ("The user doesn't want to", "User rejected", "[Request interrupte
 _INTERRUPTION = "[Request interrupted by user"
 
 
-@dataclass(frozen=True, slots=True)
-class ToolUse:
+class ToolUse(NamedTuple):
     """A request to run a tool; ``server`` is the MCP server that offers it, if any."""
 
     id: str
@@ -26,8 +24,7 @@ class ToolUse:
     parameters: Any
 
 
-@dataclass(frozen=True, slots=True)
-class ToolResult:
+class ToolResult(NamedTuple):
     """The answer of a tool. ``text`` is what the model was given.
 
     ``status`` is ``success``, ``error``, ``rejected`` or ``interrupted``; ``is_error`` is what
@@ -45,8 +42,7 @@ class ToolResult:
     reported_duration_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(NamedTuple):
     """The content of one message.
 
     ``text`` is everything in it that can be read. ``blocks`` is ``None`` when text and kind tell
@@ -61,6 +57,8 @@ class Content:
 
 
 _PLAIN = ("text",)
+_THINKING = ("thinking",)
+_TOOL_USE = ("tool_use",)
 
 
 def read_content(content: object, *, tool_details: object = None, denial: object = None) -> Content:
@@ -80,6 +78,15 @@ def read_content(content: object, *, tool_details: object = None, denial: object
         return Content("", None, ())
     if not isinstance(content, list):
         raise MalformedRecord("message.content is neither text nor a list")
+    if len(content) == 1 and type(content[0]) is dict:
+        # Nearly every line holds one block that its text tells whole.
+        kind = content[0].get("type")
+        if kind == "text":
+            return Content(_text(content[0].get("text")), None, _PLAIN)
+        if kind == "thinking":
+            return Content(_text(content[0].get("thinking")), None, _THINKING)
+        if kind == "tool_use":
+            return Content("", None, _TOOL_USE, (_read_tool_use(content[0]),))
     texts: list[str] = []
     blocks: list[dict[str, Any]] = []
     uses: list[ToolUse] = []

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from observatory.errors import MalformedRecord
 from observatory.timestamps import parse_timestamp
@@ -33,8 +33,7 @@ from observatory.transcripts.usage import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ApiCall:
+class ApiCall(NamedTuple):
     """One model response as one of its lines tells it; lines with the same ``id`` repeat it."""
 
     id: str
@@ -46,9 +45,12 @@ class ApiCall:
     usage_quality: str
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One thing said, by a ``user``, ``assistant`` or ``system`` record or a queued prompt."""
+class Message(NamedTuple):
+    """One thing said, by a ``user``, ``assistant`` or ``system`` record or a queued prompt.
+
+    A named tuple and not a dataclass, as are the other parts of a message: it is made for every
+    line, and costs a third (docs/performance.md).
+    """
 
     uuid: str | None
     parent_uuid: str | None
@@ -68,7 +70,6 @@ class Message:
     git_branch: str | None = None
     client_version: str | None = None
     entrypoint: str | None = None
-    forked_from: str | None = None
     notes: dict[str, Any] | None = None
 
 
@@ -118,19 +119,18 @@ def _body(record: dict[str, Any]) -> dict[str, Any]:
 
 def _message(record: dict[str, Any], **said: Any) -> Message:
     """Return a message with the fields that all chain records share."""
-    forked_from = record.get("forkedFrom")
+    get = record.get
     return Message(
-        uuid=_string(record, "uuid"),
-        parent_uuid=_string(record, "parentUuid"),
-        session_id=_string(record, "sessionId"),
-        agent_id=_string(record, "agentId"),
-        is_sidechain=record.get("isSidechain") is True,
-        timestamp=parse_timestamp(record.get("timestamp")),
-        cwd=_string(record, "cwd"),
-        git_branch=_string(record, "gitBranch"),
-        client_version=_string(record, "version"),
-        entrypoint=_string(record, "entrypoint"),
-        forked_from=_string(forked_from, "sessionId") if isinstance(forked_from, dict) else None,
+        uuid=value if type(value := get("uuid")) is str and value else None,
+        parent_uuid=value if type(value := get("parentUuid")) is str and value else None,
+        session_id=value if type(value := get("sessionId")) is str and value else None,
+        agent_id=value if type(value := get("agentId")) is str and value else None,
+        is_sidechain=get("isSidechain") is True,
+        timestamp=parse_timestamp(get("timestamp")),
+        cwd=value if type(value := get("cwd")) is str and value else None,
+        git_branch=value if type(value := get("gitBranch")) is str and value else None,
+        client_version=value if type(value := get("version")) is str and value else None,
+        entrypoint=value if type(value := get("entrypoint")) is str and value else None,
         **said,
     )
 
@@ -320,8 +320,12 @@ PARSERS: dict[str, Callable[[dict[str, Any]], Record | None]] = {
 }
 
 
-def parse_record(record: dict[str, Any]) -> Record | None:
+def parse_record(record: dict[str, Any], *, has_binary: bool = True) -> Record | None:
     """Return what one object of a transcript says, or ``None`` when nothing is kept of it.
+
+    Args:
+        record: The object.
+        has_binary: Whether base64 data may be in it, which a look at the line's bytes tells.
 
     Raises:
         MalformedRecord: The record is of a known type and misses what that type must have.
@@ -330,6 +334,6 @@ def parse_record(record: dict[str, Any]) -> Record | None:
     parser = PARSERS.get(kind) if isinstance(kind, str) else None
     if parser is None:
         return None
-    if kind == "user" and isinstance(record.get("toolUseResult"), (dict, list)):
+    if has_binary and kind == "user" and isinstance(record.get("toolUseResult"), (dict, list)):
         record = {**record, "toolUseResult": replace_binary(record["toolUseResult"])}
     return parser(record)

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 SYNTHETIC_MODEL = "<synthetic>"
 NANODOLLARS_PER_DOLLAR = 1_000_000_000
@@ -20,8 +20,7 @@ _NUMBERS = re.compile(r"\d+")
 _MAX_TOKENS = 2**53
 
 
-@dataclass(frozen=True, slots=True)
-class TokenUsage:
+class TokenUsage(NamedTuple):
     """Tokens of one assistant response, as reported by the API.
 
     Lines that share ``message.id`` repeat the same response: count it once, from its last line.
@@ -52,7 +51,7 @@ class Price:
 
 def count(value: object) -> int:
     """Return a token count as a whole number from 0 on; anything else counts as 0."""
-    if isinstance(value, int) and not isinstance(value, bool) and 0 < value < _MAX_TOKENS:
+    if type(value) is int and 0 < value < _MAX_TOKENS:
         return value
     return 0
 
@@ -70,17 +69,16 @@ def parse_usage(usage: dict[str, Any]) -> TokenUsage:
     else:
         written_5m, written_1h = written, 0
     server_tools = usage.get("server_tool_use")
+    searches = server_tools.get("web_search_requests") if isinstance(server_tools, dict) else 0
     return TokenUsage(
-        input_tokens=count(usage.get("input_tokens")),
-        output_tokens=count(usage.get("output_tokens")),
-        cache_creation_input_tokens=written,
-        cache_read_input_tokens=count(usage.get("cache_read_input_tokens")),
-        cache_creation_5m_input_tokens=written_5m,
-        cache_creation_1h_input_tokens=written_1h,
-        web_search_requests=count(server_tools.get("web_search_requests"))
-        if isinstance(server_tools, dict)
-        else 0,
-        is_fast=usage.get("speed") == "fast",
+        count(usage.get("input_tokens")),
+        count(usage.get("output_tokens")),
+        written,
+        count(usage.get("cache_read_input_tokens")),
+        written_5m,
+        written_1h,
+        count(searches) if searches else 0,
+        usage.get("speed") == "fast",
     )
 
 
@@ -110,7 +108,7 @@ def cost_nanodollars(model: str, usage: TokenUsage) -> int | None:
     price = find_price(model)
     if price is None:
         return None
-    tokens = (
+    cost = (
         usage.input_tokens * price.input
         + usage.output_tokens * price.output
         + usage.cache_creation_5m_input_tokens * price.cache_write_5m
@@ -118,9 +116,11 @@ def cost_nanodollars(model: str, usage: TokenUsage) -> int | None:
         + usage.cache_read_input_tokens * price.cache_read
     )
     if usage.is_fast:
-        tokens *= price.fast_multiplier
-    per_search: int = read_price_table()["web_search_nanodollars_per_request"]
-    return tokens + usage.web_search_requests * per_search
+        cost *= price.fast_multiplier
+    if usage.web_search_requests:
+        per_search: int = read_price_table()["web_search_nanodollars_per_request"]
+        cost += usage.web_search_requests * per_search
+    return cost
 
 
 @lru_cache(maxsize=1024)

@@ -109,7 +109,7 @@ def test_a_signal_ends_the_run_after_a_batch(number: signal.Signals, tmp_path: P
     while not (tmp_path / "signal.db.ingest.lock").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     child.send_signal(number)
-    out, err = child.communicate(timeout=60)
+    _, err = child.communicate(timeout=60)
     assert child.returncode in (128 + number, -number, 0), err
     again = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, check=True)
     assert b'"is_complete":true' in again.stdout

@@ -29,7 +29,7 @@ TRUTH_NAMES = {
     "cache_creation_5m_input_tokens": "cache_creation_5m",
     "cache_creation_1h_input_tokens": "cache_creation_1h",
 }
-# Where the truth, which reads a file alone, from top to bottom and without comparing uuids, differs:
+# Where the truth differs: it reads a file alone, top to bottom, and does not compare uuids.
 EXPLAINED = {
     # Two lines hold the same record, uuid and all: it was said once.
     "86cc3044-7515-43f1-9c25-1444738c64c9": {"assistant": (141, 142)},

@@ -1,0 +1,333 @@
+"""What the answers look like: one marshmallow schema per resource.
+
+No answer is made by these: dumping the rows of a list costs more than reading them. They describe
+answers to the OpenAPI document, and the contract tests load every answer with its schema.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import Schema, fields, validate
+
+from observatory.timestamps import FIRST, LAST
+
+CONVERSATION_KINDS = ("session", "subagent")
+ROLES = ("user", "assistant", "system")
+MESSAGE_KINDS = (
+    "prompt", "queued_prompt", "answer", "thinking", "tool_use", "tool_result", "summary",
+    "injected", "command", "command_output", "context", "notification", "interruption", "warmup",
+    "compaction", "api_error", "retry", "notice",
+)  # fmt: skip
+TOOL_USE_STATUSES = ("success", "error", "rejected", "interrupted", "running")
+FILE_ROLES = ("session", "subagent", "workflow_subagent", "workflow_journal")
+FILE_STATUSES = ("pending", "processing", "completed", "error")
+ERROR_CODES = (
+    "VALIDATION_ERROR", "UNAUTHORIZED", "FORBIDDEN", "NOT_FOUND", "METHOD_NOT_ALLOWED", "CONFLICT",
+    "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE", "RATE_LIMITED", "DATABASE_BUSY", "NOT_READY",
+    "INTERNAL_ERROR",
+)  # fmt: skip
+
+
+class Time(fields.String):
+    """A time in UTC with milliseconds: ``2026-01-02T03:04:05.678Z``."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            validate=[
+                validate.Regexp(r"[0-9]{4}(-[0-9]{2}){2}T([0-9]{2}:){2}[0-9]{2}\.[0-9]{3}Z\Z"),
+                validate.Range(FIRST, LAST),
+            ],
+            metadata={"format": "date-time"},
+            **kwargs,
+        )
+
+
+class Flag(fields.Boolean):
+    """``true`` or ``false`` and nothing that stands for them."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
+class Count(fields.Integer):
+    """A whole number that is not negative."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(strict=True, validate=validate.Range(min=0), **kwargs)
+
+
+def _text(**kwargs: Any) -> fields.String:
+    return fields.String(required=True, **kwargs)
+
+
+def _text_or_null() -> fields.String:
+    return fields.String(required=True, allow_none=True)
+
+
+def _one_of(choices: tuple[str, ...]) -> fields.String:
+    return fields.String(required=True, validate=validate.OneOf(choices))
+
+
+def _usage_quality() -> fields.String:
+    """Say whether a client wrote the final numbers of every response, or only first ones."""
+    return _one_of(("exact", "undercounted"))
+
+
+class Pagination(Schema):
+    """Where a page stands in its list; ``next_cursor`` is null where a list has no cursors."""
+
+    total = Count(required=True)
+    limit = Count(required=True)
+    offset = Count(required=True)
+    has_more = Flag(required=True)
+    next_cursor = _text_or_null()
+
+
+class ErrorDetails(Schema):
+    """What is wrong with each field of the request."""
+
+    fields_ = fields.Dict(
+        keys=fields.String(), values=fields.List(fields.String()), data_key="fields"
+    )
+
+
+class Error(Schema):
+    """The whole answer when something went wrong."""
+
+    success = Flag(required=True, validate=validate.Equal(False))
+    error = _text(validate=validate.Length(min=1))
+    code = _one_of(ERROR_CODES)
+    details = fields.Nested(ErrorDetails, required=True)
+    timestamp = Time(required=True)
+    request_id = _text(validate=validate.Length(1, 64))
+
+
+class Tokens(Schema):
+    """The four kinds of tokens, as the API reports them."""
+
+    input_tokens = Count(required=True)
+    output_tokens = Count(required=True)
+    cache_creation_input_tokens = Count(required=True)
+    cache_read_input_tokens = Count(required=True)
+
+
+class Cost(Schema):
+    """A cost in millionths of a US dollar; null when nothing of it has a known price."""
+
+    cost_microdollars = Count(required=True, allow_none=True)
+    cost_complete = Flag(required=True)
+
+
+class ConversationMetadata(Schema):
+    """What is known of the client that wrote a conversation."""
+
+    version = _text_or_null()
+    client = _text_or_null()
+    os = _text_or_null()
+    model = _text_or_null()
+    project_type = _text_or_null()
+    tags = fields.List(fields.String(), required=True)
+
+
+class Conversation(Cost):
+    """One session, or one run of a subagent."""
+
+    id = _text()
+    kind = _one_of(CONVERSATION_KINDS)
+    parent_id = _text_or_null()
+    title = _text(validate=validate.Length(min=1))
+    project_path = _text_or_null()
+    created_at = Time(required=True)
+    updated_at = Time(required=True)
+    message_count = Count(required=True)
+    tool_use_count = Count(required=True)
+    error_count = Count(required=True)
+    total_tokens = Count(required=True)
+    usage = fields.Nested(Tokens, required=True)
+    usage_quality = _usage_quality()
+    models = fields.List(fields.String(), required=True)
+    git_branch = _text_or_null()
+    metadata = fields.Nested(ConversationMetadata, required=True)
+
+
+class ModelUsage(Cost, Tokens):
+    """The model calls of one conversation to one model."""
+
+    model = _text()
+    api_calls = Count(required=True)
+    cache_creation_5m_input_tokens = Count(required=True)
+    cache_creation_1h_input_tokens = Count(required=True)
+    web_search_requests = Count(required=True)
+    usage_quality = _usage_quality()
+
+
+class Subagent(Cost):
+    """A run of a subagent, as its parent lists it; ``tool_use_id`` is the use that started it."""
+
+    id = _text()
+    title = _text()
+    agent_id = _text_or_null()
+    agent_type = _text_or_null()
+    workflow_run_id = _text_or_null()
+    created_at = Time(required=True)
+    updated_at = Time(required=True)
+    message_count = Count(required=True)
+    tool_use_count = Count(required=True)
+    error_count = Count(required=True)
+    total_tokens = Count(required=True)
+    tool_use_id = _text_or_null()
+
+
+class ConversationDetail(Conversation):
+    """One conversation with its usage by model and its subagents."""
+
+    prompt_count = Count(required=True)
+    copied_from = _text_or_null()
+    copied_message_count = Count(required=True)
+    agent_id = _text_or_null()
+    agent_type = _text_or_null()
+    workflow_run_id = _text_or_null()
+    api_call_count = Count(required=True)
+    unpriced_call_count = Count(required=True)
+    undercounted_call_count = Count(required=True)
+    usage_by_model = fields.List(fields.Nested(ModelUsage), required=True)
+    subagents = fields.List(fields.Nested(Subagent), required=True)
+
+
+class ToolCallFunction(Schema):
+    """The name of a tool and what it was given."""
+
+    name = _text()
+    arguments = fields.Raw(required=True, allow_none=True)
+
+
+class ToolCall(Schema):
+    """A tool use as its message shows it."""
+
+    id = _text()
+    type = _one_of(("function",))
+    function = fields.Nested(ToolCallFunction, required=True)
+    result = _text_or_null()
+    execution_time_ms = Count(required=True, allow_none=True)
+    status = _one_of(TOOL_USE_STATUSES)
+
+
+class MessageUsage(Tokens):
+    """The tokens of a response, on the message that counts them."""
+
+    prompt_tokens = Count(required=True)
+    completion_tokens = Count(required=True)
+    total_tokens = Count(required=True)
+    cost_microdollars = Count(required=True, allow_none=True)
+    usage_quality = _usage_quality()
+
+
+class MessageMetadata(Schema):
+    """How a message came to be; ``notes`` is what the client noted beside it."""
+
+    model = _text_or_null()
+    temperature = fields.Float(required=True, allow_none=True)
+    max_tokens = Count(required=True, allow_none=True)
+    stop_reason = _text_or_null()
+    api_call_id = _text_or_null()
+    usage = fields.Nested(MessageUsage, required=True, allow_none=True)
+    cwd = _text_or_null()
+    git_branch = _text_or_null()
+    version = _text_or_null()
+    notes = fields.Dict(keys=fields.String(), required=True, allow_none=True)
+
+
+class Message(Schema):
+    """One thing said. In lists ``blocks`` is null where ``content`` and ``kind`` tell all."""
+
+    id = _text()
+    conversation_id = _text()
+    position = Count(required=True)
+    role = _one_of(ROLES)
+    kind = _one_of(MESSAGE_KINDS)
+    content = _text()
+    blocks = fields.List(fields.Dict(keys=fields.String()), required=True, allow_none=True)
+    timestamp = Time(required=True)
+    token_count = Count(required=True)
+    tool_calls = fields.List(fields.Nested(ToolCall), required=True)
+    parent_id = _text_or_null()
+    copied_from = _text_or_null()
+    is_on_main_branch = Flag(required=True)
+    is_superseded = Flag(required=True)
+    metadata = fields.Nested(MessageMetadata, required=True)
+
+
+class ToolUse(Schema):
+    """One call of a tool with its result."""
+
+    id = _text()
+    conversation_id = _text()
+    message_id = _text()
+    result_message_id = _text_or_null()
+    name = _text()
+    server = _text_or_null()
+    status = _one_of(TOOL_USE_STATUSES)
+    is_error = Flag(required=True)
+    error_category = _text_or_null()
+    parameters = fields.Raw(required=True, allow_none=True)
+    result = _text_or_null()
+    started_at = Time(required=True, allow_none=True)
+    finished_at = Time(required=True, allow_none=True)
+    execution_time_ms = Count(required=True, allow_none=True)
+    reported_duration_ms = Count(required=True, allow_none=True)
+    subagent_id = _text_or_null()
+
+
+class Project(Cost):
+    """One working directory with the sums over its conversations."""
+
+    id = Count(required=True)
+    path = _text()
+    name = _text()
+    conversation_count = Count(required=True)
+    session_count = Count(required=True)
+    message_count = Count(required=True)
+    tool_use_count = Count(required=True)
+    error_count = Count(required=True)
+    total_tokens = Count(required=True)
+    usage = fields.Nested(Tokens, required=True)
+    first_activity_at = Time(required=True, allow_none=True)
+    last_activity_at = Time(required=True, allow_none=True)
+
+
+class File(Schema):
+    """One transcript file and how far it was read."""
+
+    id = Count(required=True)
+    filename = _text()
+    file_path = _text()
+    role = _one_of(FILE_ROLES)
+    conversation_id = _text_or_null()
+    size = Count(required=True)
+    last_modified = Time(required=True, allow_none=True)
+    processed_at = Time(required=True, allow_none=True)
+    status = _one_of(FILE_STATUSES)
+    error_message = _text_or_null()
+    line_count = Count(required=True)
+    bad_line_count = Count(required=True)
+    byte_offset = Count(required=True)
+    created_at = Time(required=True)
+
+
+class BadLine(Schema):
+    """A line that could not be read, and why."""
+
+    line = Count(required=True)
+    byte_start = Count(required=True)
+    byte_end = Count(required=True)
+    reason = _text()
+
+
+class FileDetail(File):
+    """One file with its numbers of records by type and its first bad lines."""
+
+    record_counts = fields.Dict(keys=fields.String(), values=Count(), required=True)
+    bad_lines = fields.List(fields.Nested(BadLine), required=True)
