@@ -113,7 +113,7 @@ def execute(sql: str, parameters: Parameters = ()) -> int:
 
 def _as_peewee_error(error: Exception) -> peewee.DatabaseError:
     kind = getattr(peewee, type(error).__name__, peewee.DatabaseError)
-    return kind(*error.args)  # type: ignore[no-any-return]
+    return kind(*error.args)
 
 
 def execute_many(sql: str, rows: Sequence[Sequence[Any]]) -> None:

@@ -1,0 +1,130 @@
+"""Microseconds per request through the WSGI callable, without a socket, beside raw SQLite.
+
+Run by ``tests.bench`` in a process of its own, with the product's settings in the environment:
+
+    python -m tests.bench.inprocess DATABASE CONVERSATION_ID TRANSCRIPTS
+"""
+
+import gc
+import importlib
+import io
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tests.bench.floor import ParseSample, RawQueries
+from tests.bench.processes import find_free_port
+
+_ROUNDS = 60
+_CALLS_PER_ROUND = 15
+_FLOORS = ("list of 50", "one", "100 messages")
+
+Application = Callable[..., Iterable[bytes]]
+
+
+def make_paths(conversation_id: str) -> dict[str, str]:
+    """Return the measured endpoints by name."""
+    return {
+        "health": "/health",
+        "list of 50": "/api/conversations?limit=50",
+        "one": f"/api/conversations/{conversation_id}",
+        "100 messages": f"/api/conversations/{conversation_id}/messages?limit=100",
+        "projects": "/api/projects",
+    }
+
+
+class Caller:
+    """A WSGI server without sockets."""
+
+    def __init__(self, application: Application, path: str, port: int) -> None:
+        self._application = application
+        self._environ = _make_environ(path, port)
+        self.status = ""
+
+    def call(self) -> int:
+        """Make one request and return the length of the body."""
+        environ = {**self._environ, "wsgi.input": io.BytesIO()}
+        answer = self._application(environ, self._start_response)
+        try:
+            return sum(map(len, answer))
+        finally:
+            close = getattr(answer, "close", None)
+            if close:
+                close()
+
+    def _start_response(self, status: str, *_: object) -> None:
+        self.status = status
+
+
+def _make_environ(path: str, port: int) -> dict[str, Any]:
+    plain, _, query = path.partition("?")
+    return {
+        "REQUEST_METHOD": "GET",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": plain,
+        "RAW_URI": path,
+        "QUERY_STRING": query,
+        "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": f"{port}",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": "127.0.0.1",
+        "REMOTE_PORT": "50000",
+        "HTTP_HOST": f"127.0.0.1:{port}",
+        "HTTP_ACCEPT": "application/json",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+
+
+def measure(calls: dict[str, Callable[[], int]]) -> dict[str, float]:
+    """Return the median microseconds of each call, all of them taking turns."""
+    times: dict[str, list[int]] = {name: [] for name in calls}
+    for call in calls.values():
+        call()
+    for _ in range(_ROUNDS):
+        for name, call in calls.items():
+            gc.collect(0)
+            for _ in range(_CALLS_PER_ROUND):
+                started = time.perf_counter_ns()
+                call()
+                times[name].append(time.perf_counter_ns() - started)
+    return {name: statistics.median(taken) / 1000 for name, taken in times.items()}
+
+
+def main(arguments: list[str]) -> int:
+    """Measure and print one line of JSON: microseconds, their floors, body sizes."""
+    database, conversation_id, transcripts = arguments
+    application = importlib.import_module("observatory.wsgi").application
+    port, raw = find_free_port(), RawQueries(Path(database))
+    callers = {
+        name: Caller(application, path, port) for name, path in make_paths(conversation_id).items()
+    }
+    body_bytes = {name: caller.call() for name, caller in callers.items()}
+    statuses = {name: caller.status for name, caller in callers.items()}
+    calls = {name: caller.call for name, caller in callers.items()}
+    floors = {f"raw {name}": raw.for_endpoint(name, conversation_id) for name in _FLOORS}
+    sample = ParseSample(Path(transcripts))
+    medians = measure({**calls, **floors, "parse": sample.parse_piece})
+    raw.close()
+    result = {
+        "us": {name: medians[name] for name in calls},
+        "raw_us": {name: medians[f"raw {name}"] for name in _FLOORS},
+        "parse_mb_per_second": sample.mean_bytes / medians["parse"],
+        "body_bytes": body_bytes,
+        "statuses": statuses,
+    }
+    print(orjson.dumps(result).decode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
