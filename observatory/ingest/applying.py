@@ -18,7 +18,7 @@ from observatory.store import conversation_states as states
 from observatory.store import transcript_files as files
 from observatory.store.archive import ApiCallRow, KnownMessage, MessageRow, ToolUseRow
 from observatory.store.conversation_states import ConversationState
-from observatory.store.counters import add_to_total, recount_conversations
+from observatory.store.counters import add_to_total, refresh_conversations
 from observatory.store.database import writing
 from observatory.store.projects import ensure_project
 from observatory.timestamps import format_timestamp, milliseconds_between, now
@@ -132,7 +132,7 @@ class _Batch:
         self._take_summaries()
         for state in self.conversations.values():
             states.update_conversation(state)
-        recount_conversations(self.touched)
+        refresh_conversations(self.touched)
 
     def _name_subagents(self) -> None:
         """Give subagents the description of their task, whichever of the two came first."""

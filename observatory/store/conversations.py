@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import orjson
 from orjson import Fragment
 
 from observatory.errors import NotFound
 from observatory.store import search
-from observatory.store.counters import recount_conversations
+from observatory.store.conversation_documents import UNTITLED, cost
+from observatory.store.counters import refresh_conversations
 from observatory.store.database import execute, fetch_all, fetch_one, writing
 from observatory.store.pages import Page, decode_cursor, make_page
 
@@ -25,20 +27,6 @@ SORT_COLUMNS = {
     "message_count": (int, "conversations_by_messages"),
     "total_tokens": (int, "conversations_by_tokens"),
 }
-
-_COLUMNS = """
-    c.key, c.id, c.kind, parent.id, c.title, p.path, c.created_at, c.updated_at,
-    c.message_count, c.tool_use_count, c.error_count, c.input_tokens, c.output_tokens,
-    c.cache_creation_input_tokens, c.cache_read_input_tokens, c.total_tokens,
-    c.api_call_count, c.unpriced_call_count, c.undercounted_call_count, c.cost_nanodollars,
-    c.models, c.client_version, c.entrypoint, c.metadata, c.cwd, c.git_branch
-"""
-_FROM = """
-    FROM conversations c
-    LEFT JOIN projects p ON p.key = c.project_key
-    LEFT JOIN conversations parent ON parent.key = c.parent_key
-"""
-UNTITLED = "(no prompt)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +79,8 @@ def _statements(
         )
     direction = "DESC" if descending else "ASC"
     page = (
-        f"SELECT {_COLUMNS}{_FROM}{where} ORDER BY c.{sort_by} {direction}, c.key {direction}"
+        f"SELECT c.{sort_by}, c.key, c.document FROM conversations c{where}"
+        f" ORDER BY c.{sort_by} {direction}, c.key {direction}"
         " LIMIT :limit OFFSET :offset"
     )
     return page, counting
@@ -137,11 +126,9 @@ def list_conversations(
     page_sql, count_sql = _statements(filters, sort_by, descending, cursor is not None)
     rows = fetch_all(page_sql, parameters)
     counted = fetch_one(count_sql, {name: parameters[name] for name in filters})
-    shown = [_conversation(row) for row in rows]
-    at = _SORT_POSITIONS[sort_by]
     return make_page(
-        shown,
-        [(row[at], row[0]) for row in rows],
+        [Fragment(document) for _, _, document in rows],
+        [(value, key) for value, key, _ in rows],
         order=order,
         total=counted[0] if counted else 0,
         limit=limit,
@@ -149,89 +136,8 @@ def list_conversations(
     )
 
 
-_SORT_POSITIONS = {
-    "title": 4,
-    "created_at": 6,
-    "updated_at": 7,
-    "message_count": 8,
-    "total_tokens": 15,
-}
-
-
-def _conversation(row: tuple[Any, ...]) -> dict[str, Any]:
-    (
-        _key, identifier, kind, parent_id, title, project_path, created_at, updated_at,
-        message_count, tool_use_count, error_count, input_tokens, output_tokens,
-        cache_creation, cache_read, total_tokens, calls, unpriced, undercounted, nanodollars,
-        models, client_version, entrypoint, metadata, cwd, git_branch,
-    ) = row  # fmt: skip
-    return {
-        "id": identifier,
-        "kind": kind,
-        "parent_id": parent_id,
-        "title": title or UNTITLED,
-        "project_path": project_path,
-        "created_at": created_at,
-        "updated_at": updated_at,
-        "message_count": message_count,
-        "tool_use_count": tool_use_count,
-        "error_count": error_count,
-        "total_tokens": total_tokens,
-        "usage": {
-            "input_tokens": input_tokens,
-            "output_tokens": output_tokens,
-            "cache_creation_input_tokens": cache_creation,
-            "cache_read_input_tokens": cache_read,
-        },
-        **cost(nanodollars, calls=calls, unpriced=unpriced),
-        "usage_quality": "undercounted" if undercounted else "exact",
-        "models": Fragment(models),
-        "git_branch": git_branch,
-        "metadata": {
-            "version": client_version,
-            "client": entrypoint,
-            "os": _operating_system(cwd),
-            "model": models[2 : models.index('"', 2)] if len(models) > 2 else None,
-            "project_type": None,
-            "tags": [],
-        }
-        if metadata == "{}"
-        else Fragment(metadata),
-    }
-
-
-def cost(nanodollars: int, *, calls: int, unpriced: int) -> dict[str, Any]:
-    """Return a cost as the API shows it: ``null`` when nothing of it has a known price."""
-    return {
-        "cost_microdollars": None if calls and calls == unpriced else round(nanodollars / 1000),
-        "cost_complete": not unpriced,
-    }
-
-
-def _operating_system(cwd: str | None) -> str | None:
-    """Return the system that a path's shape tells of, or ``None``."""
-    if not cwd:
-        return None
-    if cwd[1:2] == ":":
-        return "windows"
-    if cwd.startswith("/Users/"):
-        return "macos"
-    return "linux" if cwd.startswith(("/home/", "/root")) else None
-
-
-_GET = f"""
-    SELECT c.agent_id, c.agent_type, c.workflow_run_id, c.prompt_count, c.copied_message_count,
-    copied.id, c.api_call_count, c.unpriced_call_count, c.undercounted_call_count, {_COLUMNS}
-    {_FROM} LEFT JOIN conversations copied ON copied.key = c.copied_from_key
-    WHERE c.id = ? AND c.deleted_at IS NULL
-"""
-_USAGE_BY_MODEL = """
-    SELECT model, count(*), sum(input_tokens), sum(output_tokens),
-        sum(cache_creation_input_tokens), sum(cache_read_input_tokens),
-        sum(cache_creation_5m_input_tokens), sum(cache_creation_1h_input_tokens),
-        sum(web_search_requests), coalesce(sum(cost_nanodollars), 0),
-        count(*) - count(cost_nanodollars), sum(usage_quality = 'undercounted')
-    FROM api_calls WHERE conversation_key = ? GROUP BY model ORDER BY model
+_GET = """
+    SELECT key, document, details FROM conversations WHERE id = ? AND deleted_at IS NULL
 """
 _SUBAGENTS = """
     SELECT c.id, c.title, c.agent_id, c.agent_type, c.workflow_run_id, c.created_at, c.updated_at,
@@ -253,8 +159,8 @@ def find_key(conversation_id: str) -> int | None:
     return row[0] if row else None
 
 
-def get_conversation(conversation_id: str) -> dict[str, Any]:
-    """Return one conversation with usage by model and its subagents.
+def get_conversation(conversation_id: str) -> Fragment:
+    """Return the JSON of one conversation with usage by model and its subagents.
 
     Raises:
         NotFound: There is none, or it is in the trash.
@@ -262,42 +168,9 @@ def get_conversation(conversation_id: str) -> dict[str, Any]:
     row = fetch_one(_GET, (conversation_id,))
     if row is None:
         raise NotFound("conversation", conversation_id)
-    agent_id, agent_type, run_id, prompts, copied, copied_from, calls, unpriced, under = row[:9]
-    conversation = _conversation(row[9:])
-    key = row[9]
-    conversation.update(
-        prompt_count=prompts,
-        copied_from=copied_from,
-        copied_message_count=copied,
-        agent_id=agent_id,
-        agent_type=agent_type,
-        workflow_run_id=run_id,
-        api_call_count=calls,
-        unpriced_call_count=unpriced,
-        undercounted_call_count=under,
-        usage_by_model=[_model_usage(model) for model in fetch_all(_USAGE_BY_MODEL, (key,))],
-        subagents=[_subagent(child) for child in fetch_all(_SUBAGENTS, (key,))],
-    )
-    return conversation
-
-
-def _model_usage(row: tuple[Any, ...]) -> dict[str, Any]:
-    model, calls, used_in, used_out, creation, read, five, hour, searches, cost_sum, unpriced, u = (
-        row
-    )
-    return {
-        "model": model,
-        "api_calls": calls,
-        "input_tokens": used_in,
-        "output_tokens": used_out,
-        "cache_creation_input_tokens": creation,
-        "cache_read_input_tokens": read,
-        "cache_creation_5m_input_tokens": five,
-        "cache_creation_1h_input_tokens": hour,
-        "web_search_requests": searches,
-        **cost(cost_sum, calls=calls, unpriced=unpriced),
-        "usage_quality": "undercounted" if u else "exact",
-    }
+    key, document, details = row
+    subagents = orjson.dumps([_subagent(child) for child in fetch_all(_SUBAGENTS, (key,))])
+    return Fragment(f'{document[:-1]},{details[1:-1]},"subagents":{subagents.decode()}}}')
 
 
 def _subagent(row: tuple[Any, ...]) -> dict[str, Any]:
@@ -348,6 +221,9 @@ def delete_conversation(conversation_id: str) -> None:
             " (SELECT value FROM totals WHERE name = 'indexed_message_key'))",
             (key,),
         )
+        linked = fetch_all(
+            "SELECT key FROM conversations WHERE parent_key = ?1 OR copied_from_key = ?1", (key,)
+        )
         execute("DELETE FROM conversations WHERE key = ?", (key,))
         search.index_again(copy[0] for copy in copies)
-        recount_conversations({copy[1] for copy in copies})
+        refresh_conversations({copy[1] for copy in copies} | {other[0] for other in linked})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from observatory.store.conversation_documents import make_documents
 from observatory.store.database import execute, execute_many
 
 RECOUNT = """
@@ -53,9 +54,14 @@ WHERE key = ?
 """
 
 
-def recount_conversations(keys: Iterable[int]) -> None:
-    """Count again what belongs to these conversations."""
-    execute_many(RECOUNT, [(key,) for key in sorted(keys)])
+def refresh_conversations(keys: Iterable[int]) -> None:
+    """Count again what belongs to these conversations, and make their JSON anew."""
+    changed = sorted(keys)
+    execute_many(RECOUNT, [(key,) for key in changed])
+    execute_many(
+        "UPDATE conversations SET document = ?, details = ? WHERE key = ?",
+        [(*make_documents(key), key) for key in changed],
+    )
 
 
 def add_to_total(name: str, number: int) -> None:

@@ -65,6 +65,8 @@ class Conversation(Table):
     models = pw.TextField(default="[]")
     metadata = pw.TextField(default="{}")
     deleted_at = pw.TextField(null=True)
+    document = pw.TextField(default="{}")
+    details = pw.TextField(default="{}")
 
     class Meta:
         table_name = "conversations"

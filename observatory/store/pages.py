@@ -18,7 +18,7 @@ _MAX_CURSOR_CHARACTERS = 2000
 class Page:
     """A run of rows out of ``total``; ``next_cursor`` is ``None`` on the last page."""
 
-    rows: list[dict[str, Any]]
+    rows: list[Any]
     total: int
     limit: int
     offset: int
@@ -64,7 +64,7 @@ def decode_cursor(cursor: str, *, order: str, types: tuple[type, ...]) -> tuple[
 
 
 def make_page(
-    rows: list[dict[str, Any]],
+    rows: list[Any],
     positions: list[tuple[Any, ...]],
     *,
     order: str,

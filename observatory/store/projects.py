@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from observatory.errors import NotFound
-from observatory.store.conversations import cost
+from observatory.store.conversation_documents import cost
 from observatory.store.database import fetch_all, fetch_one
 from observatory.store.pages import Page
 

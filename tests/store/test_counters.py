@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from observatory.ingest.running import ingest
 from observatory.store import schema
+from observatory.store.conversation_documents import make_documents
 from observatory.store.conversations import delete_conversation
 from observatory.store.database import close, configure, connect, fetch_all
 from observatory.store.search import matching_query
@@ -124,6 +125,8 @@ class Archive(RuleBasedStateMachine):
         assert fetch_all(KEPT) == fetch_all(COUNTED)
         [(total,)] = fetch_all("SELECT value FROM totals WHERE name = 'conversations'")
         assert [(total,)] == fetch_all("SELECT count(*) FROM conversations")
+        for key, *documents in fetch_all("SELECT key, document, details FROM conversations"):
+            assert tuple(documents) == make_documents(key)
 
     @invariant()
     def the_index_holds_the_messages(self) -> None:

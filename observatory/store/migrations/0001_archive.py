@@ -78,7 +78,9 @@ CREATE TABLE conversations (
     cost_nanodollars INTEGER NOT NULL DEFAULT 0,
     models TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(models)),
     metadata TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(metadata)),
-    deleted_at TEXT
+    deleted_at TEXT,
+    document TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(document)),
+    details TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(details))
 );
 
 CREATE TABLE messages (

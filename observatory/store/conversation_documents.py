@@ -1,0 +1,145 @@
+"""The JSON of a conversation, made when it changes and kept with its row.
+
+Conversations are read far more often than written. A list is then one column of one table, and
+costs less than selecting what it is made of (docs/performance.md). Every change of a conversation
+ends in ``counters.refresh_conversations``, which makes it anew; a property test compares.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from orjson import Fragment
+
+from observatory.store.database import fetch_all, fetch_one
+
+COLUMNS = """
+    c.key, c.id, c.kind, parent.id, c.title, p.path, c.created_at, c.updated_at,
+    c.message_count, c.tool_use_count, c.error_count, c.input_tokens, c.output_tokens,
+    c.cache_creation_input_tokens, c.cache_read_input_tokens, c.total_tokens,
+    c.api_call_count, c.unpriced_call_count, c.undercounted_call_count, c.cost_nanodollars,
+    c.models, c.client_version, c.entrypoint, c.metadata, c.cwd, c.git_branch
+"""
+FROM = """
+    FROM conversations c
+    LEFT JOIN projects p ON p.key = c.project_key
+    LEFT JOIN conversations parent ON parent.key = c.parent_key
+"""
+UNTITLED = "(no prompt)"
+
+
+def _summary(row: tuple[Any, ...]) -> dict[str, Any]:
+    """Return a conversation as a list shows it."""
+    (
+        _key, identifier, kind, parent_id, title, project_path, created_at, updated_at,
+        message_count, tool_use_count, error_count, input_tokens, output_tokens,
+        cache_creation, cache_read, total_tokens, calls, unpriced, undercounted, nanodollars,
+        models, client_version, entrypoint, metadata, cwd, git_branch,
+    ) = row  # fmt: skip
+    return {
+        "id": identifier,
+        "kind": kind,
+        "parent_id": parent_id,
+        "title": title or UNTITLED,
+        "project_path": project_path,
+        "created_at": created_at,
+        "updated_at": updated_at,
+        "message_count": message_count,
+        "tool_use_count": tool_use_count,
+        "error_count": error_count,
+        "total_tokens": total_tokens,
+        "usage": {
+            "input_tokens": input_tokens,
+            "output_tokens": output_tokens,
+            "cache_creation_input_tokens": cache_creation,
+            "cache_read_input_tokens": cache_read,
+        },
+        **cost(nanodollars, calls=calls, unpriced=unpriced),
+        "usage_quality": "undercounted" if undercounted else "exact",
+        "models": Fragment(models),
+        "git_branch": git_branch,
+        "metadata": {
+            "version": client_version,
+            "client": entrypoint,
+            "os": _operating_system(cwd),
+            "model": models[2 : models.index('"', 2)] if len(models) > 2 else None,
+            "project_type": None,
+            "tags": [],
+        }
+        if metadata == "{}"
+        else Fragment(metadata),
+    }
+
+
+def cost(nanodollars: int, *, calls: int, unpriced: int) -> dict[str, Any]:
+    """Return a cost as the API shows it: ``null`` when nothing of it has a known price."""
+    return {
+        "cost_microdollars": None if calls and calls == unpriced else round(nanodollars / 1000),
+        "cost_complete": not unpriced,
+    }
+
+
+def _operating_system(cwd: str | None) -> str | None:
+    """Return the system that a path's shape tells of, or ``None``."""
+    if not cwd:
+        return None
+    if cwd[1:2] == ":":
+        return "windows"
+    if cwd.startswith("/Users/"):
+        return "macos"
+    return "linux" if cwd.startswith(("/home/", "/root")) else None
+
+
+_USAGE_BY_MODEL = """
+    SELECT model, count(*), sum(input_tokens), sum(output_tokens),
+        sum(cache_creation_input_tokens), sum(cache_read_input_tokens),
+        sum(cache_creation_5m_input_tokens), sum(cache_creation_1h_input_tokens),
+        sum(web_search_requests), coalesce(sum(cost_nanodollars), 0),
+        count(*) - count(cost_nanodollars), sum(usage_quality = 'undercounted')
+    FROM api_calls WHERE conversation_key = ? GROUP BY model ORDER BY model
+"""
+_DETAILS = f"""
+    SELECT c.agent_id, c.agent_type, c.workflow_run_id, c.prompt_count, c.copied_message_count,
+    copied.id, c.api_call_count, c.unpriced_call_count, c.undercounted_call_count, {COLUMNS}
+    {FROM} LEFT JOIN conversations copied ON copied.key = c.copied_from_key WHERE c.key = ?
+"""
+
+
+def make_documents(key: int) -> tuple[str, str]:
+    """Return the JSON of a conversation in a list, and of what one alone has beyond that."""
+    row = fetch_one(_DETAILS, (key,))
+    assert row is not None
+    agent_id, agent_type, run_id, prompts, copied, copied_from, calls, unpriced, under = row[:9]
+    details = {
+        "prompt_count": prompts,
+        "copied_from": copied_from,
+        "copied_message_count": copied,
+        "agent_id": agent_id,
+        "agent_type": agent_type,
+        "workflow_run_id": run_id,
+        "api_call_count": calls,
+        "unpriced_call_count": unpriced,
+        "undercounted_call_count": under,
+        "usage_by_model": [_model_usage(model) for model in fetch_all(_USAGE_BY_MODEL, (key,))],
+    }
+    return orjson.dumps(_summary(row[9:])).decode(), orjson.dumps(details).decode()
+
+
+def _model_usage(row: tuple[Any, ...]) -> dict[str, Any]:
+    model, calls, used_in, used_out, creation, read, five, hour, searches, cost_sum, unpriced, u = (
+        row
+    )
+    return {
+        "model": model,
+        "api_calls": calls,
+        "input_tokens": used_in,
+        "output_tokens": used_out,
+        "cache_creation_input_tokens": creation,
+        "cache_read_input_tokens": read,
+        "cache_creation_5m_input_tokens": five,
+        "cache_creation_1h_input_tokens": hour,
+        "web_search_requests": searches,
+        **cost(cost_sum, calls=calls, unpriced=unpriced),
+        "usage_quality": "undercounted" if u else "exact",
+    }
