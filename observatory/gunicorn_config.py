@@ -49,9 +49,9 @@ proc_name = "observatory"
 
 # One folder per server, emptied by being new: metrics of two servers must not mix. It has to be
 # known before prometheus_client is imported, which the application does.
-_metrics_folder = tempfile.mkdtemp(prefix="observatory-metrics-", dir=_MEMORY)
-os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
 _owner = os.getpid()
+_metrics_folder = tempfile.mkdtemp(prefix=f"observatory-metrics-{_owner}-", dir=_MEMORY)
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
 
 
 @atexit.register

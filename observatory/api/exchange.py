@@ -20,6 +20,7 @@ _HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
     ("Referrer-Policy", "no-referrer"),
+    ("Cache-Control", "no-store"),
 )
 
 
@@ -63,10 +64,7 @@ class Exchange:
         seconds = perf_counter() - req.context.started
         resp.set_header("X-Request-ID", req.context.request_id)
         resp.set_header("X-Response-Time", f"{seconds * 1000:.2f}ms")
-        for name, value in _HEADERS:
-            resp.set_header(name, value)
-        if resp.get_header("Cache-Control") is None:
-            resp.set_header("Cache-Control", "no-store")
+        resp.set_headers(_HEADERS)
         allowed = resp.get_header("Allow")
         if allowed is not None:
             resp.set_header("Allow", allowed.replace("GET", "GET, HEAD"))
