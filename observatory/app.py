@@ -25,7 +25,11 @@ Application = falcon.App[falcon.Request, falcon.Response]
 
 
 def create_app(
-    *, cors_origins: tuple[str, ...], folders: tuple[str, ...], is_multiprocess: bool = False
+    *,
+    cors_origins: tuple[str, ...],
+    folders: tuple[str, ...],
+    is_multiprocess: bool = False,
+    logs_requests: bool = False,
 ) -> Application:
     """Return the WSGI application on the configured database.
 
@@ -33,8 +37,9 @@ def create_app(
         cors_origins: Origins whose pages may call the API from a browser.
         folders: Where transcripts are read from, for the page at ``/``.
         is_multiprocess: Whether several workers share their metrics through files.
+        logs_requests: Whether each request is logged, at the level ``debug``.
     """
-    middleware: list[Any] = [Exchange()]
+    middleware: list[Any] = [Exchange(logs_requests=logs_requests)]
     if cors_origins:
         middleware.append(falcon.CORSMiddleware(allow_origins=list(cors_origins)))
     app: Application = falcon.App(middleware=middleware)

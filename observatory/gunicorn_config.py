@@ -9,13 +9,15 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 from typing import Any
 
 from observatory.errors import SettingsError
-from observatory.settings import Settings, is_loopback, read_settings
+from observatory.loopback import is_loopback
+from observatory.settings import Settings, read_settings
 
 try:
     _settings: Settings = read_settings()
@@ -76,11 +78,22 @@ def on_starting(server: Any) -> None:
             )
 
 
+def _wait_for_data(listener: Any) -> None:
+    """Let the kernel keep a new connection until its request comes.
+
+    gthread gives each new connection a thread for up to 5 seconds while it says nothing, so a few
+    that a browser opened ahead would hold up everybody.
+    """
+    if hasattr(socket, "TCP_DEFER_ACCEPT") and listener.sock.family != socket.AF_UNIX:
+        listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, keepalive)
+
+
 def when_ready(server: Any) -> None:
     """Say where the server is, and catch up with the transcripts beside it."""
     global _daemon
     folders = ", ".join(str(folder) for folder in _settings.transcripts_dirs)
     for listener in server.LISTENERS:
+        _wait_for_data(listener)
         host, port = listener.getsockname()[:2]
         host = f"[{host}]" if ":" in host else host
         print(f"Observatory is on http://{host}:{port}/", file=sys.stderr, flush=True)

@@ -6,7 +6,6 @@ row in docs/configuration.md; a test keeps that complete.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import secrets
@@ -18,6 +17,7 @@ from typing import Any
 from environs import Env, EnvValidationError, ValidationError
 
 from observatory.errors import SettingsError
+from observatory.loopback import is_loopback
 
 MIN_SECRET_BYTES = 32
 _DURATION = re.compile(r"([1-9][0-9]{0,5})([smhd])")
@@ -48,16 +48,6 @@ class Settings:
     web_workers: int
     web_threads: int
     ingest_on_start: bool
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether only programs on this machine can reach an address to listen on."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _in_range(low: int, high: int) -> Callable[[Any], None]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from observatory.app import Application, create_app
-from observatory.errors import ObservatoryError
+from observatory.errors import ObservatoryError, SchemaError
 from observatory.log import configure_logging
 from observatory.metrics import is_multiprocess
 from observatory.settings import read_secret, read_settings
-from observatory.store.database import close, configure, connect
+from observatory.store.database import DatabaseError, close, configure, connect
 from observatory.store.schema import check_current
 
 
@@ -22,6 +22,8 @@ def build() -> Application:
     try:
         settings = read_settings()
         configure_logging(level=settings.log_level, log_format=settings.log_format)
+        if not settings.db_path.exists():
+            raise SchemaError(f"There is no {settings.db_path}. Run `observatory migrate`.")
         read_secret(settings)
         configure(settings.db_path, synchronous=settings.db_synchronous)
         connect()
@@ -31,10 +33,13 @@ def build() -> Application:
             close()
     except ObservatoryError as error:
         raise SystemExit(str(error)) from error
+    except (DatabaseError, OSError) as error:
+        raise SystemExit(f"The database can not be used: {error}") from error
     return create_app(
         cors_origins=settings.cors_origins,
         folders=tuple(str(folder) for folder in settings.transcripts_dirs),
         is_multiprocess=is_multiprocess(),
+        logs_requests=settings.log_level == "debug",
     )
 
 

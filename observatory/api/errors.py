@@ -24,7 +24,7 @@ class Failure(NamedTuple):
 BY_STATUS = {
     400: Failure("VALIDATION_ERROR", "The request can not be read."),
     401: Failure("UNAUTHORIZED", "Sign in first."),
-    403: Failure("FORBIDDEN", "You may not do that."),
+    403: Failure("FORBIDDEN", "This server answers to localhost and 127.0.0.1 only."),
     404: Failure("NOT_FOUND", "There is nothing at this address; / lists what there is."),
     405: Failure("METHOD_NOT_ALLOWED", "This address takes other methods; see the Allow header."),
     409: Failure("CONFLICT", "The request contradicts what is stored."),

@@ -6,12 +6,14 @@ import itertools
 import os
 import re
 import secrets
+from functools import lru_cache
 from time import perf_counter
 from typing import Any
 
 import falcon
 
 from observatory.log import log
+from observatory.loopback import is_loopback
 from observatory.metrics import observe_request
 from observatory.store.database import connect
 
@@ -40,8 +42,18 @@ def begin_exchange(req: falcon.Request) -> None:
     )
 
 
+@lru_cache(maxsize=256)
+def _names_this_machine(host: str) -> bool:
+    """Tell whether a Host header names this machine, whatever the port."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    return is_loopback(name)
+
+
 class Exchange:
     """Gives a request its id and its thread a connection; times, counts and marks the answer."""
+
+    def __init__(self, *, logs_requests: bool) -> None:
+        self._logs_requests = logs_requests
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Begin an exchange; a HEAD request is answered as a GET whose body is left out."""
@@ -49,6 +61,10 @@ class Exchange:
         if req.method == "HEAD":
             req.context.is_head = True
             req.method = "GET"
+        host = req.get_header("Host")
+        if host is not None and not _names_this_machine(host):
+            # A web page whose own name resolves to 127.0.0.1 must not read the archive.
+            raise falcon.HTTPForbidden
 
     def process_resource(
         self, req: falcon.Request, resp: falcon.Response, resource: Any, params: dict[str, Any]
@@ -72,11 +88,12 @@ class Exchange:
             req.method = "HEAD"
         status = str(resp.status)[:3]
         observe_request(req.uri_template, req.method, status, seconds)
-        log.debug(
-            "request",
-            request_id=req.context.request_id,
-            method=req.method,
-            route=req.uri_template,
-            status=int(status),
-            duration_ms=round(seconds * 1000, 2),
-        )
+        if self._logs_requests:
+            log.debug(
+                "request",
+                request_id=req.context.request_id,
+                method=req.method,
+                route=req.uri_template,
+                status=int(status),
+                duration_ms=round(seconds * 1000, 2),
+            )

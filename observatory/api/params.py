@@ -113,9 +113,6 @@ def read_params(req: falcon.Request, schema: type[Schema]) -> dict[str, Any]:
         ValidationError: Some are unknown, given twice, or malformed.
     """
     query_string = req.query_string
-    if not query_string.isascii():
-        # WSGI hands bytes on as Latin-1; clients that do not percent-encode send UTF-8.
-        query_string = query_string.encode("latin-1", "replace").decode("utf-8", "replace")
     if len(query_string) > MAX_QUERY_CHARACTERS:
         raise ValidationError(f"Longer than {MAX_QUERY_CHARACTERS} characters.", "query")
     return _load(schema, query_string)

@@ -1,0 +1,76 @@
+"""Every route keeps the promises of DESIGN.md, those of later versions too."""
+
+from __future__ import annotations
+
+import re
+
+import falcon.inspect
+import pytest
+
+from observatory.api import schemas
+from observatory.app import create_app
+from tests.api.asking import check_refusal
+from tests.api.sessions import SESSION
+
+# What is no JSON: pages for people, numbers for Prometheus.
+OTHER = {"/": "text/html", "/index.css": "text/css", "/metrics": "text/plain"}
+FORMS = {"conversation_id": SESSION, "message_id": "aaaaaaaa-0000-4000-8000-000000000001"}
+ROUTES = {
+    route.path: {m.method for m in route.methods if not m.internal}
+    for route in falcon.inspect.inspect_routes(create_app(cors_origins=(), folders=()))
+}
+
+
+def fill(route: str, unknown: str | None = None) -> str:
+    """Return a path of a route, of something that is there unless told otherwise."""
+    return re.sub(r"{(\w+)}", lambda found: unknown or FORMS.get(found.group(1), "1"), route)
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_good_answer_is_in_the_envelope(client, session, route):
+    answer = client.get(fill(route))
+    assert answer.status_int == 200
+    if route in OTHER:
+        assert answer.content_type == OTHER[route]
+        return
+    assert list(answer.json) == ["success", "data", "timestamp", "request_id"]
+    assert isinstance(answer.json["data"], dict)
+
+
+@pytest.mark.parametrize("route", [route for route in ROUTES if "{" in route])
+def test_an_unknown_id_is_not_found(client, session, route):
+    check_refusal(client.get(fill(route, "404404"), expect_errors=True), 404, "NOT_FOUND")
+
+
+@pytest.mark.parametrize("route", [route for route in ROUTES if route.startswith("/api/")])
+def test_an_unknown_parameter_is_named(client, session, route):
+    answer = client.get(fill(route) + "?no_such_parameter=1", expect_errors=True)
+    error = check_refusal(answer, 400, "VALIDATION_ERROR")
+    assert list(error["details"]["fields"]) == ["no_such_parameter"]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_method_is_taken_or_refused(client, session, route, method):
+    if method in ROUTES[route]:
+        return
+    answer = client.request(fill(route), method=method, expect_errors=True)
+    check_refusal(answer, 405, "METHOD_NOT_ALLOWED")
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        (schemas.Time(), "2026-01-02T03:04:05Z"),
+        (schemas.Time(), "2026-01-02T03:04:05.678+00:00"),
+        (schemas.Time(), "0001-01-02T03:04:05.678Z"),
+        (schemas.Count(), -1),
+        (schemas.Count(), 1.0),
+        (schemas.Count(), "1"),
+        (schemas.Flag(), 1),
+        (schemas.Flag(), "true"),
+    ],
+)
+def test_the_schemas_take_nothing_that_only_resembles(schema, value):
+    with pytest.raises(schemas.fields.ValidationError):
+        schema.deserialize(value)

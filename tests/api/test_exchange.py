@@ -1,0 +1,189 @@
+"""What every request gets and every answer carries, whichever resource it is for."""
+
+from __future__ import annotations
+
+import re
+
+import peewee
+import pytest
+import webtest
+
+from observatory.api import conversations
+from observatory.app import create_app
+from tests.api.asking import check_refusal, refuse
+from tests.api.sessions import SESSION
+
+PATHS = ("/", "/index.css", "/health", "/health/ready", "/metrics", "/api/conversations")
+FAILING = ("/nothing", "/api/conversations/nothing", "/api/conversations?limit=0", "/api/files/x")
+
+
+@pytest.mark.parametrize("path", [*PATHS, *FAILING])
+def test_headers_that_protect_are_on_every_answer(client, path):
+    headers = client.get(path, expect_errors=True).headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Cache-Control"] == "no-store"
+    assert re.fullmatch(r"[0-9]+\.[0-9]{2}ms", headers["X-Response-Time"])
+
+
+# Request ids
+
+
+@pytest.mark.parametrize("path", [*PATHS, *FAILING])
+@pytest.mark.parametrize("given", ["a", "abc-123_x.Y", "0" * 64])
+def test_a_short_token_is_taken_over_as_request_id(client, path, given):
+    answer = client.get(path, headers={"X-Request-ID": given}, expect_errors=True)
+    assert answer.headers["X-Request-ID"] == given
+    if answer.content_type == "application/json":
+        assert answer.json["request_id"] == given
+
+
+@pytest.mark.parametrize("given", ["", "0" * 65, "a b", "a,b", 'a"b', "<x>", "é", "a/b", "a\tb"])
+def test_anything_else_is_replaced(client, given):
+    answer = client.get("/health", headers={"X-Request-ID": given})
+    made = answer.headers["X-Request-ID"]
+    assert re.fullmatch(r"[0-9a-f]+-[0-9a-f]+-[0-9a-f]+", made)
+    assert answer.json["request_id"] == made
+
+
+def test_request_ids_differ(client):
+    made = {client.get("/health").json["request_id"] for _ in range(100)}
+    assert len(made) == 100
+
+
+# Methods
+
+
+@pytest.mark.parametrize("path", [*PATHS, *FAILING, f"/api/conversations/{SESSION}/messages"])
+def test_head_has_the_headers_of_get_and_no_body(client, session, path):
+    got, head = (
+        client.request(path, method=method, headers={"X-Request-ID": "same"}, expect_errors=True)
+        for method in ("GET", "HEAD")
+    )
+    assert (head.status, head.body) == (got.status, b"")
+    assert int(got.headers["Content-Length"]) == len(got.body)
+    # /metrics counts the request that asked for it.
+    changing = {"x-response-time"} | ({"content-length"} if path == "/metrics" else set())
+    for name in {*got.headers, *head.headers}:
+        if name.lower() not in changing:
+            assert head.headers[name] == got.headers[name]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("path", [*PATHS, "/api/conversations/x/messages", "/api/files/x"])
+def test_other_methods_are_refused_with_those_that_are_taken(client, path, method):
+    answer = client.request(path, method=method, expect_errors=True)
+    check_refusal(answer, 405, "METHOD_NOT_ALLOWED")
+    assert answer.headers["Allow"] == "GET, HEAD, OPTIONS"
+
+
+def test_a_body_with_a_refused_method_changes_nothing(client):
+    answer = client.post("/api/conversations", b"{" * 100_000, expect_errors=True)
+    check_refusal(answer, 405, "METHOD_NOT_ALLOWED")
+
+
+def test_options_tells_the_methods(client):
+    answer = client.options("/api/conversations")
+    assert (answer.status_int, answer.body) == (200, b"")
+    assert answer.headers["Allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize("method", ["BREW", "WEBSOCKET", "get", "CONNECT", "TRACE"])
+def test_a_strange_method_is_refused(unchecked, method):
+    answer = unchecked.request("/api/files", method=method, expect_errors=True)
+    assert answer.status_int in (400, 405)
+    assert answer.json["request_id"] == answer.headers["X-Request-ID"] != ""
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/api", "/api/", "/nothing", "/api/conversation", "/api/conversations/a/b/c", "/metrics/x",
+     "/index.html", "/.env", "/API/conversations", "/%00", "/%ED%A0%80", "/health%2Fready/x",
+     "/api/conversations/" + "a/" * 500, "/../../etc/passwd"],
+)  # fmt: skip
+def test_there_is_nothing_at_other_paths(client, path):
+    refuse(client, path, status=404)
+
+
+def test_wrong_methods_at_unknown_paths_find_nothing(client):
+    check_refusal(client.post("/nothing", expect_errors=True), 404, "NOT_FOUND")
+
+
+# Failures
+
+
+def test_a_failure_is_not_told_in_detail(client, monkeypatch):
+    def fail(**_: object) -> None:
+        raise RuntimeError("inner secret")
+
+    monkeypatch.setattr(conversations, "list_conversations", fail)
+    answer = client.get("/api/conversations", expect_errors=True)
+    error = check_refusal(answer, 500, "INTERNAL_ERROR")
+    assert "inner secret" not in answer.text
+    assert error["request_id"] in error["error"]
+
+
+def test_a_locked_database_asks_for_patience(client, monkeypatch):
+    def fail(**_: object) -> None:
+        raise peewee.OperationalError("database is locked")
+
+    monkeypatch.setattr(conversations, "list_conversations", fail)
+    answer = client.get("/api/conversations", expect_errors=True)
+    check_refusal(answer, 503, "DATABASE_BUSY")
+    assert answer.headers["Retry-After"] == "1"
+
+
+# CORS
+
+ORIGIN = "http://localhost:3000"
+
+
+@pytest.fixture
+def cors(db) -> webtest.TestApp:
+    """A client of an application that allows one origin."""
+    return webtest.TestApp(create_app(cors_origins=(ORIGIN,), folders=()), lint=True)
+
+
+@pytest.mark.parametrize("path", [*PATHS, *FAILING])
+def test_an_allowed_origin_may_read(cors, path):
+    answer = cors.get(path, headers={"Origin": ORIGIN}, expect_errors=True)
+    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+    assert "Access-Control-Allow-Credentials" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["http://localhost:3001", "https://localhost:3000", "http://evil.example", "null", "*"],
+)
+def test_another_origin_may_not(cors, origin):
+    answer = cors.get("/api/conversations", headers={"Origin": origin})
+    assert not [name for name in answer.headers if name.startswith("Access-Control-")]
+
+
+def test_a_preflight_names_the_methods(cors):
+    asked = {"Origin": ORIGIN, "Access-Control-Request-Method": "GET"}
+    answer = cors.options("/api/conversations", headers=asked)
+    assert "GET" in answer.headers["Access-Control-Allow-Methods"]
+
+
+def test_a_preflight_from_another_origin_is_told_nothing(cors):
+    asked = {"Origin": "http://evil.example", "Access-Control-Request-Method": "GET"}
+    answer = cors.options("/api/conversations", headers=asked)
+    assert not [name for name in answer.headers if name.startswith("Access-Control-")]
+
+
+def test_without_origins_nobody_may(client):
+    answer = client.get("/health", headers={"Origin": ORIGIN})
+    assert not [name for name in answer.headers if name.startswith("Access-Control-")]
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:3001", "127.0.0.1.evil.example"])
+def test_a_name_that_is_not_this_machines_is_refused(host, client):
+    response = client.get("/api/conversations", headers={"Host": host}, status=403)
+    assert response.json["code"] == "FORBIDDEN"
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:3001", "[::1]:3001", "127.8.9.1"])
+def test_any_name_of_this_machine_is_answered(host, client):
+    assert client.get("/health", headers={"Host": host}).status_int == 200

@@ -1,0 +1,389 @@
+"""The command line, as processes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import sqlite3
+import stat
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from observatory import __version__
+from observatory.store import schema
+from tests.api.sessions import numbered
+from tests.processes import ROOT, Home, finish, metrics_folders, wait_for
+
+SUMMARY = {
+    "files", "lines", "bad_lines", "conversations", "messages", "tool_uses", "tokens",
+    "cost_microdollars", "seconds", "mb_per_second", "bytes", "unchanged_files", "failed_files",
+    "rows_seconds", "is_complete",
+}  # fmt: skip
+HOLDER = """
+import signal, sys
+from observatory.store.locks import held
+with held(sys.argv[1], "ingest"):
+    print("held", flush=True)
+    signal.pause()
+"""
+# The command line with a further migration that this code does not have yet.
+NEXT_VERSION = """
+import sys
+from pathlib import Path
+from observatory.store import schema
+schema.MIGRATIONS = Path(sys.argv.pop(1))
+from observatory.__main__ import main
+sys.exit(main())
+"""
+
+
+@pytest.fixture
+def home(tmp_path) -> Home:
+    return Home(tmp_path)
+
+
+@pytest.fixture
+def transcripts(home) -> Path:
+    """Two transcripts in the default folder, of two lines each."""
+    for number in (1, 2):
+        write(home.projects, number)
+    return home.projects
+
+
+@pytest.fixture
+def next_version(home) -> Path:
+    """A folder with the migrations and one more."""
+    folder = home.folder / "migrations"
+    shutil.copytree(schema.MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "0099_more.py").write_text(
+        "def up(migrator, db):\n    db.execute_sql('CREATE TABLE more (key INTEGER PRIMARY KEY)')\n"
+    )
+    return folder
+
+
+def write(folder: Path, number: int) -> Path:
+    transcript = numbered(number)
+    transcript.prompt("hello")
+    transcript.answer("hi")
+    path = folder / "-work" / f"{transcript.session_id}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(transcript.bytes())
+    return path
+
+
+def query(home: Home, sql: str) -> list[tuple]:
+    """Ask or change the database while no process has it open."""
+    connection = sqlite3.connect(home.database)
+    try:
+        with connection:
+            return connection.execute(sql).fetchall()
+    finally:
+        connection.close()
+
+
+def migrations() -> list[str]:
+    return sorted(path.stem for path in schema.MIGRATIONS.glob("[0-9]*.py"))
+
+
+# In general
+
+
+def test_the_version_is_told(home):
+    assert home.run("--version").stdout == f"{__version__}\n"
+
+
+@pytest.mark.parametrize("command", [(), ("serve",), ("ingest",), ("migrate",)])
+def test_help_is_told(home, command):
+    ended = home.run(*command, "--help")
+    assert ended.returncode == 0
+    assert ended.stdout.startswith("usage: observatory")
+    assert not home.database.parent.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("dance",), ("serve", "--port", "1"), ("migrate", "--status", "--dry-run"),
+     ("ingest", "--wait", "soon"), ("ingest", "--wait", "nan"), ("ingest", "--wait", "-1")],
+)  # fmt: skip
+def test_a_wrong_command_line_is_a_usage_error(home, arguments):
+    ended = home.run(*arguments)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("usage: observatory")
+
+
+@pytest.mark.parametrize("command", ["serve", "ingest", "migrate"])
+def test_wrong_settings_stop_every_command(home, command):
+    ended = home.run(command, PORT="x", LOG_LEVEL="loud", HOST="0.0.0.0")
+    assert ended.returncode == 1
+    lines = ended.stderr.splitlines()
+    assert lines[0] == "These settings are wrong:"
+    assert [line.split(":")[0] for line in lines[1:]] == ["  HOST", "  LOG_LEVEL", "  PORT"]
+    assert not home.database.exists()
+
+
+def test_settings_are_read_from_a_file_in_the_working_directory(home):
+    (home.folder / ".env").write_text("DB_PATH=./elsewhere/o.db\n")
+    assert home.run("migrate").returncode == 0
+    assert (home.folder / "elsewhere" / "o.db").exists()
+
+
+def test_a_folder_that_can_not_be_made_is_told_without_a_traceback(home):
+    (home.folder / "data").write_text("in the way")
+    ended = home.run("migrate")
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert "data" in ended.stderr
+
+
+def test_a_file_that_is_no_database_is_told_without_a_traceback(home):
+    home.database.parent.mkdir()
+    home.database.write_text("This is no database. " * 100)
+    for command in ("migrate", "ingest", "serve"):
+        ended = home.run(command)
+        assert ended.returncode == 1
+        told = ended.stderr.splitlines()[-1]
+        assert told == "The database can not be used: file is not a database"
+        assert "Traceback" not in ended.stderr
+
+
+# migrate
+
+
+def test_migrate_makes_a_database_for_its_owner_only(home):
+    ended = home.run("migrate")
+    assert ended.returncode == 0
+    applied = [f"{name}  applied" for name in migrations()]
+    assert ended.stdout.splitlines() == [*applied, "data/observatory.db: the schema is current."]
+    assert stat.S_IMODE(home.database.stat().st_mode) == 0o600
+
+
+def test_migrating_again_changes_nothing(home):
+    home.run("migrate")
+    before = query(home, "SELECT name, applied FROM schema_migrations")
+    ended = home.run("migrate")
+    assert (ended.returncode, ended.stdout) == (0, "data/observatory.db: the schema is current.\n")
+    assert query(home, "SELECT name, applied FROM schema_migrations") == before
+
+
+def test_processes_that_migrate_at_once_on_a_fresh_file_all_succeed(home):
+    started = [home.popen("-m", "observatory", "migrate") for _ in range(4)]
+    ended = [finish(process) for process in started]
+    assert [process.returncode for process in ended] == [0] * 4, [p.stderr for p in ended]
+    told = "".join(process.stdout for process in ended)
+    assert [told.count(f"{name}  applied") for name in migrations()] == [1] * len(migrations())
+
+
+@pytest.mark.parametrize("option", ["--status", "--dry-run"])
+def test_looking_at_a_missing_database_makes_none(home, option):
+    ended = home.run("migrate", option)
+    assert ended.returncode == 0
+    assert "observatory migrate" in ended.stdout
+    assert not home.database.exists()
+
+
+def test_status_and_dry_run_on_a_current_database(home):
+    home.run("migrate")
+    status = home.run("migrate", "--status")
+    assert status.stdout.splitlines() == [f"{name}  applied" for name in migrations()]
+    assert home.run("migrate", "--dry-run").stdout == "The schema is current.\n"
+
+
+def test_status_and_dry_run_tell_what_is_pending_and_apply_nothing(home, next_version):
+    home.run("migrate")
+    status = finish(home.popen("-c", NEXT_VERSION, str(next_version), "migrate", "--status"))
+    assert status.stdout.splitlines()[-1] == "0099_more  pending"
+    dry = finish(home.popen("-c", NEXT_VERSION, str(next_version), "migrate", "--dry-run"))
+    assert (dry.returncode, dry.stdout) == (0, "0099_more  would be applied\n")
+    assert query(home, "SELECT name FROM sqlite_master WHERE name = 'more'") == []
+
+
+def test_an_older_schema_is_migrated_on_demand(home, next_version):
+    home.run("migrate")
+    ended = finish(home.popen("-c", NEXT_VERSION, str(next_version), "migrate"))
+    assert ended.stdout.splitlines()[0] == "0099_more  applied"
+    assert query(home, "SELECT count(*) FROM more") == [(0,)]
+
+
+def test_a_migration_that_fails_leaves_the_schema_as_it_was(home, next_version):
+    home.run("migrate")
+    failing = "    db.execute_sql('CREATE TABLE more (key)')\n    db.execute_sql('nonsense')\n"
+    (next_version / "0099_more.py").write_text(f"def up(migrator, db):\n{failing}")
+    ended = finish(home.popen("-c", NEXT_VERSION, str(next_version), "migrate"))
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert query(home, "SELECT name FROM sqlite_master WHERE name = 'more'") == []
+    assert home.run("migrate", "--status").returncode == 0
+
+
+@pytest.mark.parametrize("command", ["serve", "ingest"])
+def test_an_older_schema_is_refused_with_the_command_that_mends_it(home, next_version, command):
+    home.run("migrate")
+    ended = finish(home.popen("-c", NEXT_VERSION, str(next_version), command))
+    assert ended.returncode == 1
+    assert "0099_more" in ended.stderr
+    assert "Run `observatory migrate`." in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "ingest", "migrate"])
+def test_a_newer_schema_is_refused(home, command):
+    home.run("migrate")
+    query(home, "INSERT INTO schema_migrations (name, applied) VALUES ('9999_later', '2030-01-01')")
+    ended = home.run(command)
+    assert ended.returncode == 1
+    assert "written by a newer version of the Observatory (9999_later)" in ended.stderr
+    status = home.run("migrate", "--status")
+    assert status.returncode == 1
+    assert status.stdout.splitlines()[-1] == "9999_later  applied by a newer version"
+
+
+# ingest
+
+
+def test_ingest_reads_the_default_folder_and_makes_the_database(home, transcripts):
+    ended = home.run("ingest")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("Read 2 files, 4 lines (0 bad, 0 files unchanged)")
+    assert "New: 4 messages in 2 conversations, 0 tool uses, 2,246 tokens, $0.00." in ended.stdout
+    assert query(home, "SELECT count(*) FROM messages") == [(4,)]
+
+
+def test_json_is_one_line_with_the_whole_summary(home, transcripts):
+    ended = home.run("ingest", "--json")
+    assert ended.stdout.count("\n") == 1
+    summary = json.loads(ended.stdout)
+    assert set(summary) == SUMMARY
+    assert (summary["files"], summary["messages"], summary["is_complete"]) == (2, 4, True)
+    assert sum(summary["tokens"].values()) == 2246
+
+
+def test_a_second_run_reads_nothing(home, transcripts):
+    home.run("ingest")
+    summary = json.loads(home.run("ingest", "--json").stdout)
+    assert (summary["files"], summary["bytes"], summary["unchanged_files"]) == (0, 0, 2)
+    assert (summary["messages"], summary["conversations"]) == (0, 0)
+
+
+def test_a_file_or_a_folder_or_both_can_be_named(home, transcripts):
+    elsewhere = write(home.folder / "elsewhere", 3)
+    [first, _] = sorted(transcripts.rglob("*.jsonl"))
+    assert json.loads(home.run("ingest", "--json", str(first)).stdout)["files"] == 1
+    both = home.run("ingest", "--json", str(transcripts), "elsewhere/-work/" + elsewhere.name)
+    summary = json.loads(both.stdout)
+    assert (summary["files"], summary["unchanged_files"]) == (2, 1)
+
+
+def test_a_file_that_is_named_twice_is_read_once(home, transcripts):
+    ended = home.run("ingest", "--json", str(transcripts), str(transcripts / "-work"))
+    assert json.loads(ended.stdout)["files"] == 2
+
+
+def test_a_path_that_is_not_there_is_a_usage_error(home, transcripts):
+    ended = home.run("ingest", str(transcripts), "/no/such/path")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "There is no /no/such/path.\n"
+    assert not home.database.exists()
+
+
+def test_without_transcripts_it_says_where_it_looked(home):
+    ended = home.run("ingest")
+    assert ended.returncode == 0
+    assert f"No transcripts in {home.projects} yet." in ended.stderr
+    assert ended.stdout.startswith("Read 0 files")
+
+
+def test_several_folders_are_read_and_the_missing_one_is_told(home, transcripts):
+    write(home.folder / "b", 3)
+    folders = f"{transcripts}, {home.folder / 'b'},/no/such/folder"
+    ended = home.run("ingest", "--json", TRANSCRIPTS_DIR=folders)
+    assert json.loads(ended.stdout)["files"] == 3
+    assert "No transcripts in /no/such/folder yet." in ended.stderr
+
+
+def test_bad_lines_are_counted_and_do_not_fail_the_run(home):
+    path = write(home.projects, 1)
+    path.write_bytes(path.read_bytes() + b"{broken\n")
+    ended = home.run("ingest", "--json")
+    assert ended.returncode == 0
+    assert json.loads(ended.stdout)["bad_lines"] == 1
+
+
+@contextmanager
+def ingesting(home: Home) -> Iterator[subprocess.Popen[str]]:
+    """Hold the lock of an ingest in another process while a block runs."""
+    process = home.popen("-c", HOLDER, str(home.database))
+    try:
+        assert process.stdout.readline() == "held\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_second_ingest_at_the_same_time_says_who_is_at_work(home, transcripts):
+    home.run("migrate")
+    with ingesting(home) as holder:
+        ended = home.run("ingest")
+    assert (ended.returncode, ended.stdout) == (75, "")
+    assert ended.stderr.startswith(f"Process {holder.pid} on ")
+
+
+def test_a_second_ingest_can_wait_for_the_first(home, transcripts):
+    home.run("migrate")
+    with ingesting(home) as holder:
+        waiting = home.popen("-m", "observatory", "ingest", "--json", "--wait", "60")
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(timeout=1)
+        holder.kill()
+        ended = finish(waiting)
+    assert (ended.returncode, json.loads(ended.stdout)["files"]) == (0, 2)
+
+
+def test_an_ingest_that_is_told_to_stop_goes_on_next_time(home):
+    for number in range(40):
+        write(home.projects, number)
+    process = home.popen("-m", "observatory", "ingest", "--json")
+    lock = Path(f"{home.database}.ingest.lock")
+    wait_for(lambda: lock.exists() or process.poll() is not None, what="the ingest to begin")
+    process.send_signal(signal.SIGTERM)
+    ended = finish(process)
+    assert ended.returncode in (0, 128 + signal.SIGTERM, -signal.SIGTERM)
+    assert home.run("ingest").returncode == 0
+    assert query(home, "SELECT count(*) FROM messages") == [(80,)]
+
+
+# serve
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.com"])
+def test_serve_refuses_to_listen_beyond_this_machine(home, host):
+    ended = home.run("serve", HOST=host)
+    assert ended.returncode == 1
+    assert "HOST: takes a loopback address" in ended.stderr
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "127.0.0.1:0,0.0.0.0:0"])
+def test_gunicorn_refuses_to_listen_beyond_this_machine(home, address):
+    home.run("migrate")
+    bind = [part for each in address.split(",") for part in ("--bind", each)]
+    config = ["-c", str(ROOT / "gunicorn.conf.py"), "observatory.wsgi:application"]
+    process = home.popen("-m", "gunicorn", *bind, *config)
+    ended = finish(process)
+    assert ended.returncode != 0
+    assert "is not a loopback address" in ended.stderr
+    assert "is on http" not in ended.stderr
+    assert metrics_folders(process.pid) == []
+
+
+def test_gunicorn_refuses_a_database_that_nobody_migrated(home):
+    home.database.parent.mkdir()
+    config = ["-c", str(ROOT / "gunicorn.conf.py"), "observatory.wsgi:application"]
+    process = home.popen("-m", "gunicorn", *config)
+    ended = finish(process)
+    assert ended.returncode != 0
+    assert "observatory migrate" in ended.stderr
+    assert metrics_folders(process.pid) == []

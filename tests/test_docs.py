@@ -1,0 +1,186 @@
+"""The pages say what the code does: settings, commands, targets, addresses, metrics, links."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import os
+import re
+from pathlib import Path
+from unittest.mock import patch
+
+import falcon.inspect
+import pytest
+from marshmallow import Schema
+
+from observatory import __main__ as command_line
+from observatory import settings
+from observatory.api.conversations import ConversationParams, MessageParams, ToolUseParams
+from observatory.api.files import FileParams
+from observatory.api.metrics import ArchiveCollector
+from observatory.app import create_app
+from observatory.metrics import HTTP_DURATION, HTTP_REQUESTS
+from observatory.settings import read_settings
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = {path.relative_to(ROOT): path.read_text() for path in [
+    *ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"),
+]}  # fmt: skip
+ROW = re.compile(r"^\| `([A-Z_]+)` \| (.*?) \| (.*?) \| (.*?) \|$", re.MULTILINE)
+# Where the code has no default of its own: what the page says instead.
+MADE = {"JWT_SECRET": "made once", "TRANSCRIPTS_DIR": "from `CLAUDE_CONFIG_DIR`"}
+
+
+def documented() -> dict[str, str]:
+    """Return the default of each variable in the table."""
+    rows = ROW.findall(PAGES[Path("docs/configuration.md")])
+    assert len({row[0] for row in rows}) == len(rows)
+    return {name: default for name, default, _takes, _meaning in rows}
+
+
+def read_by_code() -> dict[str, object]:
+    """Return the default of each variable that ``settings.py`` reads."""
+    tree = ast.parse(Path(settings.__file__).read_text())
+    return {
+        node.args[0].value: ast.literal_eval(node.args[1])
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id == "env"
+        and len(node.args) == 2
+    }
+
+
+def as_typed(default: object) -> str:
+    if isinstance(default, list):
+        return ",".join(default)
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def commands_and_options() -> dict[str, set[str]]:
+    """Return the options of each command, and under ``""`` those before one."""
+    parser = command_line._parser()
+    found = {"": {option for action in parser._actions for option in action.option_strings}}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, command in action.choices.items():
+                found[name] = {o for a in command._actions for o in a.option_strings}
+    return found
+
+
+# Settings
+
+
+def test_every_variable_has_a_row_with_its_default():
+    table, code = documented(), read_by_code()
+    assert set(table) == set(code)
+    for name, default in code.items():
+        assert table[name] == (MADE.get(name) or f"`{as_typed(default)}`"), name
+
+
+def test_the_documented_defaults_change_nothing():
+    defaults = {name: text.strip("`") for name, text in documented().items() if name not in MADE}
+    with patch.dict(os.environ, {"HOME": "/home/ada"}, clear=True):
+        plain = read_settings(env_file=None)
+        os.environ.update(defaults)
+        assert read_settings(env_file=None) == plain
+
+
+def test_the_command_lines_own_text_names_a_page_that_is_there():
+    for page in re.findall(r"docs/[\w\-]+\.md", command_line._parser().format_help()):
+        assert Path(page) in PAGES
+
+
+# Commands and targets
+
+
+def test_every_make_target_that_is_named_exists():
+    targets = set(re.findall(r"^([a-z\-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {
+        (page, target)
+        for page, text in PAGES.items()
+        for target in re.findall(r"(?:`|^ {4}|&& )make ([a-z\-]+)", text, re.MULTILINE)
+    }
+    assert named
+    assert {target for _, target in named} <= targets
+
+
+def test_every_command_that_is_named_exists():
+    commands = commands_and_options()
+    named = {
+        name
+        for text in PAGES.values()
+        for name in re.findall(r"(?:`|^ {4}|\$ )observatory ([a-z]+)", text, re.MULTILINE)
+    }
+    assert named
+    assert named <= set(commands)
+
+
+def test_every_option_that_is_named_belongs_to_its_command():
+    commands = commands_and_options()
+    for page, text in PAGES.items():
+        for line in text.splitlines():
+            named = re.findall(r"`observatory ([a-z]+)", line)
+            if len(named) == 1 and line.startswith("|"):
+                options = set(re.findall(r"`(--[a-z\-]+)", line))
+                assert options <= commands[named[0]], page
+
+
+def test_every_command_and_option_is_documented():
+    text = PAGES[Path("docs/operations.md")]
+    for name, options in commands_and_options().items():
+        if name:
+            assert f"`observatory {name}" in text
+            for option in options - {"-h", "--help"}:
+                assert f"`{option}" in text, f"{name} {option}"
+
+
+# Addresses and metrics
+
+
+def routes() -> list[str]:
+    app = create_app(cors_origins=(), folders=())
+    return [route.path for route in falcon.inspect.inspect_routes(app)]
+
+
+def documented_paths() -> list[str]:
+    text = PAGES[Path("docs/api.md")]
+    return re.findall(r"'http://127\.0\.0\.1:3001([^'?]*)", text)
+
+
+@pytest.mark.parametrize("route", [r for r in routes() if r not in ("/", "/index.css")])
+def test_every_route_is_in_the_page_of_the_api(route):
+    template = re.compile(re.sub(r"{\w+}", "[A-Z_0-9]+", route))
+    assert any(template.fullmatch(path) for path in documented_paths())
+
+
+@pytest.mark.parametrize("path", documented_paths())
+def test_every_address_in_the_page_of_the_api_is_a_route(path):
+    assert any(re.fullmatch(re.sub(r"{\w+}", "[A-Z_0-9]+", route), path) for route in routes())
+
+
+@pytest.mark.parametrize("schema", [ConversationParams, MessageParams, ToolUseParams, FileParams])
+def test_every_parameter_is_in_the_page_of_the_api(schema: type[Schema]):
+    for name in schema().fields:
+        assert f"`{name}`" in PAGES[Path("docs/api.md")]
+
+
+def test_every_metric_is_in_the_page_of_operations(db):
+    families = [
+        *ArchiveCollector().collect(), *HTTP_REQUESTS.collect(), *HTTP_DURATION.collect(),
+    ]  # fmt: skip
+    text = PAGES[Path("docs/operations.md")]
+    for family in families:
+        name = family.name + ("_total" if family.type == "counter" else "")
+        short = "_" + name.removeprefix("observatory_ingest_")
+        assert f"`{name}`" in text or f"`{short}`" in text, name
+
+
+# Links
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_link_between_pages_leads_somewhere(page):
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", PAGES[page]):
+        assert (ROOT / page.parent / target).exists(), target

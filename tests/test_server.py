@@ -1,0 +1,273 @@
+"""A real server: gunicorn with several workers, as ``observatory serve`` starts it."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import resource
+import signal
+import socket
+import stat
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.api.sessions import numbered, session_id
+from tests.processes import DEADLINE_SECONDS, Home, Server, metrics_folders, serving, wait_for
+
+
+def new_home(folder: Path, sessions: int = 2) -> Home:
+    """Return a home with some transcripts."""
+    home = Home(folder)
+    for number in range(sessions):
+        transcript = numbered(number)
+        transcript.prompt("hello")
+        transcript.answer("hi")
+        path = home.projects / "-work" / f"{transcript.session_id}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(transcript.bytes())
+    return home
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Home:
+    return new_home(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="module")
+def server(home) -> Iterator[Server]:
+    with serving(home, WEB_WORKERS="2") as server:
+        yield server
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_ingest(pid: int) -> bool:
+    return b"\0ingest\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def workers_of(pid: int, number: int) -> list[int]:
+    """Return the workers of a server, once there are so many."""
+
+    def found() -> list[int]:
+        workers = [child for child in children_of(pid) if not is_ingest(child)]
+        return workers if len(workers) == number else []
+
+    return wait_for(found, what=f"{number} workers")
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def requests_to(server: Server, route: str) -> float:
+    """Return how many requests to a route were answered by all workers together."""
+    _, body = server.get("/metrics")
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(body.decode())
+        for sample in family.samples
+        if sample.name == "observatory_http_requests_total" and sample.labels["route"] == route
+    )
+
+
+def test_it_answers(server):
+    assert server.data("/health/ready")["status"] == "ready"
+    status, body = server.get("/")
+    assert (status, b"Claude Code Observatory" in body) == (200, True)
+
+
+def test_it_says_where_it_is_and_what_it_reads(server, home):
+    log = wait_for(server.log.read_text, what="the first lines")
+    assert f"Observatory is on http://127.0.0.1:{server.port}/" in log
+    assert f"Transcripts are read from {home.projects}" in log
+
+
+def test_ingest_at_the_start_brings_the_rows(server):
+    def totals() -> dict:
+        return server.data("/api/conversations")["pagination"]
+
+    wait_for(lambda: totals()["total"] == 2, what="the conversations")
+    assert server.data(f"/api/conversations/{session_id(0)}")["message_count"] == 2
+
+
+def test_it_made_everything_for_its_owner_only(server, home):
+    for name in ("observatory.db", "observatory.db-wal", "jwt_secret"):
+        assert stat.S_IMODE((home.database.parent / name).stat().st_mode) == 0o600
+
+
+def test_requests_to_all_workers_add_up(server):
+    before = requests_to(server, "/health")
+    with ThreadPoolExecutor(8) as pool:
+        statuses = list(pool.map(lambda _: server.get("/health")[0], range(200)))
+    assert statuses == [200] * 200
+    assert requests_to(server, "/health") == before + 200
+
+
+def test_request_ids_are_unique_over_all_workers(server):
+    made: list[str] = []
+
+    def both_answered() -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port)
+        connection.request("GET", "/health")
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+        made.append(answer.getheader("X-Request-ID"))
+        return len(made) >= 100 and len({each.split("-")[1] for each in made}) == 2
+
+    wait_for(both_answered, what="an answer of each worker")
+    assert len(set(made)) == len(made)
+
+
+def test_a_connection_is_kept_for_further_requests(server):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_SECONDS)
+    for method, path, expected in [
+        ("GET", "/health", 200),
+        ("HEAD", "/api/conversations", 200),
+        ("GET", "/nothing", 404),
+        ("HEAD", "/nothing", 404),
+        ("POST", "/api/conversations", 405),
+        ("GET", "/api/conversations?limit=0", 400),
+    ]:
+        connection.request(method, path, body=b"{}" if method == "POST" else None)
+        answer = connection.getresponse()
+        body = answer.read()
+        assert answer.status == expected
+        assert bool(body) is (method != "HEAD")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("/api/conversations?search=th%C3%A9", 200),
+        ("/api/conversations/%ED%A0%80", 404),
+        ("/api/conversations/%00", 404),
+        ("/api/conversations/" + "a" * 3000, 404),
+        ("/api/conversations/..%2F..%2Fetc%2Fpasswd", 404),
+        ("//api//conversations", 404),
+        ("/api/conversations?limit=0", 400),
+    ],
+)
+def test_hard_targets_over_the_wire(server, target, status):
+    with socket.create_connection(("127.0.0.1", server.port), DEADLINE_SECONDS) as connection:
+        request = f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        connection.sendall(request.encode())
+        answer = connection.makefile("rb").read()
+    assert int(answer.split()[1]) == status
+    assert b'"request_id":' in answer
+
+
+def test_idle_connections_do_not_stop_a_request(server):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2000:
+        pytest.skip("not enough open files are allowed here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (2000 if hard < 0 else min(hard, 2000), hard))
+    idle: list[socket.socket] = []
+    try:
+        for _ in range(1000):
+            connection = socket.create_connection(("127.0.0.1", server.port), DEADLINE_SECONDS)
+            idle.append(connection)
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert connection.recv(4096).startswith(b"HTTP/1.1 200 OK")
+        assert server.data("/api/conversations")["pagination"]["total"] >= 0
+    finally:
+        for connection in idle:
+            connection.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_connections_that_say_nothing_do_not_stop_a_request(server):
+    silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(50)]
+    try:
+        assert server.get("/health")[0] == 200
+    finally:
+        for connection in silent:
+            connection.close()
+
+
+# Starting and stopping
+
+
+def test_sigterm_stops_everything_and_leaves_nothing_behind(tmp_path):
+    with serving(new_home(tmp_path), WEB_WORKERS="2") as server:
+        pid = server.process.pid
+        processes = workers_of(pid, 2)
+        [folder] = metrics_folders(pid)
+        assert server.stop() == 0
+    assert not folder.exists()
+    wait_for(lambda: not any(map(is_alive, processes)), what="the workers to end")
+
+
+def test_sigterm_stops_the_ingest_too(tmp_path):
+    home = new_home(tmp_path, 300)
+    with serving(home) as server:
+        processes = children_of(server.process.pid)
+        assert server.stop() == 0
+    wait_for(lambda: not any(map(is_alive, processes)), what="all processes to end")
+    assert home.run("ingest").returncode == 0
+
+
+def test_an_idle_connection_does_not_hold_up_the_end(tmp_path):
+    with (
+        serving(new_home(tmp_path)) as server,
+        socket.create_connection(("127.0.0.1", server.port)) as connection,
+    ):
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 200 OK")
+        assert server.stop() == 0
+
+
+def test_a_worker_that_dies_is_replaced_and_its_requests_stay_counted(tmp_path):
+    with serving(new_home(tmp_path), "--no-ingest", WEB_WORKERS="1") as server:
+        for _ in range(5):
+            server.get("/api/projects")
+        [worker] = workers_of(server.process.pid, 1)
+        os.kill(worker, signal.SIGKILL)
+        wait_for(lambda: worker not in children_of(server.process.pid), what="its end")
+        wait_for(server.is_up, what="the next worker")
+        assert requests_to(server, "/api/projects") == 5
+
+
+def test_an_empty_home_is_served_and_told(tmp_path):
+    home = Home(tmp_path)
+    with serving(home) as server:
+        assert server.data("/api/conversations")["pagination"]["total"] == 0
+        assert str(home.projects) in server.get("/")[1].decode()
+        told = f"No transcripts in {home.projects} yet."
+        wait_for(lambda: told in server.log.read_text(), what="where it looked")
+
+
+@pytest.mark.parametrize(("arguments", "variables"), [
+    (("--no-ingest",), {}), ((), {"INGEST_ON_START": "false"}),
+])  # fmt: skip
+def test_ingest_at_the_start_can_be_left_out(tmp_path, arguments, variables):
+    with serving(new_home(tmp_path), *arguments, **variables) as server:
+        assert not [child for child in children_of(server.process.pid) if is_ingest(child)]
+        assert server.data("/api/conversations")["pagination"]["total"] == 0
+
+
+def test_what_is_ingested_beside_the_server_appears(tmp_path):
+    home = new_home(tmp_path)
+    with serving(home, "--no-ingest") as server:
+        assert server.data("/api/conversations")["pagination"]["total"] == 0
+        assert home.run("ingest").returncode == 0
+        assert server.data("/api/conversations")["pagination"]["total"] == 2
+
+
+def test_debug_logging_tells_of_requests_without_their_query(tmp_path):
+    home = new_home(tmp_path)
+    with serving(home, "--no-ingest", LOG_LEVEL="debug") as server:
+        server.get("/api/conversations?search=confidential")
+        wait_for(lambda: '"route": "/api/conversations"' in server.log.read_text(), what="a line")
+        assert "confidential" not in server.log.read_text()
