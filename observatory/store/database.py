@@ -76,9 +76,13 @@ def close() -> None:
 
 @contextmanager
 def writing() -> Iterator[None]:
-    """Run a block as one write transaction that takes the lock at once."""
+    """Run a block as one write transaction that takes the lock at once.
+
+    Each moves the archive's revision, by which readers know that nothing has changed.
+    """
     with database.atomic("IMMEDIATE"):
         yield
+        execute("UPDATE totals SET value = value + 1 WHERE name = 'revision'")
 
 
 def fetch_all(sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:

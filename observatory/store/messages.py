@@ -12,7 +12,7 @@ from orjson import Fragment
 from observatory.errors import NotFound
 from observatory.store.database import fetch_all, fetch_one
 from observatory.store.pages import Page, decode_cursor, make_page
-from observatory.store.tool_uses import TOOL_USE_COLUMNS, TOOL_USE_JOINS, tool_call
+from observatory.store.tool_uses import shown_status
 
 _ORDER = "messages"
 _COLUMNS = """
@@ -32,9 +32,10 @@ _PAGE = f"""
     ORDER BY m.position, m.key LIMIT :limit OFFSET :offset
 """
 _CONVERSATION = "SELECT key, message_count FROM conversations WHERE id = ? AND deleted_at IS NULL"
-_TOOL_USES = f"""
-    SELECT t.message_key, {TOOL_USE_COLUMNS} FROM tool_uses t {TOOL_USE_JOINS}
-    WHERE t.message_key IN (SELECT value FROM json_each(?)) ORDER BY t.key
+_TOOL_USES = """
+    SELECT message_key, tool_use_id, name, status, started_at, parameters, result,
+        result_message_key, execution_time_ms
+    FROM tool_uses WHERE message_key IN (SELECT value FROM json_each(?)) ORDER BY key
 """
 _GET = f"""
     SELECT c.id, {_COLUMNS} FROM messages m {_JOINS}
@@ -75,9 +76,10 @@ def list_messages(
             "offset": offset,
         },
     )
-    calls = _tool_calls(rows)
+    contents = _Contents(rows)
+    calls = _tool_calls(rows, contents)
     return make_page(
-        [_message(conversation_id, row, calls) for row in rows],
+        [_message(conversation_id, row, calls, contents) for row in rows],
         [(row[1], row[0]) for row in rows],
         order=_ORDER,
         total=total,
@@ -96,24 +98,76 @@ def get_message(message_id: str) -> dict[str, Any]:
     if row is None:
         raise NotFound("message", message_id)
     conversation_id, *columns = row
-    message = _message(conversation_id, tuple(columns), _tool_calls([tuple(columns)]))
+    rows = [tuple(columns)]
+    contents = _Contents(rows)
+    message = _message(conversation_id, rows[0], _tool_calls(rows, contents), contents)
     if message["blocks"] is None:
-        message["blocks"] = _plain_blocks(message)
+        message["blocks"] = _plain_blocks(message, has_text=bool(columns[5]))
     return message
 
 
-def _tool_calls(rows: Iterable[tuple[Any, ...]]) -> dict[int, list[dict[str, Any]]]:
+class _Contents:
+    """The texts of a page's messages as JSON, made once each.
+
+    What a tool gave back stands in its message and again in the call that asked for it.
+    """
+
+    def __init__(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        self._texts = {row[10] or row[0]: row[5] for row in rows}
+        self._encoded: dict[int, Fragment] = {}
+
+    def get(self, key: int) -> Fragment:
+        """Return the text of a message by its key, or its original's when it is a copy."""
+        encoded = self._encoded.get(key)
+        if encoded is None:
+            encoded = self._encoded[key] = Fragment(orjson.dumps(self._texts[key]))
+        return encoded
+
+    def add_missing(self, keys: Iterable[int]) -> None:
+        """Read the texts of messages that are not on the page."""
+        missing = [key for key in keys if key not in self._texts]
+        if missing:
+            found = fetch_all(
+                "SELECT key, content FROM messages WHERE key IN (SELECT value FROM json_each(?))",
+                (orjson.dumps(missing).decode(),),
+            )
+            self._texts.update(found)
+
+
+def _tool_calls(
+    rows: Iterable[tuple[Any, ...]], contents: _Contents
+) -> dict[int, list[dict[str, Any]]]:
     """Return the tool calls of assistant messages, by the key of the message that holds them."""
     keys = [row[10] or row[0] for row in rows if row[3] == "assistant"]
     calls: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    if keys:
-        for message_key, *columns in fetch_all(_TOOL_USES, (orjson.dumps(keys).decode(),)):
-            calls[message_key].append(tool_call(columns))
+    if not keys:
+        return calls
+    uses = fetch_all(_TOOL_USES, (orjson.dumps(keys).decode(),))
+    contents.add_missing(use[7] for use in uses if use[6] is None and use[7] is not None)
+    for message_key, tool_use_id, name, status, started_at, parameters, result, told, ms in uses:
+        if result is None and told is not None:
+            result = contents.get(told)
+        calls[message_key].append(
+            {
+                "id": tool_use_id,
+                "type": "function",
+                "function": {
+                    "name": name,
+                    "arguments": None if parameters is None else Fragment(parameters),
+                },
+                "result": result,
+                "execution_time_ms": ms,
+                "status": shown_status(status, started_at),
+            }
+        )
     return calls
 
 
 def _message(
-    conversation_id: str, row: tuple[Any, ...], calls: dict[int, list[dict[str, Any]]]
+    conversation_id: str,
+    row: tuple[Any, ...],
+    calls: dict[int, list[dict[str, Any]]],
+    contents: _Contents,
 ) -> dict[str, Any]:
     (
         key, position, identifier, role, kind, content, blocks, created_at, model, parent_id,
@@ -143,7 +197,7 @@ def _message(
         "position": position,
         "role": role,
         "kind": kind,
-        "content": content,
+        "content": contents.get(copy_of_key or key) if kind == "tool_result" else content,
         "blocks": None if blocks is None else Fragment(blocks),
         "timestamp": created_at,
         "token_count": token_count,
@@ -167,7 +221,7 @@ def _message(
     }
 
 
-def _plain_blocks(message: dict[str, Any]) -> list[dict[str, Any]]:
+def _plain_blocks(message: dict[str, Any], *, has_text: bool) -> list[dict[str, Any]]:
     """Return the blocks of a message whose text and kind tell the whole of it."""
     content = message["content"]
     if message["kind"] == "thinking":
@@ -187,7 +241,7 @@ def _plain_blocks(message: dict[str, Any]) -> list[dict[str, Any]]:
             }
             for tool_use_id, is_error in rows
         ]
-    blocks: list[dict[str, Any]] = [{"type": "text", "text": content}] if content else []
+    blocks: list[dict[str, Any]] = [{"type": "text", "text": content}] if has_text else []
     for call in message["tool_calls"]:
         function = call["function"]
         blocks.append(

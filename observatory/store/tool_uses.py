@@ -17,32 +17,18 @@ from observatory.timestamps import format_timestamp
 # A tool that was started so long ago and never answered does not run any more: its client died.
 ABANDONED_AFTER = timedelta(hours=24)
 
-TOOL_USE_COLUMNS = """
+_COLUMNS = """
     t.tool_use_id, t.name, t.server, t.status, t.is_error, t.error_category, t.started_at,
     t.finished_at, t.execution_time_ms, t.reported_duration_ms, t.subagent_id, t.parameters,
     coalesce(t.result, r.content), r.id
 """
-TOOL_USE_JOINS = "LEFT JOIN messages r ON r.key = t.result_message_key"
+_JOINS = "LEFT JOIN messages r ON r.key = t.result_message_key"
 _ORDER = "tool_uses"
 _CONDITIONS = {"name": "t.name = :name", "status": "t.status = :status"}
 
 
-def tool_call(row: Sequence[Any]) -> dict[str, Any]:
-    """Return a tool use in the shape that a message shows its tool calls in."""
-    return {
-        "id": row[0],
-        "type": "function",
-        "function": {
-            "name": row[1],
-            "arguments": None if row[11] is None else Fragment(row[11]),
-        },
-        "result": row[12],
-        "execution_time_ms": row[8],
-        "status": _status(row[3], row[6]),
-    }
-
-
-def _status(status: str, started_at: str | None) -> str:
+def shown_status(status: str, started_at: str | None) -> str:
+    """Return the status of a tool use, which does not run for ever."""
     if status != "running" or started_at is None:
         return status
     limit = format_timestamp(datetime.now(UTC) - ABANDONED_AFTER)
@@ -57,7 +43,7 @@ def _tool_use(row: Sequence[Any], conversation_id: str, message_id: str | None) 
         "result_message_id": row[13],
         "name": row[1],
         "server": row[2],
-        "status": _status(row[3], row[6]),
+        "status": shown_status(row[3], row[6]),
         "is_error": bool(row[4]),
         "error_category": row[5],
         "parameters": None if row[11] is None else Fragment(row[11]),
@@ -107,7 +93,7 @@ def list_tool_uses(
     where = " AND ".join(conditions)
     counted = fetch_one(f"SELECT count(*) FROM tool_uses t WHERE {where}", values)
     rows = fetch_all(
-        f"SELECT t.key, m.id, {TOOL_USE_COLUMNS} FROM tool_uses t {TOOL_USE_JOINS}"
+        f"SELECT t.key, m.id, {_COLUMNS} FROM tool_uses t {_JOINS}"
         f" JOIN messages m ON m.key = t.message_key WHERE {where} AND t.key > :after"
         " ORDER BY t.key LIMIT :limit OFFSET :offset",
         {**values, "after": after, "limit": limit + 1, "offset": offset},

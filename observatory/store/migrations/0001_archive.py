@@ -260,6 +260,7 @@ TOTALS = (
     "ingest_lines",
     "ingest_bytes",
     "ingest_bad_lines",
+    "revision",
 )
 
 
