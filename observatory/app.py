@@ -20,6 +20,7 @@ from observatory.api.index import Index, IndexStyle
 from observatory.api.messages import Message
 from observatory.api.metrics import Metrics
 from observatory.api.projects import Project, Projects
+from observatory.api.search import Search, SearchedConversations
 
 Application = falcon.App[falcon.Request, falcon.Response]
 
@@ -53,10 +54,12 @@ def create_app(
     app.add_route("/health/ready", Readiness())
     app.add_route("/metrics", Metrics(is_multiprocess=is_multiprocess))
     app.add_route("/api/conversations", Conversations())
+    app.add_route("/api/conversations/search", SearchedConversations())
     app.add_route("/api/conversations/{conversation_id}", Conversation())
     app.add_route("/api/conversations/{conversation_id}/messages", ConversationMessages())
     app.add_route("/api/conversations/{conversation_id}/tool-uses", ConversationToolUses())
     app.add_route("/api/messages/{message_id}", Message())
+    app.add_route("/api/search", Search())
     app.add_route("/api/projects", Projects())
     app.add_route("/api/projects/{project_id}", Project())
     app.add_route("/api/files", Files())

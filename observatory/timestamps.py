@@ -6,8 +6,10 @@ no conversion on its way to a client. Always UTC, always milliseconds, years 197
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 FIRST = "1970-01-01T00:00:00.000Z"
 LAST = "9998-12-31T23:59:59.999Z"
 
@@ -42,6 +44,19 @@ def parse_timestamp(value: object) -> str | None:
     except (OverflowError, ValueError):
         return None
     return text if FIRST <= text <= LAST else None
+
+
+def parse_moment(value: str, *, is_end: bool = False) -> str | None:
+    """Return a day or a time as people write it in the one text form, or ``None``.
+
+    Args:
+        value: ``2026-01-31`` or ISO 8601 with a time of day.
+        is_end: Whether a day means its last instant instead of its first.
+    """
+    if _DAY.fullmatch(value):
+        return parse_timestamp(value + ("T23:59:59.999Z" if is_end else "T00:00:00.000Z"))
+    # Python reads 20260131 too; what is a day must not depend on how it is written.
+    return parse_timestamp(value) if len(value) > len("2026-01-31") else None
 
 
 def milliseconds_between(earlier: str, later: str) -> int:

@@ -7,17 +7,15 @@ single row; so what a query string means is remembered.
 from __future__ import annotations
 
 import re
-from datetime import date, datetime
 from functools import lru_cache
 from typing import Any
 
 import falcon
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
-from observatory.timestamps import parse_timestamp
+from observatory.timestamps import parse_moment
 
 MAX_QUERY_CHARACTERS = 4096
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _MAX_KEY = 2**53
 
 
@@ -40,23 +38,9 @@ class Moment(fields.Field[str]):
         self.is_end = is_end
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
-        problem = "Takes a day (2026-01-31) or a time (2026-01-31T12:00:00Z)."
-        if not isinstance(value, str):
-            raise ValidationError(problem)
-        try:
-            if _DAY.fullmatch(value):
-                date.fromisoformat(value)
-                value += "T23:59:59.999Z" if self.is_end else "T00:00:00.000Z"
-            elif len(value) <= len("2026-01-31"):
-                # Python reads 20260131 too; what is a day must not depend on how it is written.
-                raise ValueError(value)
-            else:
-                datetime.fromisoformat(value)
-        except ValueError as error:
-            raise ValidationError(problem) from error
-        parsed = parse_timestamp(value)
+        parsed = parse_moment(value, is_end=self.is_end) if isinstance(value, str) else None
         if parsed is None:
-            raise ValidationError(problem)
+            raise ValidationError("Takes a day (2026-01-31) or a time (2026-01-31T12:00:00Z).")
         return parsed
 
 

@@ -21,6 +21,7 @@ from observatory.store.conversation_states import ConversationState
 from observatory.store.counters import add_to_total, refresh_conversations
 from observatory.store.database import writing
 from observatory.store.projects import ensure_project
+from observatory.store.search_language import spaced_cjk
 from observatory.timestamps import format_timestamp, milliseconds_between, now
 from observatory.transcripts.content import ToolResult, ToolUse
 from observatory.transcripts.layout import (
@@ -70,6 +71,7 @@ class _Batch:
         self.messages: list[MessageRow] = []
         self.changed_calls: dict[str, ApiCallRow] = {}
         self.tool_uses: dict[tuple[int, str], ToolUseRow] = {}
+        self.cjk: list[tuple[int, str]] = []
         self.seen: list[tuple[int, int, int]] = []
         self.links: list[tuple[int, SubagentLink]] = []
         self.roots: list[tuple[ConversationState, ConversationState, str]] = []
@@ -116,6 +118,7 @@ class _Batch:
         archive.mark_messages_seen(self.seen)
         archive.upsert_api_calls(self.changed_calls.values())
         archive.upsert_tool_uses(self.tool_uses.values())
+        archive.insert_cjk(self.cjk)
         for file_key, generation in self.superseding:
             archive.mark_messages_superseded(file_key, generation=generation)
         for conversation_key, link in self.links:
@@ -337,6 +340,11 @@ class _FileReading:
         )
         if copied is None:
             self._take_tools(state, message, key, timestamp)
+            uses = (batch.tool_uses[(state.key, use.id)] for use in message.tool_uses)
+            texts = (message.text, *(use.parameters or "" for use in uses))
+            spaced = " ".join(filter(None, map(spaced_cjk, texts)))
+            if spaced:
+                batch.cjk.append((key, spaced))
         if message.kind in ("prompt", "queued_prompt"):
             batch.last_prompts[state.key] = line
             if message.parent_uuid:

@@ -195,6 +195,11 @@ def upsert_tool_uses(rows: Iterable[ToolUseRow]) -> None:
     execute_many(_UPSERT_TOOL_USE, [row.values() for row in rows])
 
 
+def insert_cjk(rows: list[tuple[int, str]]) -> None:
+    """Keep the spaced Chinese, Japanese and Korean characters of messages: key and text."""
+    execute_many("INSERT INTO message_cjk (message_key, spaced) VALUES (?, ?)", rows)
+
+
 def mark_messages_seen(rows: list[tuple[int, int, int]]) -> None:
     """Note where messages lie in a file that is read again: position, generation, key."""
     execute_many(

@@ -19,6 +19,7 @@ from observatory.store.conversation_documents import UNTITLED, cost
 from observatory.store.counters import refresh_conversations
 from observatory.store.database import execute, fetch_all, fetch_one, writing
 from observatory.store.pages import Page, decode_cursor, make_page
+from observatory.store.search_language import matching_query
 
 SORT_COLUMNS = {
     "title": (str, "conversations_by_title"),
@@ -114,7 +115,7 @@ def list_conversations(
         if value is not None:
             parameters[name] = value
     if wanted.search is not None:
-        parameters["search"] = search.matching_query(wanted.search)
+        parameters["search"] = matching_query(wanted.search)
         if not parameters["search"]:
             del parameters["search"]
     filters = tuple(name for name in _CONDITIONS if name in parameters)
@@ -219,6 +220,12 @@ def delete_conversation(conversation_id: str) -> None:
             "DELETE FROM message_search WHERE rowid IN (SELECT key FROM messages"
             " WHERE conversation_key = ? AND copy_of_key IS NULL AND key <="
             " (SELECT value FROM totals WHERE name = 'indexed_message_key'))",
+            (key,),
+        )
+        execute(
+            "INSERT INTO message_cjk (message_key, spaced) SELECT c.key, k.spaced"
+            " FROM messages c JOIN messages o ON o.key = c.copy_of_key"
+            " JOIN message_cjk k ON k.message_key = o.key WHERE o.conversation_key = ?",
             (key,),
         )
         linked = fetch_all(

@@ -201,6 +201,16 @@ class ToolUse(Table):
         table_name = "tool_uses"
 
 
+class MessageCjk(Table):
+    """The Chinese, Japanese and Korean characters of a message, spaced, for the search index."""
+
+    message = pw.ForeignKeyField(Message, column_name="message_key", primary_key=True)
+    spaced = pw.TextField()
+
+    class Meta:
+        table_name = "message_cjk"
+
+
 class Summary(Table):
     """A title for the conversation that holds a message."""
 
@@ -229,6 +239,7 @@ TABLES = (
     ApiCall,
     Message,
     ToolUse,
+    MessageCjk,
     Summary,
     Total,
 )

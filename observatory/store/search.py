@@ -39,8 +39,8 @@ def index_messages(*, batch_messages: int = BATCH_MESSAGES) -> int:
         if last is None:
             return 0
         execute(
-            "INSERT INTO message_search (rowid, text, thinking, tool_input, tool_result)"
-            " SELECT key, text, thinking, tool_input, tool_result FROM searchable_messages"
+            "INSERT INTO message_search (rowid, text, thinking, tool_input, tool_result, cjk)"
+            " SELECT key, text, thinking, tool_input, tool_result, cjk FROM searchable_messages"
             " WHERE key > ? AND key <= ?",
             (first, last),
         )
@@ -51,8 +51,8 @@ def index_messages(*, batch_messages: int = BATCH_MESSAGES) -> int:
 def index_again(keys: Iterable[int]) -> None:
     """Index messages that came to have text after the watermark had passed them."""
     execute(
-        "INSERT INTO message_search (rowid, text, thinking, tool_input, tool_result)"
-        " SELECT key, text, thinking, tool_input, tool_result FROM searchable_messages"
+        "INSERT INTO message_search (rowid, text, thinking, tool_input, tool_result, cjk)"
+        " SELECT key, text, thinking, tool_input, tool_result, cjk FROM searchable_messages"
         " WHERE key IN (SELECT value FROM json_each(?)) AND key <="
         " (SELECT value FROM totals WHERE name = 'indexed_message_key')",
         (json.dumps(list(keys)),),
@@ -66,13 +66,3 @@ def count_waiting_messages() -> int:
         " (SELECT value FROM totals WHERE name = 'indexed_message_key')"
     )
     return int(row[0]) if row else 0
-
-
-def matching_query(words: str) -> str:
-    """Return a safe FTS5 query that asks for all the words of a text, in any order.
-
-    Each word is quoted, so nothing a person can type is an operator; the last word matches as a
-    beginning. Empty when there is nothing to search for.
-    """
-    terms = ['"' + word.replace('"', '""') + '"' for word in words.replace("\0", " ").split()]
-    return " ".join(terms[:32]) + "*" if terms else ""

@@ -15,7 +15,7 @@ from observatory.store import schema
 from observatory.store.conversation_documents import make_documents
 from observatory.store.conversations import delete_conversation
 from observatory.store.database import close, configure, connect, fetch_all
-from observatory.store.search import matching_query
+from observatory.store.search_language import matching_query
 from tests.ingest.dumps import check_sound
 from tests.transcripts_for_tests import Transcript
 

@@ -155,6 +155,11 @@ CREATE TABLE tool_uses (
     UNIQUE (conversation_key, tool_use_id)
 );
 
+CREATE TABLE message_cjk (
+    message_key INTEGER PRIMARY KEY REFERENCES messages (key) ON DELETE CASCADE,
+    spaced TEXT NOT NULL
+);
+
 CREATE TABLE summaries (
     leaf_id TEXT NOT NULL PRIMARY KEY,
     summary TEXT NOT NULL
@@ -176,6 +181,7 @@ CREATE INDEX conversations_by_tokens ON conversations (total_tokens, key)
     WHERE deleted_at IS NULL;
 CREATE INDEX conversations_by_project ON conversations (project_key, updated_at, key)
     WHERE deleted_at IS NULL;
+CREATE INDEX conversations_trashed ON conversations (deleted_at) WHERE deleted_at IS NOT NULL;
 CREATE INDEX conversations_by_parent ON conversations (parent_key) WHERE parent_key IS NOT NULL;
 CREATE INDEX messages_in_order ON messages (conversation_key, position);
 CREATE INDEX messages_prompts ON messages (conversation_key, parent_id)
@@ -215,11 +221,12 @@ SELECT
             ORDER BY tool_uses.key, tree.id
         )
     ) END AS tool_input,
-    CASE WHEN kind = 'tool_result' THEN content END AS tool_result
+    CASE WHEN kind = 'tool_result' THEN content END AS tool_result,
+    (SELECT spaced FROM message_cjk WHERE message_key = messages.key) AS cjk
 FROM messages WHERE copy_of_key IS NULL;
 
 CREATE VIRTUAL TABLE message_search USING fts5 (
-    text, thinking, tool_input, tool_result,
+    text, thinking, tool_input, tool_result, cjk,
     content = 'searchable_messages', content_rowid = 'key',
     tokenize = "unicode61 remove_diacritics 2"
 );

@@ -1,0 +1,72 @@
+"""JSON bodies: bounded, parsed once, validated by a marshmallow schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import falcon
+import orjson
+from marshmallow import Schema, ValidationError
+
+MAX_BODY_BYTES = 10 * 1024 * 1024
+MAX_DEPTH = 32
+
+
+def read_raw_body(req: falcon.Request, *, max_bytes: int = MAX_BODY_BYTES) -> bytes:
+    """Return the body of a request.
+
+    Raises:
+        falcon.HTTPContentTooLarge: It is longer than ``max_bytes``.
+    """
+    if req.content_length is not None and req.content_length > max_bytes:
+        raise falcon.HTTPContentTooLarge
+    body = req.bounded_stream.read(max_bytes + 1)
+    if len(body) > max_bytes:
+        raise falcon.HTTPContentTooLarge
+    return bytes(body)
+
+
+def parse_body(body: bytes, schema: type[Schema] | Schema) -> Any:
+    """Return a JSON body as a schema loads it.
+
+    Raises:
+        ValidationError: It is no JSON object, nested too deeply, or has wrong fields.
+    """
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise ValidationError(f"Takes JSON; {error}.", "body") from error
+    if not isinstance(value, dict):
+        raise ValidationError("Takes a JSON object.", "body")
+    check_depth(value)
+    loader = schema() if isinstance(schema, type) else schema
+    return loader.load(value)
+
+
+def check_depth(value: Any, *, depth: int = 0) -> None:
+    """Return quietly when JSON data is nested no deeper than MAX_DEPTH.
+
+    Raises:
+        ValidationError: It is deeper.
+    """
+    if depth > MAX_DEPTH:
+        raise ValidationError(f"Nested deeper than {MAX_DEPTH} levels.", "body")
+    if isinstance(value, dict):
+        for item in value.values():
+            check_depth(item, depth=depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            check_depth(item, depth=depth + 1)
+
+
+def read_body(req: falcon.Request, schema: type[Schema] | Schema) -> Any:
+    """Return the JSON body of a request as a schema loads it.
+
+    Raises:
+        falcon.HTTPUnsupportedMediaType: The Content-Type is not JSON.
+        ValidationError: The body is wrong.
+    """
+    content_type = (req.content_type or "").partition(";")[0].strip().lower()
+    if content_type != "application/json":
+        raise falcon.HTTPUnsupportedMediaType
+    return parse_body(read_raw_body(req), schema)

@@ -1,0 +1,120 @@
+"""Full-text search over messages, and over conversations by their messages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import falcon
+from marshmallow import Schema, ValidationError, fields, post_load, validate
+
+from observatory.api.answers import answer
+from observatory.api.bodies import read_body
+from observatory.api.params import CursorParams, Moment, Text, WholeNumber, read_params
+from observatory.store.search_language import MAX_CHARACTERS
+from observatory.store.searching import (
+    ROLES,
+    SearchRequest,
+    search_conversations,
+    search_messages,
+)
+
+SORTS = ("relevance", "time")
+_FILTERS = tuple(SearchRequest.__dataclass_fields__)
+_IS = {"truthy": {"true", "1", True}, "falsy": {"false", "0", False}}
+_TRUTH = {"invalid": "Takes true or false."}
+
+
+def _flag() -> fields.Boolean:
+    return fields.Boolean(load_default=None, error_messages=_TRUTH, **_IS)  # type: ignore[arg-type]
+
+
+class _Filters(Schema):
+    """What both kinds of search take."""
+
+    q = Text(load_default=None, validate=validate.Length(1, MAX_CHARACTERS))
+    project = Text(load_default=None, validate=validate.Length(1, 4096))
+    role = Text(load_default=None, validate=validate.OneOf(ROLES))
+    kind = Text(load_default=None, validate=validate.Length(1, 50))
+    tool = Text(load_default=None, validate=validate.Length(1, 200))
+    model = Text(load_default=None, validate=validate.Length(1, 200))
+    is_error = _flag()
+    before = Moment(load_default=None)
+    after = Moment(load_default=None)
+    conversation_id = Text(load_default=None, validate=validate.Length(1, 500))
+    sort = Text(load_default="relevance", validate=validate.OneOf(SORTS))
+
+    def _arguments(self, data: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "request": SearchRequest(**{name: data[name] for name in _FILTERS}),
+            "newest_first": data["sort"] == "time",
+            "limit": data["limit"],
+            "offset": data["offset"],
+        }
+
+
+class SearchParams(_Filters, CursorParams):
+    """``GET /api/search``."""
+
+    limit = WholeNumber(load_default=20, validate=validate.Range(1, 100))
+    facets = _flag()
+
+    @post_load
+    def freeze(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Return the arguments of ``search_messages``."""
+        return {
+            **self._arguments(data),
+            "cursor": data["cursor"],
+            "with_facets": bool(data["facets"]),
+        }
+
+
+class ConversationSearch(_Filters):
+    """The body of ``POST /api/conversations/search``."""
+
+    limit = fields.Integer(load_default=20, strict=True, validate=validate.Range(1, 100))
+    offset = fields.Integer(load_default=0, strict=True, validate=validate.Range(0, 10_000))
+
+    @post_load
+    def freeze(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Return the arguments of ``search_conversations``."""
+        return self._arguments(data)
+
+
+class Search:
+    """``/api/search``: messages that match, best or latest first."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer with a page of hits."""
+        page = search_messages(**_check(read_params(req, SearchParams)))
+        data: dict[str, Any] = {
+            "hits": page.hits,
+            "titles": page.titles,
+            "pagination": page.pagination,
+        }
+        if page.facets is not None:
+            data["facets"] = page.facets
+        answer(req, resp, data)
+
+
+class SearchedConversations:
+    """``/api/conversations/search``: conversations that match, with their best messages."""
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer with a page of conversations."""
+        page = search_conversations(**_check(read_body(req, ConversationSearch)))
+        answer(
+            req,
+            resp,
+            {"conversations": page.hits, "titles": page.titles, "pagination": page.pagination},
+        )
+
+
+def _check(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments when there is something to search for.
+
+    Raises:
+        ValidationError: There is neither a query nor a filter.
+    """
+    if arguments["request"] == SearchRequest():
+        raise ValidationError("Takes words to find; or give a filter.", "q")
+    return arguments

@@ -1,0 +1,446 @@
+"""Full-text search: messages that match, best or newest first.
+
+What is ranked is bounded: the newest CANDIDATES messages that match. More than that nobody pages
+through, and ranking 87,000 of them takes twenty times as long (docs/performance.md). The answer
+says when there were more.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from observatory.errors import InvalidParameter
+from observatory.store.conversation_documents import UNTITLED
+from observatory.store.database import DatabaseError, fetch_all, fetch_one
+from observatory.store.pages import decode_cursor, encode_cursor
+from observatory.store.search_language import CJK, ParsedQuery, parse_query
+from observatory.timestamps import parse_moment
+
+CANDIDATES = 2000
+# A filter that few messages pass must not walk all that match: so many are looked at, at most.
+EXAMINED = 50_000
+SNIPPET_TOKENS = 24
+_OPEN, _CLOSE = "\x02", "\x03"
+_SPACED = re.compile(f"(?<=[{CJK}{_OPEN}{_CLOSE}]) ([{_OPEN}{_CLOSE}]*[{CJK}])")
+ROLES = ("user", "assistant", "system")
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """What to search for. Filters given here and in ``q`` must both hold.
+
+    ``before`` and ``after`` are times in the one text form; ``after`` itself counts.
+    """
+
+    q: str | None = None
+    project: str | None = None
+    role: str | None = None
+    kind: str | None = None
+    tool: str | None = None
+    model: str | None = None
+    is_error: bool | None = None
+    before: str | None = None
+    after: str | None = None
+    conversation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A message that matches; a smaller ``rank`` is better."""
+
+    key: int
+    rank: float
+    conversation_key: int
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """The bounded set of messages that match, in the order asked for.
+
+    ``is_exact`` is false when there are more than were looked at. ``ceiling`` is the newest message
+    that could be found; later pages look no further.
+    """
+
+    candidates: list[Candidate]
+    is_exact: bool
+    ceiling: int
+    match: str
+    title_match: str
+
+
+_CONDITIONS = {
+    "project": "c.project_key IN (SELECT key FROM projects WHERE path = :project"
+    " OR name = :project COLLATE NOCASE OR path LIKE :project_like ESCAPE '\\')",
+    "role": "m.role = :role",
+    "kind": "m.kind = :kind",
+    "tool": "EXISTS (SELECT 1 FROM tool_uses t WHERE (t.message_key = m.key"
+    " OR t.result_message_key = m.key) AND t.name = :tool COLLATE NOCASE)",
+    "model": "m.model LIKE :model_like ESCAPE '\\'",
+    "is_error": "(m.kind = 'api_error' OR EXISTS (SELECT 1 FROM tool_uses t WHERE"
+    " (t.message_key = m.key OR t.result_message_key = m.key) AND t.is_error = 1)) = :is_error",
+    "before": "m.created_at < :before",
+    "after": "m.created_at >= :after",
+    "conversation_id": "m.conversation_key = :conversation_key",
+}
+
+
+def _merge(request: SearchRequest) -> tuple[ParsedQuery, SearchRequest]:
+    """Return the query and the request with the filters that stand in the query."""
+    parsed = ParsedQuery("", "") if request.q is None else parse_query(request.q)
+    changes: dict[str, Any] = {}
+    for name, value in parsed.filters.items():
+        target, wanted = _read_filter(name, value)
+        present = getattr(request, target)
+        if present is not None and present != wanted:
+            raise InvalidParameter("q", f"{name}: contradicts the parameter {target}.")
+        changes[target] = wanted
+    return parsed, replace(request, **changes)
+
+
+def _read_filter(name: str, value: str) -> tuple[str, Any]:
+    """Return the field of a request that ``name:value`` sets, and its value."""
+    if name == "is":
+        if value != "error":
+            raise InvalidParameter("q", "is: takes error.")
+        return "is_error", True
+    if name == "role" and value not in ROLES:
+        raise InvalidParameter("q", f"role: takes {', '.join(ROLES)}.")
+    if name in ("before", "after"):
+        moment = parse_moment(value)
+        if moment is None:
+            raise InvalidParameter("q", f"{name}: takes a day such as 2026-01-31, or a time.")
+        return name, moment
+    return {"in": "conversation_id"}.get(name, name), value
+
+
+def find_matches(
+    request: SearchRequest, *, newest_first: bool = False, ceiling: int | None = None
+) -> Matches:
+    """Return the messages that match, in order.
+
+    Args:
+        request: What to search for; words or a filter at least.
+        newest_first: Latest message first, instead of best match first.
+        ceiling: Look at messages up to this key only: what an earlier page began with.
+
+    Raises:
+        InvalidParameter: Nothing to search for, or something that can not be read.
+    """
+    parsed, request = _merge(request)
+    names = [name for name in _CONDITIONS if getattr(request, name) is not None]
+    if not parsed.match and not names:
+        raise InvalidParameter("q", "Takes words to find, or a filter.")
+    if ceiling is None:
+        row = fetch_one(
+            "SELECT value FROM totals WHERE name = 'indexed_message_key'"
+            if parsed.match
+            else "SELECT coalesce(max(key), 0) FROM messages"
+        )
+        ceiling = row[0] if row else 0
+    rows, is_exact = _find(parsed.match, request, names, ceiling)
+    candidates = [Candidate(*row) for row in rows]
+    if newest_first:
+        candidates.sort(key=lambda c: (c.created_at, c.key), reverse=True)
+    else:
+        candidates.sort(key=lambda c: (c.rank, -c.key))
+    return Matches(candidates, is_exact, ceiling, parsed.match, parsed.title_match)
+
+
+def _find(
+    match: str, request: SearchRequest, names: list[str], ceiling: int
+) -> tuple[list[tuple[Any, ...]], bool]:
+    values: dict[str, Any] = {"ceiling": ceiling, "match": match, "floor": 0}
+    for name in names:
+        values[name] = getattr(request, name)
+    if "project" in names:
+        values["project_like"] = f"%{_escape_like(values['project'])}%"
+    if "model" in names:
+        values["model_like"] = f"%{_escape_like(values['model'])}%"
+    if "is_error" in names:
+        values["is_error"] = int(values["is_error"])
+    if "conversation_id" in names:
+        row = fetch_one(
+            "SELECT c.key, (SELECT min(m.key) FROM messages m WHERE m.conversation_key = c.key),"
+            " (SELECT max(m.key) FROM messages m WHERE m.conversation_key = c.key)"
+            " FROM conversations c WHERE c.id = ?",
+            (values["conversation_id"],),
+        )
+        if row is None or row[1] is None:
+            return [], True
+        values["conversation_key"], values["floor"] = row[0], row[1]
+        values["ceiling"] = min(ceiling, row[2])
+    values["limit"] = CANDIDATES + 1
+    conditions = " AND ".join(["c.deleted_at IS NULL", *(_CONDITIONS[name] for name in names)])
+    if match:
+        # bm25 and the walk in the order of keys are FTS5's; the bound keeps both short.
+        source = (
+            "SELECT rowid AS key, bm25(message_search) AS rank FROM message_search"
+            " WHERE message_search MATCH :match AND rowid BETWEEN :floor AND :ceiling"
+            " ORDER BY rowid DESC"
+        )
+        values["examined"] = EXAMINED if names else CANDIDATES + 1
+    else:
+        source = (
+            "SELECT key, 0.0 AS rank FROM messages WHERE key BETWEEN :floor AND :ceiling"
+            " AND copy_of_key IS NULL ORDER BY key DESC"
+        )
+        values["examined"] = EXAMINED
+    sql = (
+        "SELECT f.key, f.rank, m.conversation_key, m.created_at"
+        f" FROM ({source} LIMIT :examined) f CROSS JOIN messages m ON m.key = f.key"
+        f" CROSS JOIN conversations c ON c.key = m.conversation_key WHERE {conditions}"
+        " LIMIT :limit"
+    )
+    try:
+        rows = fetch_all(sql, values)
+        if len(rows) > CANDIDATES:
+            return rows[:CANDIDATES], False
+        return rows, not _reached_bound(source, values)
+    except DatabaseError as error:
+        if "fts5" in str(error) or "malformed MATCH" in str(error):
+            raise InvalidParameter("q", "This can not be searched for; use fewer signs.") from error
+        raise
+
+
+def _reached_bound(source: str, values: dict[str, Any]) -> bool:
+    """Tell whether more messages match than were looked at."""
+    bounds = {name: values[name] for name in ("floor", "ceiling", "match", "examined")}
+    if "MATCH" not in source:
+        del bounds["match"]
+    row = fetch_one(f"SELECT 1 FROM ({source} LIMIT 1 OFFSET :examined)", bounds)
+    return row is not None
+
+
+def _escape_like(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+_HITS = """
+    SELECT m.key, m.id, c.id, c.title, p.path, m.role, m.kind, m.created_at, m.model
+    FROM messages m JOIN conversations c ON c.key = m.conversation_key
+    LEFT JOIN projects p ON p.key = c.project_key
+    WHERE m.key IN (SELECT value FROM json_each(?))
+"""
+
+
+def read_hits(candidates: Iterable[Candidate], *, match: str) -> list[dict[str, Any]]:
+    """Return candidates as hits, in their order, each with a snippet.
+
+    A snippet is HTML: the text is escaped, what matched is in ``<mark>``.
+    """
+    wanted = list(candidates)
+    keys = orjson.dumps([candidate.key for candidate in wanted]).decode()
+    rows = {row[0]: row for row in fetch_all(_HITS, (keys,))}
+    snippets = _read_snippets(keys, match)
+    return [
+        {
+            "message_id": row[1],
+            "conversation_id": row[2],
+            "conversation_title": row[3] or UNTITLED,
+            "project_path": row[4],
+            "role": row[5],
+            "kind": row[6],
+            "timestamp": row[7],
+            "model": row[8],
+            "rank": round(candidate.rank, 4),
+            "snippet": snippets.get(candidate.key, ""),
+        }
+        for candidate in wanted
+        if (row := rows.get(candidate.key)) is not None
+    ]
+
+
+def _read_snippets(keys: str, match: str) -> dict[int, str]:
+    if not match:
+        rows = fetch_all(
+            "SELECT key, substr(content, 1, 200) FROM messages"
+            " WHERE key IN (SELECT value FROM json_each(?))",
+            (keys,),
+        )
+        return {key: html.escape(" ".join(text.split())) for key, text in rows}
+    rows = fetch_all(
+        "SELECT message_search.rowid,"
+        f" snippet(message_search, -1, '{_OPEN}', '{_CLOSE}', '…', {SNIPPET_TOKENS})"
+        " FROM json_each(?1) AS wanted CROSS JOIN message_search"
+        " ON message_search.rowid = wanted.value WHERE message_search MATCH ?2",
+        (keys, match),
+    )
+    return {key: _mark(text) for key, text in rows}
+
+
+def _mark(text: str) -> str:
+    """Return a snippet as HTML, with spaced Chinese, Japanese and Korean put together again."""
+    text = html.escape(_SPACED.sub(r"\1", text))
+    return text.replace(_OPEN, "<mark>").replace(_CLOSE, "</mark>")
+
+
+_TITLES = f"""
+    SELECT c.id, highlight(title_search, 0, '{_OPEN}', '{_CLOSE}'), p.path, c.updated_at
+    FROM title_search t JOIN conversations c ON c.key = t.rowid AND c.deleted_at IS NULL
+    LEFT JOIN projects p ON p.key = c.project_key
+    WHERE title_search MATCH ? ORDER BY bm25(title_search), t.rowid DESC LIMIT ?
+"""
+
+
+def find_titles(title_match: str, *, limit: int = 10) -> list[dict[str, Any]]:
+    """Return conversations whose title matches, best first."""
+    if not title_match:
+        return []
+    return [
+        {
+            "conversation_id": row[0],
+            "title": _mark(row[1]),
+            "project_path": row[2],
+            "updated_at": row[3],
+        }
+        for row in fetch_all(_TITLES, (title_match, limit))
+    ]
+
+
+_FACETS = {
+    "project": "SELECT p.path FROM messages m JOIN conversations c ON c.key = m.conversation_key"
+    " JOIN projects p ON p.key = c.project_key WHERE m.key IN wanted",
+    "role": "SELECT role FROM messages m WHERE m.key IN wanted",
+    "model": "SELECT model FROM messages m WHERE m.key IN wanted AND model IS NOT NULL",
+    "month": "SELECT substr(created_at, 1, 7) FROM messages m WHERE m.key IN wanted",
+    "tool": "SELECT t.name FROM tool_uses t WHERE t.message_key IN wanted"
+    " UNION ALL SELECT t.name FROM tool_uses t WHERE t.result_message_key IN wanted",
+}
+FACET_VALUES = 20
+
+
+def count_facets(candidates: Iterable[Candidate]) -> dict[str, list[dict[str, Any]]]:
+    """Return how many of the candidates have which project, role, tool, model and month."""
+    keys = orjson.dumps([candidate.key for candidate in candidates]).decode()
+    facets = {}
+    for name, sql in _FACETS.items():
+        rows = fetch_all(
+            f"WITH wanted AS MATERIALIZED (SELECT value FROM json_each(?)) {sql}", (keys,)
+        )
+        counted = Counter(row[0] for row in rows)
+        facets[name] = [
+            {"value": value, "count": number} for value, number in counted.most_common(FACET_VALUES)
+        ]
+    return facets
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPage:
+    """A page of hits out of a bounded set; ``total`` is a least number unless it is exact."""
+
+    hits: list[dict[str, Any]]
+    titles: list[dict[str, Any]]
+    facets: dict[str, list[dict[str, Any]]] | None
+    pagination: dict[str, Any]
+
+
+def search_messages(
+    request: SearchRequest,
+    *,
+    newest_first: bool = False,
+    limit: int = 20,
+    offset: int = 0,
+    cursor: str | None = None,
+    with_facets: bool = False,
+) -> SearchPage:
+    """Return one page of hits.
+
+    Args:
+        request: What to search for.
+        newest_first: Latest message first, instead of best match first.
+        limit: Largest number of hits, 1 to 100.
+        offset: How many hits to pass over.
+        cursor: The place after which to go on; messages that came later are left out.
+        with_facets: Whether to count what matches by project, role, tool, model and month.
+
+    Raises:
+        InvalidParameter: The query or the cursor can not be read.
+    """
+    order = f"search:{'newest' if newest_first else 'best'}"
+    ceiling: int | None = None
+    if cursor is not None:
+        ceiling, offset = decode_cursor(cursor, order=order, types=(int, int))
+        if offset < 0:
+            raise InvalidParameter("cursor", "Not a cursor of this list.")
+    matches = find_matches(request, newest_first=newest_first, ceiling=ceiling)
+    found = matches.candidates
+    shown = found[offset : offset + limit]
+    has_more = len(found) > offset + limit
+    return SearchPage(
+        hits=read_hits(shown, match=matches.match) if shown else [],
+        titles=find_titles(matches.title_match) if offset == 0 else [],
+        facets=count_facets(found) if with_facets else None,
+        pagination={
+            "total": len(found),
+            "total_relation": "exact" if matches.is_exact else "at_least",
+            "limit": limit,
+            "offset": offset,
+            "has_more": has_more,
+            "next_cursor": encode_cursor(order, (matches.ceiling, offset + limit))
+            if has_more
+            else None,
+        },
+    )
+
+
+def search_conversations(
+    request: SearchRequest,
+    *,
+    newest_first: bool = False,
+    limit: int = 20,
+    offset: int = 0,
+    hits_per_conversation: int = 3,
+) -> SearchPage:
+    """Return one page of conversations with their matching messages, best or newest first.
+
+    A conversation is as good as its best message; ``matches`` says how many there are in it.
+    """
+    matches = find_matches(request, newest_first=newest_first)
+    grouped: dict[int, list[Candidate]] = {}
+    for candidate in matches.candidates:
+        grouped.setdefault(candidate.conversation_key, []).append(candidate)
+    shown = list(grouped.items())[offset : offset + limit]
+    keys = orjson.dumps([key for key, _ in shown]).decode()
+    documents = dict(
+        fetch_all(
+            "SELECT key, document FROM conversations WHERE key IN (SELECT value FROM json_each(?))",
+            (keys,),
+        )
+    )
+    best = [hit for _, group in shown for hit in group[:hits_per_conversation]]
+    hits = {hit["message_id"]: hit for hit in read_hits(best, match=matches.match)}
+    by_conversation: dict[str, list[dict[str, Any]]] = {}
+    for hit in hits.values():
+        by_conversation.setdefault(hit["conversation_id"], []).append(hit)
+    conversations = []
+    for key, group in shown:
+        conversation = orjson.loads(documents[key])
+        conversations.append(
+            {
+                "conversation": conversation,
+                "matches": len(group),
+                "messages": by_conversation.get(conversation["id"], []),
+            }
+        )
+    has_more = len(grouped) > offset + limit
+    return SearchPage(
+        hits=conversations,
+        titles=find_titles(matches.title_match) if offset == 0 else [],
+        facets=None,
+        pagination={
+            "total": len(grouped),
+            "total_relation": "exact" if matches.is_exact else "at_least",
+            "limit": limit,
+            "offset": offset,
+            "has_more": has_more,
+            "next_cursor": None,
+        },
+    )

@@ -1,0 +1,255 @@
+"""``/api/search`` and ``/api/conversations/search``."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from observatory.store import searching
+from tests.transcripts_for_tests import Transcript
+
+SESSION = "11111111-1111-4111-8111-111111111111"
+OTHER = "22222222-2222-4222-8222-222222222222"
+ANYTHING = settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@pytest.fixture
+def archive(write, ingest):
+    """Return nothing; two conversations in two projects are there to be found."""
+    first = Transcript(SESSION)
+    first.prompt("Mend the flux capacitor in foo_bar")
+    first.answer(blocks=[{"type": "thinking", "thinking": "hmm, gigawatts", "signature": "x"}])
+    first.tool_use("Bash", {"command": "grep -rn fooBar src/engine.py\nimport os"})
+    first.tool_result("src/engine.py:7: fooBar = <b>1.21</b>", is_error=True)
+    first.answer("The flux capacitor works; flux!", model="claude-haiku-4-5")
+    write(first)
+    second = Transcript(OTHER, cwd="/home/bob/boat", prefix="b")
+    second.prompt("请先理解项目结构 然后修改 config.yaml 文件")
+    second.answer("flux again", timestamp="2026-05-06T00:00:00.000Z")
+    second.side("custom-title", customTitle="Regatta planning")
+    write(second)
+    ingest()
+
+
+def search(client, q: str | None = None, status: int = 200, **parameters):
+    if q is not None:
+        parameters["q"] = q
+    return client.get("/api/search", parameters, status=status).json
+
+
+def found(client, q: str | None = None, **parameters) -> list[str]:
+    return [hit["message_id"][-2:] for hit in search(client, q, **parameters)["data"]["hits"]]
+
+
+@pytest.mark.parametrize(
+    ("q", "numbers"),
+    [
+        ("capacitor", {"01", "05"}),
+        ("CAPACITOR mend", {"01"}),
+        ('"flux capacitor"', {"01", "05"}),
+        ('"capacitor flux"', set()),
+        ("capac*", {"01", "05"}),
+        ("capac", set()),
+        ("capacitor -works", {"01"}),
+        ("gigawatts OR mend", {"01", "02"}),
+        ("capacitor works OR mend", {"01", "05"}),
+        ("gigawatts", {"02"}),
+        ("foo_bar", {"01"}),
+        ("fooBar", {"03", "04"}),
+        ("src/engine.py", {"03", "04"}),
+        ("import", {"03"}),
+        ("1.21", {"04"}),
+        ("项目", {"01"}),
+        ("项目结构", {"01"}),
+        ("构项", set()),
+        ("理解 config.yaml", {"01"}),
+        ("文件config", {"01"}),
+    ],
+)
+def test_the_query_language(q, numbers, client, archive):
+    assert set(found(client, q)) == numbers
+
+
+@pytest.mark.parametrize(
+    ("q", "parameters", "numbers"),
+    [
+        ("flux project:engine", {}, ["01", "05"]),
+        ("flux", {"project": "/home/bob/boat"}, ["02"]),
+        ("flux role:user", {}, ["01"]),
+        ("flux", {"role": "assistant", "project": "engine"}, ["05"]),
+        ("fooBar tool:bash", {}, ["03", "04"]),
+        ("flux model:haiku", {}, ["05"]),
+        ("fooBar is:error", {}, ["03", "04"]),
+        ("flux before:2026-04-01", {}, ["01", "05"]),
+        ("flux after:2026-04-01", {}, ["02"]),
+        ("flux", {"after": "2026-04-01", "before": "2026-06-01"}, ["02"]),
+        (f"flux in:{OTHER}", {}, ["02"]),
+        ("flux in:nowhere", {}, []),
+        ("flux kind:prompt", {}, ["01"]),
+        ("is:error", {}, ["03", "04"]),
+        (None, {"tool": "Bash"}, ["03", "04"]),
+        ("fooBar", {"is_error": "false"}, []),
+    ],
+)
+def test_filters(q, parameters, numbers, client, archive):
+    assert sorted(found(client, q, **parameters)) == numbers
+
+
+def test_a_hit_tells_where_it_is(client, archive):
+    [hit] = search(client, "1.21")["data"]["hits"]
+    assert hit["conversation_id"] == SESSION
+    assert hit["conversation_title"] == "Mend the flux capacitor in foo_bar"
+    assert hit["project_path"] == "/home/ada/engine"
+    assert (hit["role"], hit["kind"]) == ("user", "tool_result")
+    assert hit["snippet"] == ("src/engine.py:7: fooBar = &lt;b&gt;<mark>1.21</mark>&lt;/b&gt;")
+
+
+def test_snippets_put_chinese_together_again(client, archive):
+    [hit] = search(client, "项目结构")["data"]["hits"]
+    assert "<mark>项目结构</mark>" in hit["snippet"]
+
+
+def test_titles_are_found_too(client, archive):
+    data = search(client, "regatta")["data"]
+    assert data["hits"] == []
+    assert data["titles"][0]["conversation_id"] == OTHER
+    assert data["titles"][0]["title"] == "<mark>Regatta</mark> planning"
+
+
+def test_best_first_or_latest_first(client, archive):
+    assert found(client, "flux")[0] == "05"
+    times = [hit["timestamp"] for hit in search(client, "flux", sort="time")["data"]["hits"]]
+    assert times == sorted(times, reverse=True)
+
+
+def test_facets_count_what_matches(client, archive):
+    facets = search(client, "flux", facets="true")["data"]["facets"]
+    assert facets["role"] == [{"value": "assistant", "count": 2}, {"value": "user", "count": 1}]
+    assert {f["value"]: f["count"] for f in facets["project"]} == {
+        "/home/ada/engine": 2,
+        "/home/bob/boat": 1,
+    }
+    assert {f["value"] for f in facets["month"]} == {"2026-03", "2026-05"}
+    assert search(client, "fooBar", facets="1")["data"]["facets"]["tool"] == [
+        {"value": "Bash", "count": 2}
+    ]
+
+
+@pytest.mark.parametrize("sort", ["relevance", "time"])
+def test_pages_by_cursor_miss_nothing_while_more_comes(sort, client, write, ingest):
+    transcript = Transcript()
+    for number in range(7):
+        transcript.prompt(f"needle {number}")
+    path = write(transcript)
+    ingest()
+    ids, cursor = [], {}
+    while True:
+        data = search(client, "needle", limit=2, sort=sort, **cursor)["data"]
+        ids += [hit["message_id"] for hit in data["hits"]]
+        if not data["pagination"]["has_more"]:
+            break
+        cursor = {"cursor": data["pagination"]["next_cursor"]}
+        transcript.prompt("needle more")
+        path.write_bytes(transcript.bytes())
+        ingest()
+    assert len(ids) == len(set(ids)) == 7
+
+
+def test_the_total_is_a_least_number_beyond_the_bound(client, archive, monkeypatch):
+    exact = search(client, "flux")["data"]["pagination"]
+    assert (exact["total"], exact["total_relation"]) == (3, "exact")
+    monkeypatch.setattr(searching, "CANDIDATES", 2)
+    bounded = search(client, "flux")["data"]["pagination"]
+    assert (bounded["total"], bounded["total_relation"]) == (2, "at_least")
+
+
+@pytest.mark.parametrize(
+    ("q", "parameters", "field"),
+    [
+        (None, {}, "q"),
+        ("", {}, "q"),
+        ("***", {}, "q"),
+        ('""', {}, "q"),
+        ("-only", {}, "q"),
+        ("x " * 33, {}, "q"),
+        ("x" * 1001, {}, "q"),
+        ("role:robot", {}, "q"),
+        ("is:odd", {}, "q"),
+        ("before:tomorrow", {}, "q"),
+        ("project:", {}, "q"),
+        ("a role:user", {"role": "assistant"}, "q"),
+        ("a", {"role": "robot"}, "role"),
+        ("a", {"sort": "price"}, "sort"),
+        ("a", {"cursor": "nonsense"}, "cursor"),
+        ("a", {"limit": "101"}, "limit"),
+    ],
+)
+def test_what_can_not_be_searched_for_is_told(q, parameters, field, client, db):
+    answer = search(client, q, status=400, **parameters)
+    assert list(answer["details"]["fields"]) == [field]
+
+
+@ANYTHING
+@given(q=st.text(max_size=80) | st.text('"*-:() ORANDNOT^{}+項', max_size=60))
+@example(q='"')
+@example(q="a-b c++ foo:bar it's")
+@example(q="NEAR(a b)")
+@example(q="content:(" * 100)
+@example(q="^a {b} + c")
+@example(q="a\0b")
+@example(q="-- DROP TABLE messages")
+def test_anything_that_can_be_typed(q, client):
+    response = client.get("/api/search", {"q": q}, expect_errors=True)
+    assert response.status_int in (200, 400)
+    body = {"q": q} if q else {"q": "x"}
+    response = client.post_json("/api/conversations/search", body, expect_errors=True)
+    assert response.status_int in (200, 400)
+
+
+def test_conversations_with_their_matching_messages(client, archive):
+    data = client.post_json("/api/conversations/search", {"q": "flux"}).json["data"]
+    by_id = {item["conversation"]["id"]: item for item in data["conversations"]}
+    assert {key: item["matches"] for key, item in by_id.items()} == {SESSION: 2, OTHER: 1}
+    assert by_id[SESSION]["conversation"]["message_count"] == 5
+    assert all("<mark>" in m["snippet"] for m in by_id[SESSION]["messages"])
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "q"),
+        ({"q": 7}, "q"),
+        ({"q": "x", "extra": 1}, "extra"),
+        ({"q": "x", "limit": "5"}, "limit"),
+        ({"q": "x", "is_error": "maybe"}, "is_error"),
+    ],
+)
+def test_a_wrong_body_is_told_field_by_field(body, field, client, db):
+    answer = client.post_json("/api/conversations/search", body, status=400).json
+    assert list(answer["details"]["fields"]) == [field]
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"a":' * 100 + b"1" + b"}" * 100])
+def test_a_body_that_is_no_object_is_told(body, client, db):
+    answer = client.post(
+        "/api/conversations/search", body, content_type="application/json", status=400
+    ).json
+    assert list(answer["details"]["fields"]) == ["body"]
+
+
+def test_a_body_of_another_type_is_refused(client, db):
+    client.post("/api/conversations/search", b"q=x", status=415)
+
+
+def test_snippets_are_never_markup(client, write, ingest):
+    transcript = Transcript()
+    transcript.prompt("<script>alert(1)</script> needle \x02bold\x03 <img onerror=x>")
+    write(transcript)
+    ingest()
+    [hit] = search(client, "needle")["data"]["hits"]
+    assert set(re.findall(r"<[^>]*>", hit["snippet"])) <= {"<mark>", "</mark>"}
