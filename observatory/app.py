@@ -10,19 +10,26 @@ from observatory.api.conversations import (
     Conversation,
     ConversationMessages,
     Conversations,
+    ConversationTag,
     ConversationToolUses,
+    RestoredConversation,
 )
+from observatory.api.docs_page import Docs, DocsStyle
 from observatory.api.errors import HANDLERS
 from observatory.api.exchange import Exchange
+from observatory.api.exports import ConversationExport
 from observatory.api.files import File, Files
 from observatory.api.health import Health, Readiness
 from observatory.api.index import Index, IndexStyle
 from observatory.api.messages import Message
 from observatory.api.metrics import Metrics
+from observatory.api.openapi import Description
 from observatory.api.projects import Project, Projects
 from observatory.api.search import Search, SearchedConversations
 
 Application = falcon.App[falcon.Request, falcon.Response]
+# What pages of other origins may read besides the body.
+_EXPOSED = ("ETag", "Link", "X-Request-ID")
 
 
 def create_app(
@@ -42,7 +49,9 @@ def create_app(
     """
     middleware: list[Any] = [Exchange(logs_requests=logs_requests)]
     if cors_origins:
-        middleware.append(falcon.CORSMiddleware(allow_origins=list(cors_origins)))
+        middleware.append(
+            falcon.CORSMiddleware(allow_origins=list(cors_origins), expose_headers=_EXPOSED)
+        )
     app: Application = falcon.App(middleware=middleware)
     app.req_options.auto_parse_form_urlencoded = False
     app.req_options.strip_url_path_trailing_slash = True
@@ -50,6 +59,9 @@ def create_app(
         app.add_error_handler(error, handler)
     app.add_route("/", Index(folders=folders))
     app.add_route("/index.css", IndexStyle())
+    app.add_route("/docs", Docs())
+    app.add_route("/docs.css", DocsStyle())
+    app.add_route("/openapi.json", Description())
     app.add_route("/health", Health())
     app.add_route("/health/ready", Readiness())
     app.add_route("/metrics", Metrics(is_multiprocess=is_multiprocess))
@@ -58,6 +70,9 @@ def create_app(
     app.add_route("/api/conversations/{conversation_id}", Conversation())
     app.add_route("/api/conversations/{conversation_id}/messages", ConversationMessages())
     app.add_route("/api/conversations/{conversation_id}/tool-uses", ConversationToolUses())
+    app.add_route("/api/conversations/{conversation_id}/restore", RestoredConversation())
+    app.add_route("/api/conversations/{conversation_id}/tags/{tag}", ConversationTag())
+    app.add_route("/api/conversations/{conversation_id}/export", ConversationExport())
     app.add_route("/api/messages/{message_id}", Message())
     app.add_route("/api/search", Search())
     app.add_route("/api/projects", Projects())

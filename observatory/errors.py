@@ -25,6 +25,17 @@ class InvalidParameter(ObservatoryError):
         self.message = message
 
 
+class Conflict(ObservatoryError):
+    """A request contradicts what is stored; the message says how."""
+
+
+class PreconditionFailed(ObservatoryError):
+    """The thing was changed since the client read it."""
+
+    def __init__(self) -> None:
+        super().__init__("It was changed since you read it; read it again and repeat the change.")
+
+
 class SettingsError(ObservatoryError):
     """One or more settings are wrong; ``problems`` maps each variable to what it takes."""
 
@@ -53,3 +64,19 @@ class MalformedRecord(ObservatoryError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class TooLarge(ObservatoryError):
+    """What a client sent is larger than ``max_bytes``, as it came or unpacked."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(f"Larger than {max_bytes} bytes; MAX_REQUEST_SIZE_MB sets the limit.")
+        self.max_bytes = max_bytes
+
+
+class FileOutside(ObservatoryError):
+    """A path leads out of the folders that may be read, whether or not something is there."""
+
+
+class FileConflict(ObservatoryError):
+    """A file can not be treated so as things stand; the message says what to do."""

@@ -15,6 +15,7 @@ from observatory.ingest.running import ingest as run_ingest
 from observatory.log import configure_logging
 from observatory.store import schema
 from observatory.store.database import close, configure, connect
+from tests.api.described import DescribedApp
 from tests.transcripts_for_tests import Transcript
 
 configure_logging(level="error", log_format="json")
@@ -55,7 +56,7 @@ def db(tmp_path: Path, empty_database: Path) -> Iterator[Path]:
 @pytest.fixture
 def client(db: Path) -> webtest.TestApp:
     """A client of the application, with WSGI's rules checked."""
-    return webtest.TestApp(create_app(cors_origins=(), folders=("/nowhere/projects",)), lint=True)
+    return DescribedApp(create_app(cors_origins=(), folders=("/nowhere/projects",)), lint=True)
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ from typing import Any
 import falcon
 import orjson
 
+from observatory.api.columns import choose
+from observatory.api.links import add_links
 from observatory.store.pages import Page
 from observatory.timestamps import now
 
@@ -14,7 +16,23 @@ JSON = "application/json"
 
 
 def answer(req: falcon.Request, resp: falcon.Response, data: Any) -> None:
-    """Answer with data."""
+    """Answer with data, or with those of its fields that were asked for."""
+    columns = getattr(req.context, "columns", None)
+    if columns is not None:
+        data = choose(data, columns)
+    _answer(req, resp, data)
+
+
+def answer_page(req: falcon.Request, resp: falcon.Response, noun: str, page: Page) -> None:
+    """Answer with a page of a list under its plural noun, and with links to other pages."""
+    pagination = page.pagination()
+    add_links(req, resp, pagination)
+    columns = getattr(req.context, "columns", None)
+    rows = page.rows if columns is None else choose(page.rows, columns)
+    _answer(req, resp, {noun: rows, "pagination": pagination})
+
+
+def _answer(req: falcon.Request, resp: falcon.Response, data: Any) -> None:
     resp.content_type = JSON
     resp.data = b"".join(
         (
@@ -27,11 +45,6 @@ def answer(req: falcon.Request, resp: falcon.Response, data: Any) -> None:
             b'"}',
         )
     )
-
-
-def answer_page(req: falcon.Request, resp: falcon.Response, noun: str, page: Page) -> None:
-    """Answer with a page of a list under its plural noun."""
-    answer(req, resp, {noun: page.rows, "pagination": page.pagination()})
 
 
 def answer_error(
@@ -54,4 +67,5 @@ def answer_error(
         "timestamp": now(),
         "request_id": getattr(req.context, "request_id", ""),
     }
-    resp.data = orjson.dumps(body)
+    # The place of a wrong item in a list is a number.
+    resp.data = orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)

@@ -26,23 +26,6 @@ def read_raw_body(req: falcon.Request, *, max_bytes: int = MAX_BODY_BYTES) -> by
     return bytes(body)
 
 
-def parse_body(body: bytes, schema: type[Schema] | Schema) -> Any:
-    """Return a JSON body as a schema loads it.
-
-    Raises:
-        ValidationError: It is no JSON object, nested too deeply, or has wrong fields.
-    """
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise ValidationError(f"Takes JSON; {error}.", "body") from error
-    if not isinstance(value, dict):
-        raise ValidationError("Takes a JSON object.", "body")
-    check_depth(value)
-    loader = schema() if isinstance(schema, type) else schema
-    return loader.load(value)
-
-
 def check_depth(value: Any, *, depth: int = 0) -> None:
     """Return quietly when JSON data is nested no deeper than MAX_DEPTH.
 
@@ -59,14 +42,35 @@ def check_depth(value: Any, *, depth: int = 0) -> None:
             check_depth(item, depth=depth + 1)
 
 
-def read_body(req: falcon.Request, schema: type[Schema] | Schema) -> Any:
-    """Return the JSON body of a request as a schema loads it.
+def read_object(req: falcon.Request) -> tuple[bytes, dict[str, Any]]:
+    """Return a JSON body as it came, and the object that it is.
 
     Raises:
         falcon.HTTPUnsupportedMediaType: The Content-Type is not JSON.
-        ValidationError: The body is wrong.
+        falcon.HTTPContentTooLarge: It is too long.
+        ValidationError: It is no JSON object, or nested too deeply.
     """
     content_type = (req.content_type or "").partition(";")[0].strip().lower()
     if content_type != "application/json":
         raise falcon.HTTPUnsupportedMediaType
-    return parse_body(read_raw_body(req), schema)
+    body = read_raw_body(req)
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise ValidationError(f"Takes JSON; {error}.", "body") from error
+    if not isinstance(value, dict):
+        raise ValidationError("Takes a JSON object.", "body")
+    check_depth(value)
+    return body, value
+
+
+def read_json(req: falcon.Request, schema: type[Schema]) -> tuple[bytes, Any]:
+    """Return a JSON body as it came, and as a schema loads it.
+
+    Raises:
+        falcon.HTTPUnsupportedMediaType: The Content-Type is not JSON.
+        falcon.HTTPContentTooLarge: It is too long.
+        ValidationError: The body is wrong.
+    """
+    body, value = read_object(req)
+    return body, schema().load(value)

@@ -5,19 +5,46 @@ from __future__ import annotations
 from typing import Any
 
 import falcon
-from marshmallow import fields, post_load, validate
+from marshmallow import ValidationError, fields, post_load, validate
+from orjson import Fragment
 
+from observatory.api import schemas
 from observatory.api.answers import answer, answer_page
+from observatory.api.bodies import read_json, read_object
+from observatory.api.columns import FieldNames
+from observatory.api.conversation_changes import (
+    ChangeConversation,
+    CreateConversation,
+    DeleteParams,
+    MessageBatch,
+    MessageBody,
+    ReplaceConversation,
+    Tag,
+    answer_once,
+    new_message,
+    read_wanted_revision,
+)
 from observatory.api.params import CursorParams, Moment, NoParams, Text, WholeNumber, read_params
 from observatory.api.schemas import CONVERSATION_KINDS, TOOL_USE_STATUSES
+from observatory.store.conversation_changes import (
+    insert_conversation,
+    restore_conversation,
+    set_tag,
+    trash_conversation,
+    update_conversation,
+)
 from observatory.store.conversations import (
     SORT_COLUMNS,
     ConversationFilter,
+    delete_conversation,
     get_conversation,
     list_conversations,
 )
-from observatory.store.messages import list_messages
+from observatory.store.message_changes import insert_messages
+from observatory.store.messages import get_message, list_messages
 from observatory.store.tool_uses import list_tool_uses
+from observatory.transcripts.layout import normalise_project_path, project_name
+from observatory.transcripts.usage import TokenUsage, cost_nanodollars
 
 _FILTERS = tuple(ConversationFilter.__dataclass_fields__)
 
@@ -36,8 +63,16 @@ class ConversationParams(CursorParams):
     )  # fmt: skip
     kind = Text(load_default=None, validate=validate.OneOf(CONVERSATION_KINDS))
     parent_id = Text(load_default=None, validate=validate.Length(1, 500))
+    tag = Text(load_default=None, validate=validate.Length(1, 50))
+    deleted = fields.Boolean(
+        load_default=None,
+        truthy={"true", "1"},
+        falsy={"false", "0"},
+        error_messages={"invalid": "Takes true or false."},
+    )
     sort_by = Text(load_default="updated_at", validate=validate.OneOf(tuple(SORT_COLUMNS)))
     sort_order = Text(load_default="desc", validate=validate.OneOf(("asc", "desc")))
+    columns = FieldNames(schemas.Conversation)
 
     @post_load
     def freeze(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
@@ -52,10 +87,17 @@ class ConversationParams(CursorParams):
         }
 
 
+class OneConversationParams(NoParams):
+    """Which fields of one conversation."""
+
+    columns = FieldNames(schemas.ConversationDetail)
+
+
 class MessageParams(CursorParams):
     """Which page of messages."""
 
     limit = WholeNumber(load_default=100, validate=validate.Range(1, 500))
+    columns = FieldNames(schemas.Message)
 
 
 class ToolUseParams(CursorParams):
@@ -63,6 +105,7 @@ class ToolUseParams(CursorParams):
 
     name = Text(load_default=None, validate=validate.Length(1, 200))
     status = Text(load_default=None, validate=validate.OneOf(TOOL_USE_STATUSES))
+    columns = FieldNames(schemas.ToolUse)
 
 
 class Conversations:
@@ -73,14 +116,103 @@ class Conversations:
         page = list_conversations(**read_params(req, ConversationParams))
         answer_page(req, resp, "conversations", page)
 
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Make a conversation that messages can be added to."""
+        read_params(req, NoParams)
+        raw, body = read_json(req, CreateConversation)
+        path = body["project_path"]
+        if path:
+            path = normalise_project_path(path)
+
+        def create() -> Fragment:
+            identifier = insert_conversation(
+                title=body["title"],
+                project_path=path,
+                project_name=project_name(path) if path else None,
+                metadata=body["metadata"],
+            )
+            return get_conversation(identifier)
+
+        answer_once(req, resp, raw, status=201, act=create)
+
 
 class Conversation:
-    """``/api/conversations/{id}``: one, with usage by model and subagents."""
+    """``/api/conversations/{id}``: one, with usage by model and subagents; and changes to it."""
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, conversation_id: str) -> None:
         """Answer with the conversation."""
-        read_params(req, NoParams)
+        read_params(req, OneConversationParams)
         answer(req, resp, get_conversation(conversation_id))
+
+    def on_put(self, req: falcon.Request, resp: falcon.Response, conversation_id: str) -> None:
+        """Say anew what a user may say of it: title and metadata."""
+        read_params(req, NoParams)
+        _, body = read_json(req, ReplaceConversation)
+        revision = read_wanted_revision(req)
+        update_conversation(conversation_id, **body, replace=True, revision=revision)
+        answer(req, resp, get_conversation(conversation_id))
+
+    def on_patch(self, req: falcon.Request, resp: falcon.Response, conversation_id: str) -> None:
+        """Change title or metadata; ``null`` removes a field of the metadata."""
+        read_params(req, NoParams)
+        _, body = read_json(req, ChangeConversation)
+        update_conversation(conversation_id, **body, revision=read_wanted_revision(req))
+        answer(req, resp, get_conversation(conversation_id))
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, conversation_id: str) -> None:
+        """Move it and its subagents to the trash, or remove them for good."""
+        is_permanent = read_params(req, DeleteParams)["permanent"]
+        revision = read_wanted_revision(req)
+        deleted_at = None
+        if is_permanent:
+            delete_conversation(conversation_id, revision=revision)
+        else:
+            deleted_at = trash_conversation(conversation_id, revision=revision)
+        data = {"id": conversation_id, "deleted_at": deleted_at, "permanent": is_permanent}
+        answer(req, resp, data)
+
+
+class RestoredConversation:
+    """``/api/conversations/{id}/restore``: out of the trash."""
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, conversation_id: str) -> None:
+        """Take it and its subagents out of the trash."""
+        read_params(req, NoParams)
+        restore_conversation(conversation_id)
+        answer(req, resp, get_conversation(conversation_id))
+
+
+class ConversationTag:
+    """``/api/conversations/{id}/tags/{tag}``: whether it is filed under a tag."""
+
+    def on_put(
+        self, req: falcon.Request, resp: falcon.Response, conversation_id: str, tag: str
+    ) -> None:
+        """File it under the tag."""
+        self._set(req, resp, conversation_id, tag, is_set=True)
+
+    def on_delete(
+        self, req: falcon.Request, resp: falcon.Response, conversation_id: str, tag: str
+    ) -> None:
+        """File it under the tag no longer."""
+        self._set(req, resp, conversation_id, tag, is_set=False)
+
+    def _set(
+        self,
+        req: falcon.Request,
+        resp: falcon.Response,
+        conversation_id: str,
+        tag: str,
+        *,
+        is_set: bool,
+    ) -> None:
+        read_params(req, NoParams)
+        try:
+            name = Tag().deserialize(tag)
+        except ValidationError as error:
+            raise ValidationError(error.messages, "tag") from error
+        tags = set_tag(conversation_id, name, is_set=is_set)
+        answer(req, resp, {"id": conversation_id, "tags": tags})
 
 
 class ConversationMessages:
@@ -90,6 +222,32 @@ class ConversationMessages:
         """Answer with a page of messages."""
         page = list_messages(conversation_id, **read_params(req, MessageParams))
         answer_page(req, resp, "messages", page)
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, conversation_id: str) -> None:
+        """Write one message, or under ``messages`` up to 1,000 together or not at all."""
+        read_params(req, NoParams)
+        raw, body = read_object(req)
+        is_batch = "messages" in body
+        loaded = MessageBatch().load(body)["messages"] if is_batch else [MessageBody().load(body)]
+        messages = [new_message(message, _price) for message in loaded]
+
+        def write() -> dict[str, Any]:
+            ids = insert_messages(conversation_id, messages)
+            return {"message_ids": ids} if is_batch else get_message(ids[0])
+
+        answer_once(req, resp, raw, status=201, act=write)
+
+
+def _price(model: str, tokens: dict[str, int]) -> int | None:
+    written = tokens["cache_creation_input_tokens"]
+    usage = TokenUsage(
+        tokens["input_tokens"],
+        tokens["output_tokens"],
+        written,
+        tokens["cache_read_input_tokens"],
+        cache_creation_5m_input_tokens=written,
+    )
+    return cost_nanodollars(model, usage)
 
 
 class ConversationToolUses:

@@ -9,7 +9,7 @@ from marshmallow import ValidationError
 
 from observatory.api.answers import answer_error
 from observatory.api.exchange import begin_exchange
-from observatory.errors import InvalidParameter, NotFound
+from observatory.errors import Conflict, InvalidParameter, NotFound, PreconditionFailed
 from observatory.log import log
 from observatory.store.database import DatabaseError, is_busy
 
@@ -84,6 +84,20 @@ def on_not_found(
     answer_error(req, resp, status=falcon.HTTP_404, code="NOT_FOUND", message=str(error))
 
 
+def on_conflict(
+    req: falcon.Request, resp: falcon.Response, error: Conflict, params: dict[str, Any]
+) -> None:
+    """Answer a request that contradicts what is stored."""
+    answer_error(req, resp, status=falcon.HTTP_409, code="CONFLICT", message=str(error))
+
+
+def on_precondition_failed(
+    req: falcon.Request, resp: falcon.Response, error: PreconditionFailed, params: dict[str, Any]
+) -> None:
+    """Answer a change to something that is not any more what the client thinks."""
+    answer_error(req, resp, status=falcon.HTTP_412, code="PRECONDITION_FAILED", message=str(error))
+
+
 def on_database_error(
     req: falcon.Request, resp: falcon.Response, error: DatabaseError, params: dict[str, Any]
 ) -> None:
@@ -123,4 +137,6 @@ HANDLERS: tuple[tuple[type[Exception], Any], ...] = (
     (ValidationError, on_validation_error),
     (InvalidParameter, on_invalid_parameter),
     (NotFound, on_not_found),
+    (Conflict, on_conflict),
+    (PreconditionFailed, on_precondition_failed),
 )

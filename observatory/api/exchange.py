@@ -12,17 +12,19 @@ from typing import Any
 
 import falcon
 
+from observatory.api.compression import compress_answer, negotiate
+from observatory.api.etags import is_listed, make_etag
 from observatory.log import log
 from observatory.loopback import is_loopback
 from observatory.metrics import observe_request
-from observatory.store.database import connect
+from observatory.store.database import begin_reading, connect, end_reading
 
 _TOKEN = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 _HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
     ("Referrer-Policy", "no-referrer"),
-    ("Cache-Control", "no-store"),
+    ("Vary", "Accept-Encoding"),
 )
 
 
@@ -49,6 +51,14 @@ def _names_this_machine(host: str) -> bool:
     return is_loopback(name)
 
 
+def _leave_out_body(resp: falcon.Response) -> None:
+    """Answer that there is something, to a client that takes nothing that is there."""
+    resp.status = falcon.HTTP_304
+    resp.text = resp.data = None
+    resp.stream = None  # A generator that has not begun holds nothing.
+    resp.delete_header("Content-Type")
+
+
 class Exchange:
     """Gives a request its id and its thread a connection; times, counts and marks the answer."""
 
@@ -69,14 +79,42 @@ class Exchange:
     def process_resource(
         self, req: falcon.Request, resp: falcon.Response, resource: Any, params: dict[str, Any]
     ) -> None:
-        """Connect this thread to the database for a resource that asks it something."""
-        if getattr(resource, "needs_database", True):
-            connect()
+        """Connect this thread to the database for a resource that asks it something.
+
+        A read is of one moment, and one of what the client has already ends here.
+        """
+        if not getattr(resource, "needs_database", True):
+            return
+        connect()
+        if req.method == "GET" and req.path.startswith("/api/"):
+            begin_reading()
+            req.context.is_reading = True
+            tag = make_etag(req, negotiate(req.env.get("HTTP_ACCEPT_ENCODING")))
+            req.context.etag = tag
+            known = req.env.get("HTTP_IF_NONE_MATCH")
+            if known is not None and is_listed(tag, known):
+                resp.status = falcon.HTTP_304
+                resp.complete = True
 
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, resource: Any, req_succeeded: bool
     ) -> None:
         """End an exchange."""
+        if getattr(req.context, "is_reading", False):
+            end_reading()
+        status = str(resp.status)[:3]
+        tag = getattr(req.context, "etag", None) if status in ("200", "304") else None
+        if tag is None:
+            resp.set_header("Cache-Control", "no-store")
+        else:
+            resp.set_header("ETag", tag)
+            resp.set_header("Cache-Control", "private, no-cache")
+            if req.env.get("HTTP_IF_NONE_MATCH", "").strip() == "*":
+                status = "304"
+                _leave_out_body(resp)
+        accepted = req.env.get("HTTP_ACCEPT_ENCODING")
+        if accepted is not None and status != "304":
+            compress_answer(resp, negotiate(accepted))
         seconds = perf_counter() - req.context.started
         resp.set_header("X-Request-ID", req.context.request_id)
         resp.set_header("X-Response-Time", f"{seconds * 1000:.2f}ms")
@@ -86,7 +124,6 @@ class Exchange:
             resp.set_header("Allow", allowed.replace("GET", "GET, HEAD"))
         if getattr(req.context, "is_head", False):
             req.method = "HEAD"
-        status = str(resp.status)[:3]
         observe_request(req.uri_template, req.method, status, seconds)
         if self._logs_requests:
             log.debug(

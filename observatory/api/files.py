@@ -5,7 +5,9 @@ from __future__ import annotations
 import falcon
 from marshmallow import validate
 
+from observatory.api import schemas
 from observatory.api.answers import answer, answer_page
+from observatory.api.columns import FieldNames
 from observatory.api.params import NoParams, PageParams, Text, read_key, read_params
 from observatory.api.schemas import FILE_STATUSES
 from observatory.store.transcript_files import get_file, list_files
@@ -15,6 +17,13 @@ class FileParams(PageParams):
     """Which files to list."""
 
     status = Text(load_default=None, validate=validate.OneOf(FILE_STATUSES))
+    columns = FieldNames(schemas.File)
+
+
+class OneFileParams(NoParams):
+    """Which fields of one file."""
+
+    columns = FieldNames(schemas.FileDetail)
 
 
 class Files:
@@ -30,5 +39,5 @@ class File:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, file_id: str) -> None:
         """Answer with the file."""
-        read_params(req, NoParams)
+        read_params(req, OneFileParams)
         answer(req, resp, get_file(read_key(file_id)))

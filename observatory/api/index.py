@@ -30,6 +30,8 @@ _PLACES = (
     ("/health", "whether the server lives"),
     ("/health/ready", "whether it can do its work"),
     ("/metrics", "for Prometheus"),
+    ("/docs", "the API, to read"),
+    ("/openapi.json", "the same, for programs"),
 )
 POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'"
 

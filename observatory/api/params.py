@@ -16,6 +16,7 @@ from marshmallow import Schema, ValidationError, fields, post_load, validate, va
 from observatory.timestamps import parse_moment
 
 MAX_QUERY_CHARACTERS = 4096
+MAX_OFFSET = 10_000_000
 _MAX_KEY = 2**53
 
 
@@ -58,7 +59,7 @@ class PageParams(Schema):
     """``limit`` and ``offset`` of a list."""
 
     limit = WholeNumber(load_default=50, validate=validate.Range(1, 100))
-    offset = WholeNumber(load_default=0, validate=validate.Range(0, 10_000_000))
+    offset = WholeNumber(load_default=0, validate=validate.Range(0, MAX_OFFSET))
 
 
 class CursorParams(PageParams):
@@ -83,15 +84,21 @@ class NoParams(Schema):
 
 
 @lru_cache(maxsize=2048)
-def _load(schema: type[Schema], query_string: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = schema().load(
-        falcon.uri.parse_query_string(query_string, keep_blank=True, csv=False)
-    )
-    return loaded
+def _load(schema: type[Schema], query_string: str) -> tuple[dict[str, Any], Any]:
+    given = falcon.uri.parse_query_string(query_string, keep_blank=True, csv=False)
+    loader = schema()
+    loaded: dict[str, Any] = loader.load(given)
+    loaded.pop("columns", None)
+    columns = loader.fields.get("columns")
+    if columns is None or columns.data_key not in given:
+        return loaded, None
+    return loaded, columns.deserialize(given[columns.data_key])
 
 
 def read_params(req: falcon.Request, schema: type[Schema]) -> dict[str, Any]:
     """Return the parameters of a request, each with its default. Do not change them.
+
+    The fields that a client chose (``columns`` of a schema) go to the answer, not to the store.
 
     Raises:
         ValidationError: Some are unknown, given twice, or malformed.
@@ -99,7 +106,10 @@ def read_params(req: falcon.Request, schema: type[Schema]) -> dict[str, Any]:
     query_string = req.query_string
     if len(query_string) > MAX_QUERY_CHARACTERS:
         raise ValidationError(f"Longer than {MAX_QUERY_CHARACTERS} characters.", "query")
-    return _load(schema, query_string)
+    params, columns = _load(schema, query_string)
+    if columns is not None:
+        req.context.columns = columns
+    return params
 
 
 def read_key(text: str, field: str = "id") -> int:

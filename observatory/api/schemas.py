@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate
 
 from observatory.timestamps import FIRST, LAST
 
@@ -24,8 +24,8 @@ FILE_ROLES = ("session", "subagent", "workflow_subagent", "workflow_journal")
 FILE_STATUSES = ("pending", "processing", "completed", "error")
 ERROR_CODES = (
     "VALIDATION_ERROR", "UNAUTHORIZED", "FORBIDDEN", "NOT_FOUND", "METHOD_NOT_ALLOWED", "CONFLICT",
-    "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE", "RATE_LIMITED", "DATABASE_BUSY", "NOT_READY",
-    "INTERNAL_ERROR",
+    "PRECONDITION_FAILED", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE", "RATE_LIMITED",
+    "DATABASE_BUSY", "NOT_READY", "INTERNAL_ERROR",
 )  # fmt: skip
 
 
@@ -86,12 +86,22 @@ class Pagination(Schema):
     next_cursor = _text_or_null()
 
 
+class FieldErrors(fields.Field[Any]):
+    """What is wrong with one field: a list of sentences, or the same for what is inside it."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        if isinstance(value, dict) and value:
+            for inner in value.values():
+                self._deserialize(inner, attr, data)
+        elif not (value and isinstance(value, list) and all(isinstance(v, str) for v in value)):
+            raise ValidationError("Takes sentences, or the same by field.")
+        return value
+
+
 class ErrorDetails(Schema):
     """What is wrong with each field of the request."""
 
-    fields_ = fields.Dict(
-        keys=fields.String(), values=fields.List(fields.String()), data_key="fields"
-    )
+    fields_ = fields.Dict(keys=fields.String(), values=FieldErrors(), data_key="fields")
 
 
 class Error(Schema):
@@ -130,6 +140,7 @@ class ConversationMetadata(Schema):
     model = _text_or_null()
     project_type = _text_or_null()
     tags = fields.List(fields.String(), required=True)
+    custom = fields.Dict(keys=fields.String())
 
 
 class Conversation(Cost):
@@ -331,3 +342,31 @@ class FileDetail(File):
 
     record_counts = fields.Dict(keys=fields.String(), values=Count(), required=True)
     bad_lines = fields.List(fields.Nested(BadLine), required=True)
+
+
+class Status(Schema):
+    """What the server says of itself."""
+
+    status = _one_of(("ok", "ready"))
+    version = _text()
+
+
+class DeletedConversation(Schema):
+    """A conversation that was moved to the trash, or removed for good (``deleted_at`` null)."""
+
+    id = _text()
+    deleted_at = Time(required=True, allow_none=True)
+    permanent = Flag(required=True)
+
+
+class Tagged(Schema):
+    """A conversation and the tags it is filed under."""
+
+    id = _text()
+    tags = fields.List(fields.String(), required=True)
+
+
+class WrittenMessages(Schema):
+    """The ids of a batch of messages, in its order."""
+
+    message_ids = fields.List(fields.String(), required=True)

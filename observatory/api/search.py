@@ -8,8 +8,8 @@ import falcon
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 
 from observatory.api.answers import answer
-from observatory.api.bodies import read_body
-from observatory.api.params import CursorParams, Moment, Text, WholeNumber, read_params
+from observatory.api.bodies import read_json
+from observatory.api.params import CursorParams, Moment, NoParams, Text, WholeNumber, read_params
 from observatory.store.search_language import MAX_CHARACTERS
 from observatory.store.searching import (
     ROLES,
@@ -101,7 +101,8 @@ class SearchedConversations:
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with a page of conversations."""
-        page = search_conversations(**_check(read_body(req, ConversationSearch)))
+        read_params(req, NoParams)
+        page = search_conversations(**_check(read_json(req, ConversationSearch)[1]))
         answer(
             req,
             resp,

@@ -18,6 +18,7 @@ from observatory.store import conversation_states as states
 from observatory.store import transcript_files as files
 from observatory.store.archive import ApiCallRow, KnownMessage, MessageRow, ToolUseRow
 from observatory.store.conversation_states import ConversationState
+from observatory.store.conversations import find_deleted
 from observatory.store.counters import add_to_total, refresh_conversations
 from observatory.store.database import writing
 from observatory.store.projects import ensure_project
@@ -72,7 +73,7 @@ class _Batch:
         self.changed_calls: dict[str, ApiCallRow] = {}
         self.tool_uses: dict[tuple[int, str], ToolUseRow] = {}
         self.cjk: list[tuple[int, str]] = []
-        self.seen: list[tuple[int, int, int]] = []
+        self.seen: list[tuple[int, int, int, int]] = []
         self.links: list[tuple[int, SubagentLink]] = []
         self.roots: list[tuple[ConversationState, ConversationState, str]] = []
         self.forks: set[tuple[int, str]] = set()
@@ -182,7 +183,7 @@ class _FileReading:
         modified = datetime.fromtimestamp(chunk.file.modified_ns / 1e9, UTC)
         self.modified_at = format_timestamp(modified)
         state = files.find_state(chunk.file.path)
-        self.is_new = state is None
+        self.is_new = state is None or state.is_unread
         self.was_read = state is not None and state.generation < chunk.generation
         self.file_key = (
             state.key
@@ -207,7 +208,7 @@ class _FileReading:
         chunk = self.chunk
         if self.was_read and chunk.is_first:
             files.forget_lines(self.file_key)
-        if self.path.role != "workflow_journal":
+        if self.path.role != "workflow_journal" and not self._is_deleted():
             for line, item in chunk.items:
                 if isinstance(item, Message):
                     self._take_message(line, item)
@@ -219,6 +220,14 @@ class _FileReading:
                 elif self.main is not None:
                     self.batch.links.append((self.main.key, item))
         self._write_file()
+
+    def _is_deleted(self) -> bool:
+        """Tell whether a user has removed this file's conversation, or its session's, for good."""
+        session_id = self.path.session_id or next(
+            (item.session_id for _, item in self.chunk.items if isinstance(item, Message)), None
+        )
+        names = {session_id, f"{session_id}.{self.path.agent_id}"} - {None}
+        return bool(find_deleted(name for name in names if name is not None))
 
     def _take_summary(self, item: Summary) -> None:
         archive.upsert_summary(item.leaf_uuid, item.summary)
@@ -307,8 +316,10 @@ class _FileReading:
         if message.api_call is not None:
             call = self._count_call(line, message, message.api_call, state, key, timestamp)
         if known is not None:
-            if known.file_key == self.file_key and not self.is_new:
-                batch.seen.append((line, self.chunk.generation, known.key))
+            is_own = known.file_key == self.file_key and not self.is_new
+            # The file that it came from may have been forgotten: then it is this one's.
+            if is_own or (known.file_key is None and known.conversation_key == state.key):
+                batch.seen.append((line, self.chunk.generation, self.file_key, known.key))
             return
         batch.next_message_key += 1
         batch.known[identifier] = KnownMessage(key, state.key, self.file_key)
@@ -527,6 +538,7 @@ class _FileReading:
                 "has_open_line": int(chunk.has_open_line),
                 "generation": chunk.generation,
                 "status": "completed" if chunk.is_last else "processing",
+                **({"is_reread": 0} if chunk.is_first else {}),
                 "error_message": None,
                 "last_modified": self.modified_at,
                 "processed_at": now(),

@@ -59,6 +59,7 @@ def is_unchanged(file: FoundFile, state: FileState | None) -> bool:
     return (
         state is not None
         and state.status == "completed"
+        and not state.is_reread
         and state.size == file.size
         and state.modified_ns == file.modified_ns
         and state.inode == file.inode
@@ -78,7 +79,7 @@ def read_chunks(
         offset, number, generation = 0, 0, 1
         if state is not None:
             generation = state.generation
-            if _continues(stream.fileno(), file, state):
+            if not state.is_reread and _continues(stream.fileno(), file, state):
                 offset, number = state.byte_offset, state.line_count
             elif state.byte_offset or state.has_open_line:
                 generation += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,13 @@ from observatory.ingest.discover import FoundFile, find_files
 from observatory.ingest.reading import Chunk, is_unchanged, read_chunks
 from observatory.store import search
 from observatory.store.sums import read_sums
-from observatory.store.transcript_files import FileState, read_states, record_failure
+from observatory.store.transcript_files import (
+    FileState,
+    mark_processing,
+    put_back_interrupted,
+    read_states,
+    record_failure,
+)
 
 BATCH_BYTES = 4 * 1024 * 1024
 
@@ -65,8 +72,9 @@ def ingest(
 ) -> RunSummary:
     """Read what is new below some paths into the archive and index it for search.
 
-    A file that can not be read is marked and passed over. When ``should_stop`` turns true the run
-    ends after the batch at hand; another run goes on from there.
+    The caller holds the lock ``ingest`` wherever another run might be under way. A file that can
+    not be read is marked and passed over. When ``should_stop`` turns true the run ends after the
+    batch at hand; another run goes on from there.
 
     Returns:
         What the run read; ``is_complete`` is false when it was stopped.
@@ -77,9 +85,13 @@ def ingest(
 
 @contextmanager
 def _without_garbage_collection() -> Iterator[None]:
-    """Pause the search for cycles: records make none, and it costs a twentieth of a run."""
+    """Pause the search for cycles: records make none, and it costs a twentieth of a run.
+
+    Beside the threads of a server it goes on, for those may need it.
+    """
     was_enabled = gc.isenabled()
-    gc.disable()
+    if threading.current_thread() is threading.main_thread():
+        gc.disable()
     try:
         yield
     finally:
@@ -94,6 +106,7 @@ def _run(
     batch_bytes: int,
 ) -> RunSummary:
     started = time.monotonic()
+    put_back_interrupted()
     states = read_states()
     found = list(find_files(paths))
     changed = [file for file in found if not is_unchanged(file, states.get(file.path))]
@@ -133,13 +146,23 @@ def _read_all(
     found: list[FoundFile], states: dict[str, FileState], summary: RunSummary
 ) -> Iterator[Chunk]:
     for file in found:
+        state = states.get(file.path)
+        if state is not None and _is_worth_telling(file, state):
+            mark_processing(state.key)
         try:
-            yield from read_chunks(file, states.get(file.path))
+            yield from read_chunks(file, state)
         except FileNotFoundError:
             continue
         except OSError as error:
             summary.failed_files += 1
             record_failure(file.path, error.strerror or "can not be read")
+
+
+def _is_worth_telling(file: FoundFile, state: FileState) -> bool:
+    """Tell whether somebody waits for a file, or will wait through more than one batch."""
+    return (
+        state.status != "completed" or state.is_reread or _unread_bytes(file, state) > BATCH_BYTES
+    )
 
 
 def _index(

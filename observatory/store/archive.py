@@ -200,10 +200,12 @@ def insert_cjk(rows: list[tuple[int, str]]) -> None:
     execute_many("INSERT INTO message_cjk (message_key, spaced) VALUES (?, ?)", rows)
 
 
-def mark_messages_seen(rows: list[tuple[int, int, int]]) -> None:
-    """Note where messages lie in a file that is read again: position, generation, key."""
+def mark_messages_seen(rows: list[tuple[int, int, int, int]]) -> None:
+    """Note where messages lie in a file that is read again: position, generation, file, key."""
     execute_many(
-        "UPDATE messages SET position = ?, generation = ?, is_superseded = 0 WHERE key = ?", rows
+        "UPDATE messages SET position = ?, generation = ?, file_key = ?, is_superseded = 0"
+        " WHERE key = ?",
+        rows,
     )
 
 

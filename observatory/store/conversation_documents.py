@@ -66,9 +66,9 @@ def _summary(row: tuple[Any, ...]) -> dict[str, Any]:
             "model": models[2 : models.index('"', 2)] if len(models) > 2 else None,
             "project_type": None,
             "tags": [],
-        }
-        if metadata == "{}"
-        else Fragment(metadata),
+            # What users set stands above what the transcript says.
+            **(orjson.loads(metadata) if metadata != "{}" else {}),
+        },
     }
 
 

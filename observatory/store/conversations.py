@@ -6,6 +6,7 @@ than running it (docs/performance.md).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -13,13 +14,14 @@ from typing import Any
 import orjson
 from orjson import Fragment
 
-from observatory.errors import NotFound
+from observatory.errors import NotFound, PreconditionFailed
 from observatory.store import search
 from observatory.store.conversation_documents import UNTITLED, cost
 from observatory.store.counters import refresh_conversations
 from observatory.store.database import execute, fetch_all, fetch_one, writing
 from observatory.store.pages import Page, decode_cursor, make_page
 from observatory.store.search_language import matching_query
+from observatory.timestamps import now
 
 SORT_COLUMNS = {
     "title": (str, "conversations_by_title"),
@@ -47,11 +49,13 @@ class ConversationFilter:
     has_errors: bool | None = None
     kind: str | None = None
     parent_id: str | None = None
+    tag: str | None = None
+    deleted: bool | None = None
 
 
 _CONDITIONS = {
     "search": (
-        "(c.key IN (SELECT rowid FROM title_search WHERE title_search MATCH :search)"
+        "(c.key IN (SELECT rowid FROM title_search WHERE title_search MATCH :title_search)"
         " OR c.key IN (SELECT m.conversation_key FROM message_search s"
         " JOIN messages m ON m.key = s.rowid WHERE message_search MATCH :search))"
     ),
@@ -62,7 +66,9 @@ _CONDITIONS = {
     "has_errors": "(c.error_count > 0) = :has_errors",
     "kind": "c.kind = :kind",
     "parent_id": "c.parent_key = (SELECT key FROM conversations WHERE id = :parent_id)",
+    "tag": "c.key IN (SELECT conversation_key FROM conversation_tags WHERE tag = :tag)",
 }
+_PLACE = ("limit", "offset", "after_value", "after_key")
 _COUNT_ALL = "SELECT value FROM totals WHERE name = 'conversations'"
 
 
@@ -71,9 +77,14 @@ def _statements(
     filters: tuple[str, ...], sort_by: str, descending: bool, after: bool
 ) -> tuple[str, str]:
     """Return the SQL of a page and of the count for one combination of filters."""
-    conditions = ["c.deleted_at IS NULL", *(_CONDITIONS[name] for name in filters)]
+    there = "c.deleted_at IS NOT NULL" if "deleted" in filters else "c.deleted_at IS NULL"
+    if "nothing" in filters:
+        there = "0"
+        filters = ()
+    conditions = [there, *(_CONDITIONS[name] for name in filters if name in _CONDITIONS)]
     where = " WHERE " + " AND ".join(conditions)
-    counting = f"SELECT count(*) FROM conversations c{where}" if filters else _COUNT_ALL
+    is_whole = conditions == ["c.deleted_at IS NULL"]
+    counting = _COUNT_ALL if is_whole else f"SELECT count(*) FROM conversations c{where}"
     if after:
         where += (
             f" AND (c.{sort_by}, c.key) {'<' if descending else '>'} (:after_value, :after_key)"
@@ -96,7 +107,7 @@ def list_conversations(
     offset: int = 0,
     cursor: str | None = None,
 ) -> Page:
-    """Return one page of conversations that are not in the trash.
+    """Return one page of conversations: of those not in the trash, or of those in it.
 
     Args:
         wanted: Which ones.
@@ -115,10 +126,13 @@ def list_conversations(
         if value is not None:
             parameters[name] = value
     if wanted.search is not None:
-        parameters["search"] = matching_query(wanted.search)
-        if not parameters["search"]:
-            del parameters["search"]
+        parameters["search"], parameters["title_search"] = matching_query(wanted.search)
     filters = tuple(name for name in _CONDITIONS if name in parameters)
+    if parameters.get("search") == "":
+        # Signs alone: there is no word that could be found.
+        filters += ("nothing",)
+    if wanted.deleted:
+        filters += ("deleted",)
     order = f"conversations:{sort_by}:{'desc' if descending else 'asc'}"
     column_type, _ = SORT_COLUMNS[sort_by]
     if cursor is not None:
@@ -126,7 +140,8 @@ def list_conversations(
         parameters["after_value"], parameters["after_key"] = value, key
     page_sql, count_sql = _statements(filters, sort_by, descending, cursor is not None)
     rows = fetch_all(page_sql, parameters)
-    counted = fetch_one(count_sql, {name: parameters[name] for name in filters})
+    given = {name: value for name, value in parameters.items() if name not in _PLACE}
+    counted = fetch_one(count_sql, given)
     return make_page(
         [Fragment(document) for _, _, document in rows],
         [(value, key) for value, key, _ in rows],
@@ -138,7 +153,9 @@ def list_conversations(
 
 
 _GET = """
-    SELECT key, document, details FROM conversations WHERE id = ? AND deleted_at IS NULL
+    SELECT key, document, details,
+        EXISTS (SELECT 1 FROM conversations child WHERE child.parent_key = conversations.key)
+    FROM conversations WHERE id = ? AND deleted_at IS NULL
 """
 _SUBAGENTS = """
     SELECT c.id, c.title, c.agent_id, c.agent_type, c.workflow_run_id, c.created_at, c.updated_at,
@@ -169,8 +186,9 @@ def get_conversation(conversation_id: str) -> Fragment:
     row = fetch_one(_GET, (conversation_id,))
     if row is None:
         raise NotFound("conversation", conversation_id)
-    key, document, details = row
-    subagents = orjson.dumps([_subagent(child) for child in fetch_all(_SUBAGENTS, (key,))])
+    key, document, details, has_subagents = row
+    children = fetch_all(_SUBAGENTS, (key,)) if has_subagents else ()
+    subagents = orjson.dumps([_subagent(child) for child in children])
     return Fragment(f'{document[:-1]},{details[1:-1]},"subagents":{subagents.decode()}}}')
 
 
@@ -192,45 +210,81 @@ def _subagent(row: tuple[Any, ...]) -> dict[str, Any]:
     }
 
 
-def delete_conversation(conversation_id: str) -> None:
-    """Really remove a conversation: its rows, its entries in the index, its counts.
+def family(key: int) -> list[int]:
+    """Return the keys of a conversation and of all subagents below it."""
+    rows = fetch_all(
+        "WITH RECURSIVE below (key) AS (SELECT ?1 UNION"
+        " SELECT c.key FROM conversations c JOIN below ON c.parent_key = below.key)"
+        " SELECT key FROM below",
+        (key,),
+    )
+    return [row[0] for row in rows]
 
-    Its subagents stay and lose their parent. A copy of it keeps the text that both share, and
-    loses the tool uses and model calls, which were counted here.
+
+def find_deleted(conversation_ids: Iterable[str]) -> set[str]:
+    """Return which of these conversations were removed for good."""
+    rows = fetch_all(
+        "SELECT id FROM deleted_conversations WHERE id IN (SELECT value FROM json_each(?))",
+        (orjson.dumps(list(conversation_ids)).decode(),),
+    )
+    return {row[0] for row in rows}
+
+
+def delete_conversation(conversation_id: str, *, revision: int | None = None) -> None:
+    """Really remove a conversation and its subagents: rows, entries in the index, counts.
+
+    A copy of it keeps the text that both share, and loses the tool uses and model calls, which
+    were counted here. Its transcript, when it is read again, does not bring it back.
+
+    Args:
+        conversation_id: Which one, also in the trash.
+        revision: Remove it only if it was not changed after this revision of the archive.
 
     Raises:
         NotFound: There is none.
+        PreconditionFailed: It was changed after that revision.
     """
     with writing():
-        row = fetch_one("SELECT key FROM conversations WHERE id = ?", (conversation_id,))
+        row = fetch_one("SELECT key, revision FROM conversations WHERE id = ?", (conversation_id,))
         if row is None:
             raise NotFound("conversation", conversation_id)
-        key = row[0]
-        copies = fetch_all(
-            "SELECT c.key, c.conversation_key FROM messages c JOIN messages o"
-            " ON o.key = c.copy_of_key WHERE o.conversation_key = ?",
-            (key,),
-        )
-        execute(
-            "UPDATE messages SET content = o.content, blocks = o.blocks FROM messages o"
-            " WHERE o.key = messages.copy_of_key AND o.conversation_key = ?",
-            (key,),
-        )
-        execute(
-            "DELETE FROM message_search WHERE rowid IN (SELECT key FROM messages"
-            " WHERE conversation_key = ? AND copy_of_key IS NULL AND key <="
-            " (SELECT value FROM totals WHERE name = 'indexed_message_key'))",
-            (key,),
-        )
-        execute(
-            "INSERT INTO message_cjk (message_key, spaced) SELECT c.key, k.spaced"
-            " FROM messages c JOIN messages o ON o.key = c.copy_of_key"
-            " JOIN message_cjk k ON k.message_key = o.key WHERE o.conversation_key = ?",
-            (key,),
-        )
-        linked = fetch_all(
-            "SELECT key FROM conversations WHERE parent_key = ?1 OR copied_from_key = ?1", (key,)
-        )
-        execute("DELETE FROM conversations WHERE key = ?", (key,))
-        search.index_again(copy[0] for copy in copies)
-        refresh_conversations({copy[1] for copy in copies} | {other[0] for other in linked})
+        if revision is not None and row[1] > revision:
+            raise PreconditionFailed
+        for key in family(row[0]):
+            _delete(key)
+
+
+def _delete(key: int) -> None:
+    copies = fetch_all(
+        "SELECT c.key, c.conversation_key FROM messages c JOIN messages o"
+        " ON o.key = c.copy_of_key WHERE o.conversation_key = ?",
+        (key,),
+    )
+    execute(
+        "UPDATE messages SET content = o.content, blocks = o.blocks FROM messages o"
+        " WHERE o.key = messages.copy_of_key AND o.conversation_key = ?",
+        (key,),
+    )
+    execute(
+        "DELETE FROM message_search WHERE rowid IN (SELECT key FROM messages"
+        " WHERE conversation_key = ? AND copy_of_key IS NULL AND key <="
+        " (SELECT value FROM totals WHERE name = 'indexed_message_key'))",
+        (key,),
+    )
+    execute(
+        "INSERT INTO message_cjk (message_key, spaced) SELECT c.key, k.spaced"
+        " FROM messages c JOIN messages o ON o.key = c.copy_of_key"
+        " JOIN message_cjk k ON k.message_key = o.key WHERE o.conversation_key = ?",
+        (key,),
+    )
+    linked = fetch_all(
+        "SELECT key FROM conversations WHERE parent_key = ?1 OR copied_from_key = ?1", (key,)
+    )
+    execute(
+        "INSERT INTO deleted_conversations (id, deleted_at)"
+        " SELECT id, ? FROM conversations WHERE key = ? ON CONFLICT DO NOTHING",
+        (now(), key),
+    )
+    execute("DELETE FROM conversations WHERE key = ?", (key,))
+    search.index_again(copy[0] for copy in copies)
+    refresh_conversations({copy[1] for copy in copies} | {other[0] for other in linked})

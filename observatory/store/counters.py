@@ -7,6 +7,7 @@ covering or partial indexes. It costs a few per cent of an ingest and can not dr
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 from observatory.store.conversation_documents import make_documents
@@ -55,9 +56,20 @@ WHERE key = ?
 
 
 def refresh_conversations(keys: Iterable[int]) -> None:
-    """Count again what belongs to these conversations, and make their JSON anew."""
+    """Count again what belongs to these conversations, and make their JSON anew.
+
+    They, and those whose subagents they are, get the revision that this transaction makes: what is
+    shown of them changed then.
+    """
     changed = sorted(keys)
     execute_many(RECOUNT, [(key,) for key in changed])
+    execute(
+        "WITH changed AS MATERIALIZED (SELECT value FROM json_each(?))"
+        " UPDATE conversations SET revision = (SELECT value + 1 FROM totals"
+        " WHERE name = 'revision') WHERE key IN changed"
+        " OR key IN (SELECT parent_key FROM conversations WHERE key IN changed)",
+        (json.dumps(changed),),
+    )
     execute_many(
         "UPDATE conversations SET document = ?, details = ? WHERE key = ?",
         [(*make_documents(key), key) for key in changed],

@@ -85,6 +85,23 @@ def writing() -> Iterator[None]:
         execute("UPDATE totals SET value = value + 1 WHERE name = 'revision'")
 
 
+def begin_reading() -> None:
+    """Let all that this thread reads be of one moment, until ``end_reading``.
+
+    It is cheaper too: the locks of a read are taken once instead of by each statement.
+    """
+    connection = database.connection()
+    if not connection.in_transaction:
+        connection.execute("BEGIN")
+
+
+def end_reading() -> None:
+    """End what ``begin_reading`` began, if it did."""
+    connection = database.connection()
+    if connection.in_transaction:
+        connection.execute("COMMIT")
+
+
 def fetch_all(sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
     """Return all rows of a statement as tuples.
 

@@ -18,6 +18,8 @@ from pathlib import Path
 from observatory.errors import LockHeld
 
 _POLL_SECONDS = 0.05
+# Longer than `is_held` has the lock for, which must not look like another holder.
+_LEAST_WAIT_SECONDS = 0.1
 
 
 @contextmanager
@@ -36,7 +38,7 @@ def held(database_path: str | Path, work: str, *, wait_seconds: float = 0) -> It
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        deadline = time.monotonic() + wait_seconds
+        deadline = time.monotonic() + max(wait_seconds, _LEAST_WAIT_SECONDS)
         while not _try_lock(descriptor):
             if time.monotonic() >= deadline:
                 raise LockHeld(str(path), _read_holder(descriptor))
@@ -47,6 +49,21 @@ def held(database_path: str | Path, work: str, *, wait_seconds: float = 0) -> It
         yield
     finally:
         os.close(descriptor)
+
+
+def is_held(database_path: str | Path, work: str) -> bool:
+    """Tell whether a living process does one kind of work on a database."""
+    try:
+        descriptor = os.open(f"{database_path}.{work}.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _try_lock(descriptor: int) -> bool:

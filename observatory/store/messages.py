@@ -175,6 +175,8 @@ def _message(
         carries_usage, used_in, used_out, creation, read, nanodollars, quality, cwd, git_branch,
         client_version,
     ) = row  # fmt: skip
+    # Only clients of the API tell these; transcripts do not have them.
+    settings = {} if notes is None or '"subtype"' in notes else orjson.loads(notes)
     usage = None
     token_count = 0
     if carries_usage:
@@ -208,9 +210,9 @@ def _message(
         "is_superseded": bool(is_superseded),
         "metadata": {
             "model": model,
-            "temperature": None,
-            "max_tokens": None,
-            "stop_reason": stop_reason,
+            "temperature": settings.get("temperature"),
+            "max_tokens": settings.get("max_tokens"),
+            "stop_reason": stop_reason or settings.get("stop_reason"),
             "api_call_id": call_id,
             "usage": usage,
             "cwd": cwd,

@@ -65,6 +65,8 @@ class Conversation(Table):
     models = pw.TextField(default="[]")
     metadata = pw.TextField(default="{}")
     deleted_at = pw.TextField(null=True)
+    source = pw.TextField(default="transcript")
+    revision = pw.IntegerField(default=0)
     document = pw.TextField(default="{}")
     details = pw.TextField(default="{}")
 
@@ -92,6 +94,7 @@ class TranscriptFile(Table):
     record_counts = pw.TextField(default="{}")
     generation = pw.IntegerField(default=1)
     status = pw.TextField(default="pending")
+    is_reread = pw.BooleanField(default=False)
     error_message = pw.TextField(null=True)
     last_modified = pw.TextField(null=True)
     processed_at = pw.TextField(null=True)
@@ -221,6 +224,42 @@ class Summary(Table):
         table_name = "summaries"
 
 
+class ConversationTag(Table):
+    """A word that a user filed a conversation under."""
+
+    tag = pw.TextField()
+    conversation = pw.ForeignKeyField(Conversation, column_name="conversation_key")
+
+    class Meta:
+        table_name = "conversation_tags"
+        primary_key = pw.CompositeKey("tag", "conversation")
+
+
+class DeletedConversation(Table):
+    """A conversation that was removed for good: transcripts do not bring it back."""
+
+    id = pw.TextField(primary_key=True)
+    deleted_at = pw.TextField()
+
+    class Meta:
+        table_name = "deleted_conversations"
+
+
+class IdempotencyKey(Table):
+    """The first answer to a request that a client may send again."""
+
+    id = pw.TextField()
+    path = pw.TextField()
+    body_hash = pw.BlobField()
+    status = pw.IntegerField()
+    data = pw.TextField()
+    created_at = pw.TextField()
+
+    class Meta:
+        table_name = "idempotency_keys"
+        primary_key = pw.CompositeKey("id", "path")
+
+
 class Total(Table):
     """A number over the whole archive."""
 
@@ -241,5 +280,8 @@ TABLES = (
     ToolUse,
     MessageCjk,
     Summary,
+    ConversationTag,
+    DeletedConversation,
+    IdempotencyKey,
     Total,
 )

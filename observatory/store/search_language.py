@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from observatory.errors import InvalidParameter
 
 FIELDS = ("project", "role", "kind", "tool", "model", "is", "before", "after", "in")
+_BARE_FIELDS = frozenset(f"{name}:" for name in FIELDS)
 MAX_CHARACTERS = 1000
 MAX_TERMS = 32
 _TOKEN = re.compile(
@@ -75,9 +76,8 @@ def parse_query(text: str) -> ParsedQuery:
             continue
         if token.group() == "AND":
             continue
-        if name is None and token["word"] is not None and token["word"][:-1] in FIELDS:
-            if token["word"].endswith(":"):
-                name, value = token["word"][:-1], ""
+        if token["word"] is not None and token["word"] in _BARE_FIELDS:
+            name, value = token["word"][:-1], ""
         if name is not None and name not in FIELDS:
             value = f"{name}:{value}"
             name = None
@@ -161,12 +161,14 @@ def _expression(groups: list[list[str]], excluded: list[list[str]]) -> str:
     return " NOT ".join([f"({joined})", *(f"({terms[0]})" for terms in excluded)])
 
 
-def matching_query(words: str) -> str:
-    """Return the FTS5 expression for all words of a text, the last of which may be a beginning.
+def matching_query(words: str) -> tuple[str, str]:
+    """Return FTS5 expressions for all words of a text, the last of which may be a beginning.
 
-    Nothing in it is an operator. Empty when there is no word to find.
+    The first is for messages, the second for titles. Nothing in them is an operator. Both are empty
+    when there is no word to find.
     """
     given = words.replace("\0", " ").split()[:MAX_TERMS]
     last = len(given) - 1
-    terms = [_terms(word, is_beginning=at == last)[0] for at, word in enumerate(given)]
-    return " AND ".join(term for term in terms if term)
+    terms = [_terms(word, is_beginning=at == last) for at, word in enumerate(given)]
+    found = [term for term in terms if term[0]]
+    return " AND ".join(term for term, _ in found), " AND ".join(term for _, term in found)

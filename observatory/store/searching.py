@@ -1,7 +1,7 @@
 """Full-text search: messages that match, best or newest first.
 
 What is ranked is bounded: the newest CANDIDATES messages that match. More than that nobody pages
-through, and ranking 87,000 of them takes twenty times as long (docs/performance.md). The answer
+through, and ranking 87,000 of them takes forty times as long (docs/performance.md). The answer
 says when there were more.
 """
 
@@ -23,7 +23,7 @@ from observatory.store.pages import decode_cursor, encode_cursor
 from observatory.store.search_language import CJK, ParsedQuery, parse_query
 from observatory.timestamps import parse_moment
 
-CANDIDATES = 2000
+CANDIDATES = 1000
 # A filter that few messages pass must not walk all that match: so many are looked at, at most.
 EXAMINED = 50_000
 SNIPPET_TOKENS = 24
@@ -57,8 +57,6 @@ class Candidate:
 
     key: int
     rank: float
-    conversation_key: int
-    created_at: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +146,27 @@ def find_matches(
     rows, is_exact = _find(parsed.match, request, names, ceiling)
     candidates = [Candidate(*row) for row in rows]
     if newest_first:
-        candidates.sort(key=lambda c: (c.created_at, c.key), reverse=True)
+        times = _read_column(candidates, "created_at")
+        candidates.sort(key=lambda c: (times.get(c.key, ""), c.key), reverse=True)
     else:
         candidates.sort(key=lambda c: (c.rank, -c.key))
     return Matches(candidates, is_exact, ceiling, parsed.match, parsed.title_match)
+
+
+def _read_column(candidates: Iterable[Candidate], column: str) -> dict[int, Any]:
+    """Return one column of ``messages`` by key."""
+    keys = orjson.dumps([candidate.key for candidate in candidates]).decode()
+    return dict(
+        fetch_all(
+            f"SELECT key, {column} FROM messages WHERE key IN (SELECT value FROM json_each(?))",
+            (keys,),
+        )
+    )
+
+
+def _has_trash() -> bool:
+    sql = "SELECT EXISTS (SELECT 1 FROM conversations WHERE deleted_at IS NOT NULL)"
+    return fetch_one(sql) == (1,)
 
 
 def _find(
@@ -194,11 +209,14 @@ def _find(
         )
         values["examined"] = EXAMINED
     sql = (
-        "SELECT f.key, f.rank, m.conversation_key, m.created_at"
+        "SELECT f.key, f.rank"
         f" FROM ({source} LIMIT :examined) f CROSS JOIN messages m ON m.key = f.key"
         f" CROSS JOIN conversations c ON c.key = m.conversation_key WHERE {conditions}"
         " LIMIT :limit"
     )
+    if match and not names and not _has_trash():
+        # Nothing to look up: what FTS5 gives is the answer.
+        sql = f"{source} LIMIT :limit"
     try:
         rows = fetch_all(sql, values)
         if len(rows) > CANDIDATES:
@@ -237,8 +255,8 @@ def read_hits(candidates: Iterable[Candidate], *, match: str) -> list[dict[str, 
     A snippet is HTML: the text is escaped, what matched is in ``<mark>``.
     """
     wanted = list(candidates)
-    keys = orjson.dumps([candidate.key for candidate in wanted]).decode()
-    rows = {row[0]: row for row in fetch_all(_HITS, (keys,))}
+    keys = [candidate.key for candidate in wanted]
+    rows = {row[0]: row for row in fetch_all(_HITS, (orjson.dumps(keys).decode(),))}
     snippets = _read_snippets(keys, match)
     return [
         {
@@ -258,20 +276,24 @@ def read_hits(candidates: Iterable[Candidate], *, match: str) -> list[dict[str, 
     ]
 
 
-def _read_snippets(keys: str, match: str) -> dict[int, str]:
+def _read_snippets(keys: list[int], match: str) -> dict[int, str]:
+    if not keys:
+        return {}
+    wanted = orjson.dumps(keys).decode()
     if not match:
         rows = fetch_all(
             "SELECT key, substr(content, 1, 200) FROM messages"
             " WHERE key IN (SELECT value FROM json_each(?))",
-            (keys,),
+            (wanted,),
         )
         return {key: html.escape(" ".join(text.split())) for key, text in rows}
+    # One walk over the matches between the first and the last, and not one search for each: with
+    # the plus, SQLite does not hand the keys to FTS5.
     rows = fetch_all(
-        "SELECT message_search.rowid,"
-        f" snippet(message_search, -1, '{_OPEN}', '{_CLOSE}', '…', {SNIPPET_TOKENS})"
-        " FROM json_each(?1) AS wanted CROSS JOIN message_search"
-        " ON message_search.rowid = wanted.value WHERE message_search MATCH ?2",
-        (keys, match),
+        f"SELECT rowid, snippet(message_search, -1, '{_OPEN}', '{_CLOSE}', '…', {SNIPPET_TOKENS})"
+        " FROM message_search WHERE message_search MATCH ? AND rowid BETWEEN ? AND ?"
+        " AND +rowid IN (SELECT value FROM json_each(?))",
+        (match, min(keys), max(keys), wanted),
     )
     return {key: _mark(text) for key, text in rows}
 
@@ -405,8 +427,10 @@ def search_conversations(
     """
     matches = find_matches(request, newest_first=newest_first)
     grouped: dict[int, list[Candidate]] = {}
+    conversation_keys = _read_column(matches.candidates, "conversation_key")
     for candidate in matches.candidates:
-        grouped.setdefault(candidate.conversation_key, []).append(candidate)
+        if candidate.key in conversation_keys:
+            grouped.setdefault(conversation_keys[candidate.key], []).append(candidate)
     shown = list(grouped.items())[offset : offset + limit]
     keys = orjson.dumps([key for key, _ in shown]).decode()
     documents = dict(

@@ -28,10 +28,14 @@ _CONDITIONS = {"name": "t.name = :name", "status": "t.status = :status"}
 
 
 def shown_status(status: str, started_at: str | None) -> str:
-    """Return the status of a tool use, which does not run for ever."""
+    """Return the status of a tool use, which does not run for ever.
+
+    It changes on the hour only, as the tags of answers do (api/etags.py).
+    """
     if status != "running" or started_at is None:
         return status
-    limit = format_timestamp(datetime.now(UTC) - ABANDONED_AFTER)
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    limit = format_timestamp(hour - ABANDONED_AFTER)
     return "interrupted" if started_at < limit else status
 
 

@@ -7,11 +7,20 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+import peewee as pw
 from peewee import JOIN
 
 from observatory.errors import NotFound
-from observatory.store.database import execute, execute_many, fetch_all, fetch_one, writing
-from observatory.store.models import Conversation, TranscriptError, TranscriptFile
+from observatory.store.database import (
+    database,
+    execute,
+    execute_many,
+    fetch_all,
+    fetch_one,
+    writing,
+)
+from observatory.store.locks import is_held
+from observatory.store.models import Conversation, TranscriptFile
 from observatory.store.pages import Page
 from observatory.timestamps import now
 
@@ -32,11 +41,17 @@ class FileState:
     has_open_line: bool
     generation: int
     status: str
+    is_reread: bool
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether nothing was ever read of it."""
+        return self.generation == 1 and not self.byte_offset and not self.has_open_line
 
 
 _STATE = (
     "key, conversation_key, device, inode, size, modified_ns, byte_offset, tail_hash,"
-    " line_count, has_open_line, generation, status"
+    " line_count, has_open_line, generation, status, is_reread"
 )
 
 
@@ -114,6 +129,75 @@ def record_failure(path: str, message: str) -> None:
         update_file(key, {"status": "error", "error_message": message, "processed_at": now()})
 
 
+def mark_pending(path: str, values: dict[str, Any]) -> int:
+    """Mark a file that somebody wants read, known or not, and return its key.
+
+    One that is being read stays ``processing``.
+
+    Args:
+        path: The path under which an ingest would find it.
+        values: Its columns ``filename``, ``role``, ``size`` and ``last_modified``.
+    """
+    with writing():
+        row = fetch_one(
+            "INSERT INTO transcript_files (path, filename, role, size, last_modified, created_at)"
+            " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (path) DO UPDATE SET size = excluded.size,"
+            " last_modified = excluded.last_modified, error_message = NULL, status ="
+            " CASE status WHEN 'processing' THEN status ELSE 'pending' END RETURNING key",
+            (
+                path,
+                values["filename"],
+                values["role"],
+                values["size"],
+                values["last_modified"],
+                now(),
+            ),
+        )
+    assert row is not None
+    return int(row[0])
+
+
+def mark_reread(key: int) -> None:
+    """Mark a file to be read from its start by the next ingest, also after a crash."""
+    with writing():
+        execute(
+            "UPDATE transcript_files SET is_reread = 1, error_message = NULL, status ="
+            " CASE status WHEN 'processing' THEN status ELSE 'pending' END WHERE key = ?",
+            (key,),
+        )
+
+
+def mark_processing(key: int) -> None:
+    """Mark a file whose reading begins."""
+    with writing():
+        update_file(key, {"status": "processing"})
+
+
+def put_back_interrupted() -> None:
+    """Mark what a dead ingest was reading as pending. For the one holder of the ingest lock."""
+    if fetch_one("SELECT 1 FROM transcript_files WHERE status = 'processing'"):
+        with writing():
+            execute("UPDATE transcript_files SET status = 'pending' WHERE status = 'processing'")
+
+
+def delete_file(key: int) -> None:
+    """Forget a file and its bad lines; what was read of it stays."""
+    with writing():
+        execute("DELETE FROM transcript_files WHERE key = ?", (key,))
+
+
+def get_path(key: int) -> str:
+    """Return the path of a file.
+
+    Raises:
+        NotFound: There is none.
+    """
+    row = fetch_one("SELECT path FROM transcript_files WHERE key = ?", (key,))
+    if row is None:
+        raise NotFound("file", str(key))
+    return str(row[0])
+
+
 def list_files(*, status: str | None, limit: int, offset: int) -> Page:
     """Return one page of files, the most recently changed first.
 
@@ -123,13 +207,14 @@ def list_files(*, status: str | None, limit: int, offset: int) -> Page:
         offset: How many rows to pass over.
     """
     query = _files()
+    is_read = _is_anything_read() if status in (None, "pending", "processing") else True
     if status is not None:
-        query = query.where(TranscriptFile.status == status)
+        query = query.where(_in_state(status, is_read=is_read))
     total = query.count()
     query = query.order_by(TranscriptFile.last_modified.desc(), TranscriptFile.key)
     rows = list(query.limit(limit + 1).offset(offset).dicts())
     return Page(
-        rows=[_file(row) for row in rows[:limit]],
+        rows=[_file(row, is_read=is_read) for row in rows[:limit]],
         total=total,
         limit=limit,
         offset=offset,
@@ -147,23 +232,86 @@ def get_file(key: int) -> dict[str, Any]:
     row = _files().where(TranscriptFile.key == key).dicts().first()
     if row is None:
         raise NotFound("file", str(key))
-    errors = (
-        TranscriptError.select(
-            TranscriptError.line,
-            TranscriptError.byte_start,
-            TranscriptError.byte_end,
-            TranscriptError.reason,
-        )
-        .where(TranscriptError.file == key)
-        .order_by(TranscriptError.line, TranscriptError.byte_start)
-        .limit(100)
-        .dicts()
-    )
     return {
-        **_file(row),
+        **_file(row, is_read=_is_anything_read()),
         "record_counts": json.loads(row["record_counts"]),
-        "bad_lines": list(errors),
+        "bad_lines": _bad_lines(key, limit=100, offset=0),
     }
+
+
+def get_upload(key: int) -> dict[str, Any]:
+    """Return one file as ``get_file`` does, with what the archive has from it.
+
+    Raises:
+        NotFound: There is none.
+    """
+    file = get_file(key)
+    count = fetch_one("SELECT count(*) FROM messages WHERE file_key = ?", (key,))
+    found = fetch_all(
+        "SELECT DISTINCT c.id FROM messages m JOIN conversations c ON c.key = m.conversation_key"
+        " WHERE m.file_key = ? ORDER BY c.key LIMIT 100",
+        (key,),
+    )
+    conversations = [row[0] for row in found]
+    if file["conversation_id"] and file["conversation_id"] not in conversations:
+        conversations.insert(0, file["conversation_id"])
+    return {**file, "message_count": count[0] if count else 0, "conversations": conversations}
+
+
+def list_errors(key: int, *, limit: int, offset: int) -> Page:
+    """Return one page of the lines of a file that could not be read, in its order.
+
+    Raises:
+        NotFound: There is no such file.
+    """
+    get_path(key)
+    row = fetch_one("SELECT count(*) FROM transcript_errors WHERE file_key = ?", (key,))
+    rows = _bad_lines(key, limit=limit + 1, offset=offset)
+    return Page(
+        rows=rows[:limit],
+        total=row[0] if row else 0,
+        limit=limit,
+        offset=offset,
+        has_more=len(rows) > limit,
+        next_cursor=None,
+    )
+
+
+def _bad_lines(key: int, *, limit: int, offset: int) -> list[dict[str, Any]]:
+    rows = fetch_all(
+        "SELECT line, byte_start, byte_end, reason FROM transcript_errors WHERE file_key = ?"
+        " ORDER BY line, byte_start LIMIT ? OFFSET ?",
+        (key, limit, offset),
+    )
+    return [
+        dict(zip(("line", "byte_start", "byte_end", "reason"), row, strict=True)) for row in rows
+    ]
+
+
+def _is_anything_read() -> bool:
+    """Tell whether a row that says ``processing`` may be believed: its reader may have died."""
+    if fetch_one("SELECT 1 FROM transcript_files WHERE status = 'processing'") is None:
+        return False
+    return is_held(database.database, "ingest")
+
+
+def _in_state(status: str, *, is_read: bool) -> Any:
+    """Return the condition for files that are shown in a state; see ``_shown_status``."""
+    is_processing = TranscriptFile.status == "processing"
+    if status == "processing":
+        return is_processing if is_read else pw.SQL("0")
+    if status == "pending":
+        waiting = (TranscriptFile.status == "pending") | (
+            TranscriptFile.is_reread & (TranscriptFile.status != "processing")
+        )
+        return waiting if is_read else waiting | is_processing
+    return (TranscriptFile.status == status) & ~TranscriptFile.is_reread
+
+
+def _shown_status(row: dict[str, Any], *, is_read: bool) -> str:
+    if row["status"] == "processing":
+        return "processing" if is_read else "pending"
+    return "pending" if row["is_reread"] else str(row["status"])
 
 
 def _files() -> Any:
@@ -172,7 +320,7 @@ def _files() -> Any:
     )
 
 
-def _file(row: dict[str, Any]) -> dict[str, Any]:
+def _file(row: dict[str, Any], *, is_read: bool) -> dict[str, Any]:
     return {
         "id": row["key"],
         "filename": row["filename"],
@@ -182,10 +330,10 @@ def _file(row: dict[str, Any]) -> dict[str, Any]:
         "size": row["size"],
         "last_modified": row["last_modified"],
         "processed_at": row["processed_at"],
-        "status": row["status"],
+        "status": _shown_status(row, is_read=is_read),
         "error_message": row["error_message"],
         "line_count": row["line_count"] + row["has_open_line"],
         "bad_line_count": row["bad_line_count"],
-        "byte_offset": row["byte_offset"],
+        "byte_offset": 0 if row["is_reread"] else row["byte_offset"],
         "created_at": row["created_at"],
     }

@@ -17,7 +17,7 @@ from observatory.api import schemas
 from observatory.app import Application, create_app
 from tests.api.sessions import SESSION
 
-OTHER = ("/", "/index.css", "/metrics")
+OTHER = ("/", "/index.css", "/metrics", "/docs", "/docs.css", "/openapi.json")
 EXAMPLES = settings(
     max_examples=300,
     deadline=None,

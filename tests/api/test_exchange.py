@@ -23,7 +23,8 @@ def test_headers_that_protect_are_on_every_answer(client, path):
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["X-Frame-Options"] == "DENY"
     assert headers["Referrer-Policy"] == "no-referrer"
-    assert headers["Cache-Control"] == "no-store"
+    is_tagged = path in ("/api/conversations", "/openapi.json")
+    assert headers["Cache-Control"] == ("private, no-cache" if is_tagged else "no-store")
     assert re.fullmatch(r"[0-9]+\.[0-9]{2}ms", headers["X-Response-Time"])
 
 
@@ -71,7 +72,9 @@ def test_head_has_the_headers_of_get_and_no_body(client, session, path):
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-@pytest.mark.parametrize("path", [*PATHS, "/api/conversations/x/messages", "/api/files/x"])
+@pytest.mark.parametrize(
+    "path", [*PATHS[:-1], "/api/projects", "/api/conversations/x/tool-uses", "/api/files/x"]
+)
 def test_other_methods_are_refused_with_those_that_are_taken(client, path, method):
     answer = client.request(path, method=method, expect_errors=True)
     check_refusal(answer, 405, "METHOD_NOT_ALLOWED")
@@ -79,12 +82,12 @@ def test_other_methods_are_refused_with_those_that_are_taken(client, path, metho
 
 
 def test_a_body_with_a_refused_method_changes_nothing(client):
-    answer = client.post("/api/conversations", b"{" * 100_000, expect_errors=True)
+    answer = client.post("/api/projects", b"{" * 100_000, expect_errors=True)
     check_refusal(answer, 405, "METHOD_NOT_ALLOWED")
 
 
 def test_options_tells_the_methods(client):
-    answer = client.options("/api/conversations")
+    answer = client.options("/api/projects")
     assert (answer.status_int, answer.body) == (200, b"")
     assert answer.headers["Allow"] == "GET, HEAD"
 

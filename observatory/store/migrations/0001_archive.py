@@ -79,6 +79,8 @@ CREATE TABLE conversations (
     models TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(models)),
     metadata TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(metadata)),
     deleted_at TEXT,
+    source TEXT NOT NULL DEFAULT 'transcript' CHECK (source IN ('transcript', 'api')),
+    revision INTEGER NOT NULL DEFAULT 0,
     document TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(document)),
     details TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(details))
 );
@@ -165,6 +167,27 @@ CREATE TABLE summaries (
     summary TEXT NOT NULL
 ) WITHOUT ROWID;
 
+CREATE TABLE conversation_tags (
+    tag TEXT NOT NULL,
+    conversation_key INTEGER NOT NULL REFERENCES conversations (key) ON DELETE CASCADE,
+    PRIMARY KEY (tag, conversation_key)
+) WITHOUT ROWID;
+
+CREATE TABLE deleted_conversations (
+    id TEXT NOT NULL PRIMARY KEY,
+    deleted_at TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE idempotency_keys (
+    id TEXT NOT NULL,
+    path TEXT NOT NULL,
+    body_hash BLOB NOT NULL,
+    status INTEGER NOT NULL,
+    data TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    PRIMARY KEY (id, path)
+);
+
 CREATE TABLE totals (
     name TEXT NOT NULL PRIMARY KEY,
     value INTEGER NOT NULL
@@ -183,6 +206,8 @@ CREATE INDEX conversations_by_project ON conversations (project_key, updated_at,
     WHERE deleted_at IS NULL;
 CREATE INDEX conversations_trashed ON conversations (deleted_at) WHERE deleted_at IS NOT NULL;
 CREATE INDEX conversations_by_parent ON conversations (parent_key) WHERE parent_key IS NOT NULL;
+CREATE INDEX conversation_tags_of ON conversation_tags (conversation_key);
+CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
 CREATE INDEX messages_in_order ON messages (conversation_key, position);
 CREATE INDEX messages_prompts ON messages (conversation_key, parent_id)
     WHERE kind IN ('prompt', 'queued_prompt');

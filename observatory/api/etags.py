@@ -1,0 +1,63 @@
+"""Entity tags that cost one row: what a client has is current while nothing was written.
+
+A tag names the archive's revision, and what else an answer depends on: address, coding, this
+code, and the hour, since a tool that runs too long counts as interrupted (store/tool_uses.py). It
+is made before anything is asked, so that a repeated question costs no query. A write between the
+tag and the answer makes the tag too old, never too new.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+from time import time
+
+import falcon
+
+from observatory.api.compression import Accepted
+from observatory.store.totals import read_revision
+
+_OURS = re.compile(r'"([0-9a-f]{1,16})-[0-9a-f]{16}"')
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def _describe_code() -> str:
+    """Return text that is another one when this package is another one."""
+    files = sorted(path for path in _PACKAGE.rglob("*") if path.suffix in (".py", ".json"))
+    stats = [(str(file.relative_to(_PACKAGE)), file.stat()) for file in files]
+    facts = "".join(f"{name}:{stat.st_size}:{stat.st_mtime_ns};" for name, stat in stats)
+    return blake2b(facts.encode(), digest_size=8).hexdigest()
+
+
+_CODE = _describe_code()
+
+
+def make_etag(req: falcon.Request, accepted: Accepted) -> str:
+    """Return the strong tag of the answer to a GET as the archive is now."""
+    digest = _digest(req.path, req.query_string, accepted, int(time()) // 3600)
+    return f'"{read_revision():x}-{digest}"'
+
+
+@lru_cache(maxsize=1024)
+def _digest(path: str, query: str, accepted: Accepted, hour: int) -> str:
+    facts = f"{_CODE}\n{hour}\n{accepted.coding}\n{accepted.takes_plain}\n{path}\n{query}"
+    return blake2b(facts.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def find_revision(tag: str) -> int | None:
+    """Return the archive's revision in one of our tags, or ``None`` when it is none.
+
+    For ``If-Match``: a row that was not changed after this revision is the one the client saw.
+    """
+    match = _OURS.fullmatch(tag)
+    return int(match[1], 16) if match else None
+
+
+def is_listed(tag: str, if_none_match: str) -> bool:
+    """Tell whether an ``If-None-Match`` header lists a tag, as strong or as weak.
+
+    Our tags hold no quotes and no commas, so one in the text is one in the list.
+    """
+    return tag in if_none_match

@@ -1,0 +1,322 @@
+"""``/openapi.json``: what the API takes and gives, as OpenAPI 3.1.
+
+Made from the table in ``operations.py`` and from the schemas that validate parameters and bodies
+and that describe answers; what they say is what holds.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from hashlib import blake2b
+from typing import Any
+
+import falcon
+import orjson
+from apispec import APISpec
+
+from observatory import __version__
+from observatory.api.compression import negotiate
+from observatory.api.errors import BY_STATUS
+from observatory.api.etags import is_listed
+from observatory.api.json_schemas import describe, finish, make_plugin, relax, teach
+from observatory.api.operations import (
+    JSON,
+    OPERATIONS,
+    PATH_PARAMETERS,
+    TAGS,
+    AnyOf,
+    ListOf,
+    Operation,
+    Raw,
+)
+from observatory.api.schemas import Error, Pagination
+
+_ABOUT = """\
+What coding agents did, kept and served. Every answer has the same envelope: `success`, `data` or \
+`error` with its `code`, `timestamp` and `request_id`. Unknown parameters and fields are refused; \
+each wrong one is named with its rule. A method that an address does not take is answered 405 with \
+an `Allow` header; HEAD is taken wherever GET is. Bodies of answers are compressed as \
+`Accept-Encoding` asks.
+"""
+_SERVER = (
+    "The address that this description came from. Other names than localhost are refused (403)."
+)
+_REASONS = {
+    200: "What was asked for.",
+    201: "It was made.",
+    202: "It was taken and will be done; ask how far it is.",
+    304: "What you have is current.",
+    400: "Something in the request is wrong; `details.fields` says what and why.",
+    403: "Not from here: the Host header names another machine.",
+    404: "There is no such thing.",
+    409: "It contradicts what is stored.",
+    412: "It was changed since you read it.",
+    413: "The body is too large.",
+    415: "The body's Content-Type is not one of these.",
+    500: "Something went wrong here; the log tells what.",
+    503: "Busy, or not ready; try again after the seconds in Retry-After.",
+}
+_BUSY = 503
+_HEADERS: dict[str, dict[str, Any]] = {
+    "X-Request-ID": {
+        "description": "The id of this exchange, which logs name too.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+    },
+    "ETag": {
+        "description": "Names this state of the answer; for If-None-Match and If-Match.",
+        "required": True,
+        "schema": {"type": "string", "pattern": '^"[0-9a-z-]+"$'},
+    },
+    "Link": {
+        "description": "Where the first, prev, next and last pages are (RFC 8288).",
+        "schema": {"type": "string"},
+    },
+    "Retry-After": {
+        "description": "After how many seconds to try again.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[0-9]+$"},
+    },
+    "Idempotency-Replayed": {
+        "description": "That this is the answer to an earlier request with the same key.",
+        "schema": {"type": "string", "enum": ["true"]},
+    },
+    "Content-Disposition": {
+        "description": "A name for the file.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
+}
+_REQUEST_HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "If-None-Match": (
+        "An ETag that you have: answered 304 while it is current.",
+        {"type": "string", "example": '"7-0123456789abcdef"'},
+    ),
+    "If-Match": (
+        "The ETag that you read: refused (412) when it was changed since.",
+        {"type": "string", "example": "*"},
+    ),
+    "Idempotency-Key": (
+        "Makes a repeated request give the first answer again, for a day.",
+        {"type": "string", "pattern": "^[!-~]{1,255}$", "example": "9f1c-1"},
+    ),
+}
+
+
+def _header_ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/headers/{name}"}
+
+
+@cache
+def build_document() -> dict[str, Any]:
+    """Return the OpenAPI document. Do not change it."""
+    plugin = make_plugin()
+    spec = APISpec(
+        title="Claude Code Observatory",
+        version=__version__,
+        openapi_version="3.1.0",
+        plugins=[plugin],
+        info={"description": _ABOUT, "license": {"name": "MIT", "identifier": "MIT"}},
+        servers=[{"url": "/", "description": _SERVER}],
+        tags=[{"name": name, "description": text} for name, text in TAGS.items()],
+    )
+    teach(plugin)
+    for name, header in _HEADERS.items():
+        spec.components.header(name, header)
+    for name, (text, schema) in _REQUEST_HEADERS.items():
+        parameter = {"name": name, "description": text, "schema": schema}
+        spec.components.parameter(name, "header", parameter)
+    describe(spec, (Error,))
+    _add_refusals(spec)
+    by_path: dict[str, dict[str, Any]] = {}
+    for (method, path), operation in OPERATIONS.items():
+        by_path.setdefault(path, {})[method.lower()] = _describe(spec, path, operation)
+    for path, methods in by_path.items():
+        spec.path(path=path, operations=methods)
+    return finish(spec)
+
+
+def _add_refusals(spec: APISpec) -> None:
+    for status, text in _REASONS.items():
+        if status == 304:
+            headers = {"X-Request-ID": _header_ref("X-Request-ID"), "ETag": _header_ref("ETag")}
+            spec.components.response("NotModified", {"description": text, "headers": headers})
+        elif status >= 400:
+            headers = {"X-Request-ID": _header_ref("X-Request-ID")}
+            if status == _BUSY:
+                headers["Retry-After"] = _header_ref("Retry-After")
+            content = {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}}
+            response = {"description": text, "headers": headers, "content": content}
+            spec.components.response(_name(status), response)
+
+
+def _name(status: int) -> str:
+    if status == _BUSY:
+        return "Unavailable"
+    code = BY_STATUS[status].code if status in BY_STATUS else _OTHER_CODES[status]
+    return code.title().replace("_", "")
+
+
+_OTHER_CODES = {412: "PRECONDITION_FAILED", 500: "INTERNAL_ERROR"}
+
+
+def _describe(spec: APISpec, path: str, operation: Operation) -> dict[str, Any]:
+    parameters: list[Any] = [
+        {"name": name, "in": "path", "required": True, "schema": dict(schema)}
+        for name, schema in PATH_PARAMETERS.items()
+        if f"{{{name}}}" in path
+    ]
+    if operation.params is not None:
+        parameters.append({"in": "query", "schema": operation.params})
+    for wanted, name in (
+        (operation.is_cached, "If-None-Match"),
+        (operation.takes_match, "If-Match"),
+        (operation.takes_key, "Idempotency-Key"),
+    ):
+        if wanted:
+            parameters.append(name)
+    described: dict[str, Any] = {
+        "tags": [operation.tag],
+        "summary": operation.summary,
+        "operationId": operation.id,
+        "parameters": parameters,
+        "responses": _responses(spec, path, operation),
+    }
+    body = _body(spec, operation)
+    if body:
+        described["requestBody"] = {"required": True, "content": body}
+    elif operation.example:
+        described["x-example"] = operation.example
+    return described
+
+
+def _body(spec: APISpec, operation: Operation) -> dict[str, Any]:
+    content = {name: {"schema": schema} for name, schema in operation.bodies.items()}
+    if operation.body is not None:
+        content[JSON] = {"schema": describe(spec, _forms(operation.body))}
+        if operation.example:
+            content[JSON]["example"] = operation.example
+    return content
+
+
+def _forms(form: Any) -> tuple[Any, ...]:
+    return form.forms if isinstance(form, AnyOf) else (form,)
+
+
+def _responses(spec: APISpec, path: str, operation: Operation) -> dict[str, Any]:
+    responses = {str(status): _good(spec, status, operation) for status in operation.statuses}
+    if operation.is_cached:
+        responses["304"] = {"$ref": "#/components/responses/NotModified"}
+    for status in sorted(list_refusals(path, operation)):
+        responses[str(status)] = {"$ref": f"#/components/responses/{_name(status)}"}
+    return responses
+
+
+def list_refusals(path: str, operation: Operation) -> set[int]:
+    """Return the statuses with which an operation can be refused."""
+    refusals = {403, 500, *operation.refusals}
+    has_body = operation.body is not None or bool(operation.bodies)
+    if operation.params is not None or has_body:
+        refusals.add(400)
+    if "{" in path:
+        refusals.add(404)
+    if has_body:
+        refusals |= {413, 415}
+    if operation.needs_database:
+        refusals.add(_BUSY)
+    if operation.takes_key:
+        refusals.add(409)
+    if operation.takes_match:
+        refusals.add(412)
+    return refusals
+
+
+def _good(spec: APISpec, status: int, operation: Operation) -> dict[str, Any]:
+    headers = {"X-Request-ID": _header_ref("X-Request-ID")}
+    if operation.is_cached:
+        headers["ETag"] = _header_ref("ETag")
+    if operation.takes_key:
+        headers["Idempotency-Replayed"] = _header_ref("Idempotency-Replayed")
+    if isinstance(operation.answer, ListOf):
+        headers["Link"] = _header_ref("Link")
+    response: dict[str, Any] = {"description": _REASONS[status], "headers": headers}
+    if isinstance(operation.answer, Raw):
+        if len(operation.answer.media_types) > 1:
+            headers["Content-Disposition"] = _header_ref("Content-Disposition")
+        response["content"] = {
+            name: {"schema": {} if name == JSON else {"type": "string"}}
+            for name in operation.answer.media_types
+        }
+        return response
+    data = _data(spec, operation)
+    response["content"] = {JSON: {"schema": _wrap(data)}}
+    return response
+
+
+def _wrap(data: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of data in the envelope."""
+    properties = {
+        "success": {"type": "boolean", "enum": [True]},
+        "data": data,
+        "timestamp": {"type": "string", "format": "date-time"},
+        "request_id": {"type": "string"},
+    }
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _data(spec: APISpec, operation: Operation) -> dict[str, Any]:
+    answer = operation.answer
+    can_choose = operation.params is not None and "columns" in operation.params().fields
+    if isinstance(answer, ListOf):
+        rows = describe(spec, (answer.rows,))
+        if can_choose:
+            rows = relax(spec, rows)
+        pagination = describe(spec, (Pagination,))
+        return {
+            "type": "object",
+            "properties": {
+                answer.noun: {"type": "array", "items": rows},
+                "pagination": pagination,
+            },
+            "required": [answer.noun, "pagination"],
+            "additionalProperties": False,
+        }
+    data = describe(spec, _forms(answer))
+    return relax(spec, data) if can_choose else data
+
+
+@cache
+def _encoded() -> tuple[bytes, str]:
+    body = orjson.dumps(build_document())
+    return body, blake2b(body, digest_size=8).hexdigest()
+
+
+def is_current(req: falcon.Request, resp: falcon.Response, digest: str) -> bool:
+    """Give an unchanging answer its tag, and tell whether the client has it already."""
+    coding = negotiate(req.env.get("HTTP_ACCEPT_ENCODING")).coding
+    tag = f'"{digest}-{coding or "plain"}"'
+    req.context.etag = tag
+    known = req.env.get("HTTP_IF_NONE_MATCH")
+    if known is None or not is_listed(tag, known):
+        return False
+    resp.status = falcon.HTTP_304
+    return True
+
+
+class Description:
+    """``/openapi.json``."""
+
+    needs_database = False
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer with the document, which is made once."""
+        body, digest = _encoded()
+        if is_current(req, resp, digest):
+            return
+        resp.content_type = JSON
+        resp.data = body

@@ -1,0 +1,219 @@
+"""What each method of each route takes and gives: the table that the OpenAPI document is made of.
+
+A new route needs a line here; tests/api/test_openapi.py says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from marshmallow import Schema
+
+from observatory.api import conversation_changes as changes
+from observatory.api import conversations, exports, files, messages, projects, schemas, search
+from observatory.api import search_schemas as found
+from observatory.api.params import NoParams
+
+JSON = "application/json"
+TAGS = {
+    "Conversations": "Sessions of a coding agent, and runs of its subagents.",
+    "Messages": "What was said, in transcript order.",
+    "Tool uses": "Calls of tools with their results.",
+    "Search": "Words in messages and titles.",
+    "Projects": "The working directories that conversations belong to.",
+    "Files": "Transcript files, and how far each was read.",
+    "Server": "Whether it lives, what it counts, what it can do.",
+}
+SessionId = "3f2b8c1e-0d7a-4f7e-9a53-b1f0c2d4e6a8"
+PATH_PARAMETERS: dict[str, dict[str, Any]] = {
+    "conversation_id": {"type": "string", "minLength": 1, "example": SessionId},
+    "message_id": {
+        "type": "string", "minLength": 1, "example": "0b1d7f3a-52c9-4b8e-8a10-6f9e2c4d7b35",
+    },
+    "tag": {
+        "type": "string", "minLength": 1, "maxLength": 50, "pattern": "^[^,\\x00-\\x1f]+$",
+        "example": "later",
+    },
+    "project_id": {"type": "integer", "minimum": 0, "maximum": 2**53, "example": 1},
+    "file_id": {"type": "integer", "minimum": 0, "maximum": 2**53, "example": 1},
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf:
+    """A page: rows under their plural noun, and ``pagination``."""
+
+    noun: str
+    rows: type[Schema]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """An answer, or a body, of one of several forms."""
+
+    forms: tuple[type[Schema], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """An answer without the envelope, by media type."""
+
+    media_types: tuple[str, ...]
+
+
+Answer = type[Schema] | ListOf | AnyOf | Raw
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one route.
+
+    Attributes:
+        tag: The group it belongs to, one of TAGS.
+        id: Its name in programs, unique.
+        summary: One line for people.
+        answer: What a good answer holds.
+        params: The schema of the query string; ``None`` when it is not looked at.
+        body: The schema of a JSON body.
+        bodies: Other bodies: JSON Schema by media type.
+        example: A body, or a query string, that works.
+        statuses: Of good answers.
+        refusals: Statuses beyond those that every such operation has.
+        is_cached: Whether the answer has an ETag, and a repeated question is answered 304.
+        takes_key: Whether an ``Idempotency-Key`` is looked at.
+        takes_match: Whether ``If-Match`` is looked at.
+        needs_database: Whether it fails when the database is busy.
+    """
+
+    tag: str
+    id: str
+    summary: str
+    answer: Answer
+    params: type[Schema] | None = NoParams
+    body: type[Schema] | AnyOf | None = None
+    bodies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    example: dict[str, Any] | None = None
+    statuses: tuple[int, ...] = (200,)
+    refusals: tuple[int, ...] = ()
+    is_cached: bool = False
+    takes_key: bool = False
+    takes_match: bool = False
+    needs_database: bool = True
+
+
+_CONVERSATIONS = "/api/conversations"
+_CONVERSATION = "/api/conversations/{conversation_id}"
+_TAG = "/api/conversations/{conversation_id}/tags/{tag}"
+
+OPERATIONS: dict[tuple[str, str], Operation] = {
+    ("GET", _CONVERSATIONS): Operation(
+        "Conversations", "listConversations", "List conversations, most recently active first",
+        ListOf("conversations", schemas.Conversation), conversations.ConversationParams,
+        is_cached=True, example={"limit": 5, "sort_by": "total_tokens"},
+    ),
+    ("POST", _CONVERSATIONS): Operation(
+        "Conversations", "createConversation", "Make a conversation that messages can be added to",
+        schemas.ConversationDetail, body=changes.CreateConversation, statuses=(201,),
+        takes_key=True,
+        example={"title": "Plan", "project_path": "/home/ada/engine",
+                 "metadata": {"tags": ["later"]}},
+    ),
+    ("POST", "/api/conversations/search"): Operation(
+        "Search", "searchConversations", "Search conversations by their messages",
+        found.FoundConversations, body=search.ConversationSearch,
+        example={"q": "flux capacitor", "limit": 10},
+    ),
+    ("GET", _CONVERSATION): Operation(
+        "Conversations", "getConversation",
+        "Get one conversation, with its usage by model and its subagents",
+        schemas.ConversationDetail, conversations.OneConversationParams, is_cached=True,
+    ),
+    ("PUT", _CONVERSATION): Operation(
+        "Conversations", "replaceConversation", "Say title and metadata anew",
+        schemas.ConversationDetail, body=changes.ReplaceConversation, takes_match=True,
+        example={"title": "Better title", "metadata": {"tags": ["later"]}},
+    ),
+    ("PATCH", _CONVERSATION): Operation(
+        "Conversations", "changeConversation", "Change title or metadata; null removes",
+        schemas.ConversationDetail, body=changes.ChangeConversation, takes_match=True,
+        example={"title": "Better title"},
+    ),
+    ("DELETE", _CONVERSATION): Operation(
+        "Conversations", "deleteConversation",
+        "Move a conversation to the trash, or remove it for good",
+        schemas.DeletedConversation, changes.DeleteParams, takes_match=True,
+    ),
+    ("POST", f"{_CONVERSATION}/restore"): Operation(
+        "Conversations", "restoreConversation", "Take a conversation out of the trash",
+        schemas.ConversationDetail,
+    ),
+    ("PUT", _TAG): Operation(
+        "Conversations", "tagConversation", "File a conversation under a tag", schemas.Tagged,
+    ),
+    ("DELETE", _TAG): Operation(
+        "Conversations", "untagConversation", "Take a tag from a conversation", schemas.Tagged,
+    ),
+    ("GET", f"{_CONVERSATION}/export"): Operation(
+        "Conversations", "exportConversation", "Get a whole conversation as a file",
+        Raw(("application/x-ndjson", JSON, "text/markdown", "text/html")), exports.ExportParams,
+        is_cached=True, example={"format": "markdown"},
+    ),
+    ("GET", f"{_CONVERSATION}/messages"): Operation(
+        "Messages", "listMessages", "List the messages of a conversation",
+        ListOf("messages", schemas.Message), conversations.MessageParams, is_cached=True,
+    ),
+    ("POST", f"{_CONVERSATION}/messages"): Operation(
+        "Messages", "createMessages", "Write one message, or up to 1,000 together or not at all",
+        AnyOf((schemas.Message, schemas.WrittenMessages)),
+        body=AnyOf((changes.MessageBody, changes.MessageBatch)), statuses=(201,), takes_key=True,
+        example={"role": "user", "content": "hello"},
+    ),
+    ("GET", "/api/messages/{message_id}"): Operation(
+        "Messages", "getMessage", "Get one message, with all its content blocks",
+        schemas.Message, messages.OneMessageParams, is_cached=True,
+    ),
+    ("GET", f"{_CONVERSATION}/tool-uses"): Operation(
+        "Tool uses", "listToolUses", "List the tool uses of a conversation",
+        ListOf("tool_uses", schemas.ToolUse), conversations.ToolUseParams, is_cached=True,
+        example={"status": "error"},
+    ),
+    ("GET", "/api/search"): Operation(
+        "Search", "searchMessages", "Search messages", found.Hits, search.SearchParams,
+        is_cached=True, example={"q": '"flux capacitor" -test role:user', "facets": True},
+    ),
+    ("GET", "/api/projects"): Operation(
+        "Projects", "listProjects", "List projects, most recently active first",
+        ListOf("projects", schemas.Project), projects.ProjectParams, is_cached=True,
+    ),
+    ("GET", "/api/projects/{project_id}"): Operation(
+        "Projects", "getProject", "Get one project, with the sums over its conversations",
+        schemas.Project, projects.OneProjectParams, is_cached=True,
+    ),
+    ("GET", "/api/files"): Operation(
+        "Files", "listFiles", "List transcript files, most recently changed first",
+        ListOf("files", schemas.File), files.FileParams, is_cached=True,
+        example={"status": "error"},
+    ),
+    ("GET", "/api/files/{file_id}"): Operation(
+        "Files", "getFile", "Get one file, with its numbers of records and its bad lines",
+        schemas.FileDetail, files.OneFileParams, is_cached=True,
+    ),
+    ("GET", "/health"): Operation(
+        "Server", "getHealth", "Whether the server lives", schemas.Status, None,
+        needs_database=False,
+    ),
+    ("GET", "/health/ready"): Operation(
+        "Server", "getReadiness", "Whether it can do its work", schemas.Status, None,
+        needs_database=False, refusals=(503,),
+    ),
+    ("GET", "/metrics"): Operation(
+        "Server", "getMetrics", "Numbers for Prometheus", Raw(("text/plain",)), None,
+    ),
+    ("GET", "/openapi.json"): Operation(
+        "Server", "getDescription", "This description, as OpenAPI 3.1", Raw((JSON,)), None,
+        is_cached=True, needs_database=False,
+    ),
+}  # fmt: skip
+# Pages for people, which are no part of the API.
+PAGES = ("/", "/index.css", "/docs", "/docs.css")

@@ -1,0 +1,188 @@
+"""What users change: conversations of their own, and titles, tags and metadata of any.
+
+A conversation that came from a transcript keeps what the transcript says; a title that a user gave
+has the best rank there is, so that no later reading replaces it.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+from observatory.errors import Conflict, NotFound, PreconditionFailed
+from observatory.store.conversation_states import USER_TITLE
+from observatory.store.conversations import family
+from observatory.store.counters import refresh_conversations
+from observatory.store.database import execute, execute_many, fetch_one, writing
+from observatory.store.projects import ensure_project
+from observatory.timestamps import now
+
+
+def insert_conversation(
+    *, title: str, project_path: str | None, project_name: str | None, metadata: dict[str, Any]
+) -> str:
+    """Insert a conversation and return its id."""
+    conversation_id = str(uuid.uuid4())
+    moment = now()
+    with writing():
+        project_key = (
+            ensure_project(project_path, name=project_name or project_path)
+            if project_path
+            else None
+        )
+        row = fetch_one(
+            "INSERT INTO conversations (id, kind, source, project_key, title, title_rank,"
+            " created_at, updated_at) VALUES (?, 'session', 'api', ?, ?, ?, ?, ?) RETURNING key",
+            (conversation_id, project_key, title, USER_TITLE, moment, moment),
+        )
+        assert row is not None
+        _set_metadata(row[0], metadata)
+        refresh_conversations([row[0]])
+    return conversation_id
+
+
+def update_conversation(
+    conversation_id: str,
+    *,
+    title: str | None = None,
+    metadata: dict[str, Any] | None = None,
+    replace: bool = False,
+    revision: int | None = None,
+) -> None:
+    """Change title and metadata of a conversation.
+
+    Args:
+        conversation_id: Which one.
+        title: The new title; ``None`` keeps it.
+        metadata: Fields to set; ``None`` in one removes it.
+        replace: Whether fields that are not given are removed.
+        revision: Change it only if it was not changed after this revision of the archive.
+
+    Raises:
+        NotFound: There is none, or it is in the trash.
+        PreconditionFailed: It was changed after that revision.
+    """
+    with writing():
+        key = _lock(conversation_id, revision=revision)
+        if title is not None:
+            execute(
+                "UPDATE conversations SET title = ?, title_rank = ? WHERE key = ?",
+                (title, USER_TITLE, key),
+            )
+        if metadata is not None or replace:
+            kept = {} if replace else _metadata(key)
+            merged = {**kept, **(metadata or {})}
+            _set_metadata(key, {name: value for name, value in merged.items() if value is not None})
+        refresh_conversations([key])
+
+
+def set_tag(conversation_id: str, tag: str, *, is_set: bool) -> list[str]:
+    """File a conversation under a tag, or no longer; return its tags.
+
+    Raises:
+        NotFound: There is none, or it is in the trash.
+    """
+    with writing():
+        key = _lock(conversation_id, revision=None)
+        metadata = _metadata(key)
+        tags = [known for known in metadata.get("tags", []) if known != tag]
+        if is_set:
+            tags.append(tag)
+        _set_metadata(key, {**metadata, "tags": tags})
+        refresh_conversations([key])
+    return tags
+
+
+def trash_conversation(conversation_id: str, *, revision: int | None = None) -> str:
+    """Move a conversation and its subagents to the trash and return when.
+
+    Raises:
+        NotFound: There is none, or it is there already.
+        PreconditionFailed: It was changed after that revision.
+    """
+    moment = now()
+    with writing():
+        key = _lock(conversation_id, revision=revision)
+        keys = family(key)
+        execute_many(
+            "UPDATE conversations SET deleted_at = ? WHERE key = ? AND deleted_at IS NULL",
+            [(moment, member) for member in keys],
+        )
+        refresh_conversations(keys)
+    return moment
+
+
+def restore_conversation(conversation_id: str) -> None:
+    """Take a conversation and its subagents out of the trash.
+
+    Raises:
+        NotFound: It is not in the trash.
+    """
+    with writing():
+        row = fetch_one(
+            "SELECT key FROM conversations WHERE id = ? AND deleted_at IS NOT NULL",
+            (conversation_id,),
+        )
+        if row is None:
+            raise NotFound("conversation in the trash", conversation_id)
+        keys = family(row[0])
+        execute_many(
+            "UPDATE conversations SET deleted_at = NULL WHERE key = ?", [(key,) for key in keys]
+        )
+        refresh_conversations(keys)
+
+
+def lock_own_conversation(conversation_id: str) -> int:
+    """Return the key of a conversation that messages may be added to, inside a transaction.
+
+    Raises:
+        NotFound: There is none, or it is in the trash.
+        Conflict: It is a transcript's.
+    """
+    row = fetch_one(
+        "SELECT key, source FROM conversations WHERE id = ? AND deleted_at IS NULL",
+        (conversation_id,),
+    )
+    if row is None:
+        raise NotFound("conversation", conversation_id)
+    if row[1] != "api":
+        raise Conflict(
+            "This conversation is read from a transcript; add messages to one that was made here."
+        )
+    return int(row[0])
+
+
+def _lock(conversation_id: str, *, revision: int | None) -> int:
+    row = fetch_one(
+        "SELECT key, revision FROM conversations WHERE id = ? AND deleted_at IS NULL",
+        (conversation_id,),
+    )
+    if row is None:
+        raise NotFound("conversation", conversation_id)
+    if revision is not None and row[1] > revision:
+        raise PreconditionFailed
+    return int(row[0])
+
+
+def _metadata(key: int) -> dict[str, Any]:
+    row = fetch_one("SELECT metadata FROM conversations WHERE key = ?", (key,))
+    assert row is not None
+    metadata: dict[str, Any] = json.loads(row[0])
+    return metadata
+
+
+def _set_metadata(key: int, metadata: dict[str, Any]) -> None:
+    text = json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
+    execute("UPDATE conversations SET metadata = ? WHERE key = ?", (text, key))
+    _set_tags(key, metadata.get("tags") or [])
+
+
+def _set_tags(key: int, tags: Iterable[str]) -> None:
+    execute("DELETE FROM conversation_tags WHERE conversation_key = ?", (key,))
+    execute_many(
+        "INSERT INTO conversation_tags (tag, conversation_key) VALUES (?, ?)"
+        " ON CONFLICT DO NOTHING",
+        [(tag, key) for tag in tags],
+    )

@@ -1,0 +1,176 @@
+"""Messages that clients write into conversations of their own."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from observatory.errors import Conflict
+from observatory.store import archive
+from observatory.store.archive import ApiCallRow, ToolUseRow
+from observatory.store.conversation_changes import lock_own_conversation
+from observatory.store.counters import refresh_conversations
+from observatory.store.database import execute, execute_many, fetch_one, writing
+from observatory.store.search_language import spaced_cjk
+from observatory.timestamps import now
+
+TOOL_STATUSES = ("success", "error", "rejected", "interrupted", "running")
+
+
+@dataclass(frozen=True, slots=True)
+class NewToolCall:
+    """A tool call with its result; ``parameters`` is JSON text."""
+
+    name: str
+    parameters: str
+    id: str | None = None
+    result: str | None = None
+    status: str = "success"
+    execution_time_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message to write. ``tokens`` holds the four kinds when the message carries usage."""
+
+    role: str
+    content: str
+    timestamp: str | None = None
+    model: str | None = None
+    stop_reason: str | None = None
+    notes: dict[str, Any] | None = None
+    tokens: dict[str, int] | None = None
+    cost_nanodollars: int | None = None
+    tool_calls: Sequence[NewToolCall] = field(default_factory=tuple)
+
+
+_KINDS = {"user": "prompt", "assistant": "answer", "system": "notice"}
+_INSERT = (
+    "INSERT INTO messages (key, id, conversation_key, position, role, kind, created_at, model,"
+    " api_call_key, notes, content) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+def insert_messages(conversation_id: str, messages: Sequence[NewMessage]) -> list[str]:
+    """Insert messages at the end of a conversation, all or none, and return their ids.
+
+    Raises:
+        NotFound: There is no such conversation.
+        Conflict: It is a transcript's, or a tool call's id is already there.
+    """
+    with writing():
+        conversation_key = lock_own_conversation(conversation_id)
+        row = fetch_one(
+            "SELECT coalesce(max(position), 0) FROM messages WHERE conversation_key = ?",
+            (conversation_key,),
+        )
+        position = row[0] if row else 0
+        key, call_key = archive.next_message_key(), archive.next_api_call_key()
+        rows: list[tuple[Any, ...]] = []
+        calls: list[ApiCallRow] = []
+        uses: list[ToolUseRow] = []
+        spaced: list[tuple[int, str]] = []
+        for offset, message in enumerate(messages):
+            message_key, identifier = key + offset, str(uuid.uuid4())
+            moment = message.timestamp or now()
+            call = _api_call(message, conversation_key, call_key + len(calls), identifier)
+            if call is not None:
+                call.position, call.message_key = position + offset + 1, message_key
+                call.created_at = moment
+                calls.append(call)
+            rows.append(
+                (
+                    message_key,
+                    identifier,
+                    conversation_key,
+                    position + offset + 1,
+                    message.role,
+                    _KINDS[message.role],
+                    moment,
+                    message.model,
+                    call.key if call else None,
+                    orjson.dumps(message.notes).decode() if message.notes else None,
+                    message.content,
+                )
+            )
+            uses += [
+                _tool_use(use, conversation_key, message_key, moment) for use in message.tool_calls
+            ]
+            texts = (message.content, *(use.parameters for use in message.tool_calls))
+            found = " ".join(filter(None, map(spaced_cjk, texts)))
+            if found:
+                spaced.append((message_key, found))
+        _refuse_known(conversation_key, uses)
+        execute_many(_INSERT, rows)
+        archive.upsert_api_calls(calls)
+        archive.upsert_tool_uses(uses)
+        archive.insert_cjk(spaced)
+        _stretch(conversation_key, [row[6] for row in rows])
+        refresh_conversations([conversation_key])
+        return [row[1] for row in rows]
+
+
+def _refuse_known(conversation_key: int, uses: list[ToolUseRow]) -> None:
+    ids = [use.tool_use_id for use in uses]
+    known = archive.find_tool_use_ids(conversation_key, ids)
+    if known or len(set(ids)) < len(ids):
+        raise Conflict("A tool call's id must be new in its conversation; leave it out to get one.")
+
+
+def _stretch(conversation_key: int, moments: list[str]) -> None:
+    """Let first and last activity of a conversation include some times."""
+    execute(
+        "UPDATE conversations SET created_at = min(created_at, ?), updated_at = max(updated_at, ?)"
+        " WHERE key = ?",
+        (min(moments), max(moments), conversation_key),
+    )
+
+
+def _api_call(
+    message: NewMessage, conversation_key: int, key: int, identifier: str
+) -> ApiCallRow | None:
+    if message.tokens is None:
+        return None
+    tokens = message.tokens
+    return ApiCallRow(
+        key=key,
+        id=f"api-{identifier}",
+        conversation_key=conversation_key,
+        file_key=None,
+        position=0,
+        message_key=None,
+        is_sidechain=0,
+        request_id=None,
+        model=message.model or "unknown",
+        created_at="",
+        stop_reason=message.stop_reason,
+        input_tokens=tokens["input_tokens"],
+        output_tokens=tokens["output_tokens"],
+        cache_creation_input_tokens=tokens["cache_creation_input_tokens"],
+        cache_read_input_tokens=tokens["cache_read_input_tokens"],
+        cache_creation_5m_input_tokens=tokens["cache_creation_input_tokens"],
+        cache_creation_1h_input_tokens=0,
+        web_search_requests=0,
+        is_fast=0,
+        cost_nanodollars=message.cost_nanodollars,
+        usage_quality="exact",
+    )
+
+
+def _tool_use(use: NewToolCall, conversation_key: int, message_key: int, moment: str) -> ToolUseRow:
+    return ToolUseRow(
+        conversation_key=conversation_key,
+        tool_use_id=use.id or f"call_{uuid.uuid4().hex}",
+        message_key=message_key,
+        name=use.name,
+        status=use.status,
+        is_error=int(use.status in ("error", "rejected")),
+        started_at=moment,
+        execution_time_ms=use.execution_time_ms,
+        parameters=use.parameters,
+        result=use.result,
+    )
