@@ -136,7 +136,7 @@ def test_a_connection_is_kept_for_further_requests(server):
         ("HEAD", "/api/conversations", 200),
         ("GET", "/nothing", 404),
         ("HEAD", "/nothing", 404),
-        ("POST", "/api/conversations", 405),
+        ("POST", "/api/projects", 405),
         ("GET", "/api/conversations?limit=0", 400),
     ]:
         connection.request(method, path, body=b"{}" if method == "POST" else None)

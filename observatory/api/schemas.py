@@ -140,7 +140,7 @@ class ConversationMetadata(Schema):
     model = _text_or_null()
     project_type = _text_or_null()
     tags = fields.List(fields.String(), required=True)
-    custom = fields.Dict(keys=fields.String())
+    custom = fields.Dict(keys=fields.String(), allow_none=True, required=True)
 
 
 class Conversation(Cost):

@@ -66,6 +66,7 @@ def _summary(row: tuple[Any, ...]) -> dict[str, Any]:
             "model": models[2 : models.index('"', 2)] if len(models) > 2 else None,
             "project_type": None,
             "tags": [],
+            "custom": None,
             # What users set stands above what the transcript says.
             **(orjson.loads(metadata) if metadata != "{}" else {}),
         },

@@ -125,7 +125,9 @@ def list_conversations(
         value = getattr(wanted, name)
         if value is not None:
             parameters[name] = value
-    if wanted.search is not None:
+    if wanted.search is not None and not wanted.search.split():
+        del parameters["search"]
+    elif wanted.search is not None:
         parameters["search"], parameters["title_search"] = matching_query(wanted.search)
     filters = tuple(name for name in _CONDITIONS if name in parameters)
     if parameters.get("search") == "":

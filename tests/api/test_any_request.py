@@ -29,6 +29,7 @@ BAD_STATUSES = {
     403: "FORBIDDEN",
     404: "NOT_FOUND",
     405: "METHOD_NOT_ALLOWED",
+    415: "UNSUPPORTED_MEDIA_TYPE",
 }
 ROUTES = [
     route.path for route in falcon.inspect.inspect_routes(create_app(cors_origins=(), folders=()))
@@ -91,7 +92,7 @@ def call(app: Application, path: str, query: str = "", **environ: str) -> tuple[
 
 def check(status: int, body: bytes, *, path: str) -> None:
     """Check that an answer to a GET is a good one or a refusal in the envelope."""
-    if status == 200 and path.rstrip("/") in ("", *OTHER):
+    if status == 200 and (path.rstrip("/") in ("", *OTHER) or path.endswith("/export")):
         return
     answer = json.loads(body)
     if status == 200:
@@ -108,7 +109,7 @@ def check(status: int, body: bytes, *, path: str) -> None:
 def test_any_query_string(app, route, query):
     path = route.format(
         conversation_id=SESSION, message_id="aaaaaaaa-0000-4000-8000-000000000001",
-        project_id="1", file_id="1",
+        project_id="1", file_id="1", tag="later",
     )  # fmt: skip
     check(*call(app, path, query), path=path)
 
@@ -132,7 +133,7 @@ def test_any_cursor(app, cursor, sort_by):
 def test_any_id(app, route, identifier):
     path = route.format(
         conversation_id=identifier, message_id=identifier, project_id=identifier,
-        file_id=identifier,
+        file_id=identifier, tag=identifier,
     )  # fmt: skip
     check(*call(app, path), path=path)
 
