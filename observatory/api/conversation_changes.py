@@ -103,10 +103,10 @@ class ReplaceConversation(Schema):
 
 
 class ChangeConversation(Schema):
-    """The body of ``PATCH``: what is to be other than it is; ``null`` removes."""
+    """The body of ``PATCH``: what is to be other than it is; ``null`` in ``metadata`` removes."""
 
-    title = Trimmed(load_default=None, validate=_TITLE)
-    metadata = fields.Nested(ConversationMetadata, load_default=None)
+    title = Trimmed(load_default=None, allow_none=False, validate=_TITLE)
+    metadata = fields.Nested(ConversationMetadata, load_default=None, allow_none=False)
 
     @validates_schema
     def check_not_empty(self, data: dict[str, Any], **kwargs: Any) -> None:

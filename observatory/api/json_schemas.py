@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 from apispec import APISpec
@@ -15,6 +16,7 @@ from observatory.api import schemas
 from observatory.api.columns import FieldNames
 from observatory.api.conversation_changes import (
     ChangeConversation,
+    MessageBody,
     SmallObject,
     TimeField,
     Trimmed,
@@ -47,7 +49,8 @@ def _bound(self: OpenAPIConverter, field: fields.Field[Any], ret: dict[str, Any]
     if "pattern" in ret:
         return {"pattern": f"^{ret['pattern'].removesuffix(chr(92) + 'Z')}$"}
     if isinstance(field, FieldNames):
-        return {"pattern": _NAMES, "format": "field-names"}
+        name = "|".join(map(re.escape, field.names))
+        return {"pattern": f"^({name})(,({name}))*$"}
     if isinstance(field, (Moment, TimeField)):
         return {"format": "day-or-time"}
     if isinstance(field, schemas.FieldErrors):
@@ -119,6 +122,10 @@ def finish(spec: APISpec) -> dict[str, Any]:
         components[name].setdefault("description", text)
     _close(components)
     components[ChangeConversation.__name__]["minProperties"] = 1
+    components[MessageBody.__name__]["anyOf"] = [
+        {"properties": {"content": {"pattern": _TRIMMED}}},
+        {"properties": {"tool_calls": {"minItems": 1}}, "required": ["tool_calls"]},
+    ]
     for methods in document["paths"].values():
         for operation in methods.values():
             for parameter in operation["parameters"]:

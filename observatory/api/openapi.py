@@ -21,6 +21,7 @@ from observatory.api.etags import is_listed
 from observatory.api.json_schemas import describe, finish, make_plugin, relax, teach
 from observatory.api.operations import (
     JSON,
+    LINKS,
     OPERATIONS,
     PATH_PARAMETERS,
     TAGS,
@@ -51,12 +52,14 @@ _REASONS = {
     404: "There is no such thing.",
     409: "It contradicts what is stored.",
     412: "It was changed since you read it.",
+    414: "The address is longer than a request line may be; it never reached the API.",
     413: "The body is too large.",
     415: "The body's Content-Type is not one of these.",
     500: "Something went wrong here; the log tells what.",
     503: "Busy, or not ready; try again after the seconds in Retry-After.",
 }
 _BUSY = 503
+_TOO_LONG = 414
 _HEADERS: dict[str, dict[str, Any]] = {
     "X-Request-ID": {
         "description": "The id of this exchange, which logs name too.",
@@ -146,6 +149,9 @@ def _add_refusals(spec: APISpec) -> None:
             if status == _BUSY:
                 headers["Retry-After"] = _header_ref("Retry-After")
             content = {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}}
+            if status == _TOO_LONG:
+                # What the server in front of the application says.
+                headers, content = {}, {"text/html": {"schema": {"type": "string"}}}
             response = {"description": text, "headers": headers, "content": content}
             spec.components.response(_name(status), response)
 
@@ -157,7 +163,7 @@ def _name(status: int) -> str:
     return code.title().replace("_", "")
 
 
-_OTHER_CODES = {412: "PRECONDITION_FAILED", 500: "INTERNAL_ERROR"}
+_OTHER_CODES = {412: "PRECONDITION_FAILED", 414: "URI_TOO_LONG", 500: "INTERNAL_ERROR"}
 
 
 def _describe(spec: APISpec, path: str, operation: Operation) -> dict[str, Any]:
@@ -205,6 +211,12 @@ def _forms(form: Any) -> tuple[Any, ...]:
 
 def _responses(spec: APISpec, path: str, operation: Operation) -> dict[str, Any]:
     responses = {str(status): _good(spec, status, operation) for status in operation.statuses}
+    for response in responses.values():
+        if operation.id in LINKS:
+            response["links"] = {
+                target: {"operationId": target, "parameters": {name: f"$response.body#{place}"}}
+                for target, name, place in LINKS[operation.id]
+            }
     if operation.is_cached:
         responses["304"] = {"$ref": "#/components/responses/NotModified"}
     for status in sorted(list_refusals(path, operation)):
@@ -214,7 +226,7 @@ def _responses(spec: APISpec, path: str, operation: Operation) -> dict[str, Any]
 
 def list_refusals(path: str, operation: Operation) -> set[int]:
     """Return the statuses with which an operation can be refused."""
-    refusals = {403, 500, *operation.refusals}
+    refusals = {403, _TOO_LONG, 500, *operation.refusals}
     has_body = operation.body is not None or bool(operation.bodies)
     if operation.params is not None or has_body:
         refusals.add(400)

@@ -215,5 +215,32 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         is_cached=True, needs_database=False,
     ),
 }  # fmt: skip
+_ID = "conversation_id"
+# Where an answer holds what another operation takes: the operation, its parameter, the place.
+LINKS: dict[str, tuple[tuple[str, str, str], ...]] = {
+    "createConversation": tuple(
+        (target, _ID, "/data/id")
+        for target in (
+            "getConversation", "replaceConversation", "changeConversation", "createMessages",
+            "listMessages", "tagConversation", "untagConversation", "exportConversation",
+            "deleteConversation",
+        )
+    ),
+    "deleteConversation": (
+        ("restoreConversation", _ID, "/data/id"), ("getConversation", _ID, "/data/id"),
+    ),
+    "listConversations": tuple(
+        (target, _ID, "/data/conversations/0/id")
+        for target in ("getConversation", "listMessages", "listToolUses", "exportConversation")
+    ),
+    "createMessages": (("getMessage", "message_id", "/data/id"),),
+    "listMessages": (("getMessage", "message_id", "/data/messages/0/id"),),
+    "searchMessages": (
+        ("getMessage", "message_id", "/data/hits/0/message_id"),
+        ("getConversation", _ID, "/data/hits/0/conversation_id"),
+    ),
+    "listProjects": (("getProject", "project_id", "/data/projects/0/id"),),
+    "listFiles": (("getFile", "file_id", "/data/files/0/id"),),
+}  # fmt: skip
 # Pages for people, which are no part of the API.
 PAGES = ("/", "/index.css", "/docs", "/docs.css")

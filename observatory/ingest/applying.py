@@ -42,6 +42,7 @@ from observatory.transcripts.records import (
     renamed_title,
 )
 
+_LAST_SECOND = datetime(9998, 12, 31, tzinfo=UTC).timestamp()
 _TITLE_RANKS = {"custom": states.CUSTOM, "ai": states.AI}
 _compress = zstandard.ZstdCompressor(level=1).compress
 
@@ -180,7 +181,9 @@ class _FileReading:
         self.batch = batch
         self.chunk = chunk
         self.path: TranscriptPath = read_path(chunk.file.path)
-        modified = datetime.fromtimestamp(chunk.file.modified_ns / 1e9, UTC)
+        # A file may claim any time; what no calendar has is the nearest that one has.
+        seconds = min(max(chunk.file.modified_ns / 1e9, 0.0), _LAST_SECOND)
+        modified = datetime.fromtimestamp(seconds, UTC)
         self.modified_at = format_timestamp(modified)
         state = files.find_state(chunk.file.path)
         self.is_new = state is None or state.is_unread

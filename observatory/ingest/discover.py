@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 SUFFIX = ".jsonl"
+_INT64 = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,8 @@ def _stat(path: str, status: os.stat_result) -> FoundFile:
     return FoundFile(
         os.fsencode(path).decode("utf-8", "replace"),
         status.st_size,
-        status.st_mtime_ns,
-        status.st_ino,
-        status.st_dev,
+        # File systems may tell numbers that SQLite's 64 bits do not hold.
+        max(-_INT64, min(status.st_mtime_ns, _INT64)),
+        status.st_ino & _INT64,
+        status.st_dev & _INT64,
     )

@@ -35,6 +35,8 @@ class ConversationState:
 
     def offer_title(self, rank: int, title: str) -> None:
         """Take a title if it is from a better source than the present one, or a later equal."""
+        if not title:
+            return
         if rank < self.title_rank or (rank == self.title_rank and rank <= SUMMARY):
             self.title, self.title_rank = title, rank
 

@@ -56,6 +56,7 @@ class Content(NamedTuple):
     tool_results: tuple[ToolResult, ...] = ()
 
 
+_MAX_DEPTH = 100
 _PLAIN = ("text",)
 _THINKING = ("thinking",)
 _TOOL_USE = ("tool_use",)
@@ -236,17 +237,23 @@ def _reported_duration_ms(details: dict[str, Any]) -> int | None:
     return None
 
 
-def replace_binary(value: Any) -> Any:
-    """Return JSON data in which base64 data is replaced by its hash, size and media type."""
+def replace_binary(value: Any, depth: int = 0) -> Any:
+    """Return JSON data in which base64 data is replaced by its hash, size and media type.
+
+    What is nested deeper than _MAX_DEPTH is left out: the fast parser takes more than Python can
+    walk.
+    """
+    if depth >= _MAX_DEPTH and isinstance(value, (dict, list)):
+        return "(nested too deeply)"
     if isinstance(value, dict):
         for key in ("data", "base64", "signature"):
             data = value.get(key)
             if isinstance(data, str) and len(data) > 64:
-                rest = {k: replace_binary(v) for k, v in value.items() if k != key}
+                rest = {k: replace_binary(v, depth + 1) for k, v in value.items() if k != key}
                 return {**rest, **_describe(data)}
-        return {key: replace_binary(item) for key, item in value.items()}
+        return {key: replace_binary(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list):
-        return [replace_binary(item) for item in value]
+        return [replace_binary(item, depth + 1) for item in value]
     return value
 
 

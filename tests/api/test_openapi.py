@@ -10,7 +10,7 @@ import pytest
 
 from observatory.api import openapi
 from observatory.api.errors import BY_STATUS
-from observatory.api.operations import OPERATIONS, PAGES, AnyOf, Operation
+from observatory.api.operations import LINKS, OPERATIONS, PAGES, AnyOf, Operation
 from observatory.api.schemas import ERROR_CODES
 from observatory.app import create_app
 from tests.api.described import check_answer
@@ -96,6 +96,13 @@ def test_names_are_unique_and_tags_are_known():
     assert {o.tag for o in OPERATIONS.values()} == {tag["name"] for tag in DOCUMENT["tags"]}
 
 
+def test_links_lead_to_parameters_of_operations():
+    known = {o.id: path for (_, path), o in OPERATIONS.items()}
+    for source, targets in LINKS.items():
+        assert source in known
+        assert all(f"{{{name}}}" in known[target] for target, name, _ in targets)
+
+
 def test_every_code_of_an_error_is_in_the_document():
     assert {failure.code for failure in BY_STATUS.values()} <= set(ERROR_CODES)
     assert DOCUMENT["components"]["schemas"]["Error"]["properties"]["code"]["enum"] == list(
@@ -164,7 +171,7 @@ def test_the_page_shows_every_operation_and_its_anchors_are_there(client):
 
 def test_an_operation_is_refused_in_few_ways_by_default():
     plain = Operation("Server", "x", "x", openapi.Error, None, needs_database=False)
-    assert openapi.list_refusals("/x", plain) == {403, 500}
+    assert openapi.list_refusals("/x", plain) == {403, 414, 500}
 
 
 def test_chosen_fields_are_described(client, session):

@@ -6,7 +6,9 @@ import base64
 import json
 import os
 import resource
+from types import SimpleNamespace
 
+from observatory.ingest import discover, running
 from observatory.store.database import fetch_all, fetch_one
 from tests.ingest.dumps import check_sound, dump
 from tests.transcripts_for_tests import Transcript, encode
@@ -439,3 +441,39 @@ def test_what_may_not_be_opened_is_marked_and_tried_again(write, ingest, client)
     target.rename(path)
     assert ingest().files == 1
     assert texts() == ["one"]
+
+
+def test_deep_nesting_beside_binary_data_stops_no_run(write, ingest):
+    deep: object = 1
+    for _ in range(600):
+        deep = [deep]
+    transcript = Transcript()
+    transcript.tool_use("Read", {})
+    transcript.tool_result("read", toolUseResult={"base64": "x", "k": deep})
+    transcript.prompt([{"type": "image", "k": deep}])
+    transcript.prompt("after")
+    write(transcript)
+    ingest()
+    assert texts()[-1] == "after"
+
+
+def test_a_time_that_no_calendar_has_stops_no_run(write, ingest, monkeypatch):
+    transcript = Transcript()
+    transcript.prompt("one")
+    path = write(transcript)
+    status = SimpleNamespace(
+        st_size=path.stat().st_size, st_mtime_ns=300_000_000_000 * 10**9, st_ino=2**64 - 1, st_dev=1
+    )
+    found = discover._stat(str(path), status)
+    monkeypatch.setattr(running, "find_files", lambda paths: iter([found]))
+    ingest()
+    assert texts() == ["one"]
+
+
+def test_a_blank_title_is_none(client, write, ingest):
+    transcript = Transcript()
+    transcript.prompt("the prompt")
+    transcript.side("custom-title", customTitle="   ")
+    write(transcript)
+    ingest()
+    assert client.get(f"/api/conversations/{SESSION}").json["data"]["title"] == "the prompt"

@@ -70,3 +70,13 @@ def test_a_recount_touches_one_conversation(db):
 def test_what_an_ingest_asks_is_searched(db, sql):
     assert plan(sql, (1,))[0].startswith("SEARCH")
     assert archive.find_messages([]) == {}
+
+
+def test_the_prompts_of_one_parent_are_searched(db):
+    steps = plan(
+        "SELECT position FROM messages WHERE conversation_key = ? AND parent_id = ?"
+        " AND kind IN ('prompt', 'queued_prompt') ORDER BY position",
+        (1, "x"),
+    )
+    assert len(steps) == 1
+    assert "messages_prompts (conversation_key=? AND parent_id=?)" in steps[0]

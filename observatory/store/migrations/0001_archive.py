@@ -209,7 +209,7 @@ CREATE INDEX conversations_by_parent ON conversations (parent_key) WHERE parent_
 CREATE INDEX conversation_tags_of ON conversation_tags (conversation_key);
 CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
 CREATE INDEX messages_in_order ON messages (conversation_key, position);
-CREATE INDEX messages_prompts ON messages (conversation_key, parent_id)
+CREATE INDEX messages_prompts ON messages (conversation_key, parent_id, position)
     WHERE kind IN ('prompt', 'queued_prompt');
 CREATE INDEX messages_copies ON messages (conversation_key) WHERE copy_of_key IS NOT NULL;
 CREATE INDEX messages_originals ON messages (copy_of_key) WHERE copy_of_key IS NOT NULL;
