@@ -6,10 +6,20 @@ from typing import Any
 
 import falcon
 import orjson
-from marshmallow import Schema, ValidationError
+from marshmallow import Schema, ValidationError, fields
 
 MAX_BODY_BYTES = 10 * 1024 * 1024
 MAX_DEPTH = 32
+
+
+class JsonInteger(fields.Integer):
+    """A whole number as JSON writes it, which does not tell ``5`` from ``5.0``."""
+
+    def _validated(self, value: Any) -> int:
+        is_whole = isinstance(value, float) and value.is_integer()
+        if not is_whole and (isinstance(value, bool) or not isinstance(value, int)):
+            raise self.make_error("invalid", input=value)
+        return int(value)
 
 
 def read_raw_body(req: falcon.Request, *, max_bytes: int = MAX_BODY_BYTES) -> bytes:

@@ -13,7 +13,7 @@ import orjson
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
 from observatory.api.answers import answer
-from observatory.api.bodies import check_depth
+from observatory.api.bodies import JsonInteger, check_depth
 from observatory.api.etags import find_revision
 from observatory.api.params import Text
 from observatory.errors import PreconditionFailed
@@ -124,20 +124,20 @@ class DeleteParams(Schema):
     )  # fmt: skip
 
 
-def _tokens(**kwargs: Any) -> fields.Integer:
-    return fields.Integer(strict=True, validate=validate.Range(0, 2**40), **kwargs)
+def _count(**kwargs: Any) -> JsonInteger:
+    return JsonInteger(validate=validate.Range(0, 2**40), **kwargs)
 
 
 class Usage(Schema):
     """Tokens of a response: the four kinds, or what other clients call them."""
 
-    input_tokens = _tokens()
-    output_tokens = _tokens()
-    cache_creation_input_tokens = _tokens(load_default=0)
-    cache_read_input_tokens = _tokens(load_default=0)
-    prompt_tokens = _tokens()
-    completion_tokens = _tokens()
-    total_tokens = _tokens()
+    input_tokens = _count()
+    output_tokens = _count()
+    cache_creation_input_tokens = _count(load_default=0)
+    cache_read_input_tokens = _count(load_default=0)
+    prompt_tokens = _count()
+    completion_tokens = _count()
+    total_tokens = _count()
 
     @post_load
     def name_kinds(self, data: dict[str, Any], **kwargs: Any) -> dict[str, int]:
@@ -157,16 +157,16 @@ class MessageMetadata(Schema):
 
     model = _short(load_default=None)
     temperature = fields.Float(load_default=None, allow_none=True, validate=validate.Range(0, 10))
-    max_tokens = _tokens(load_default=None, allow_none=True)
+    max_tokens = _count(load_default=None, allow_none=True)
     stop_reason = _short(load_default=None)
     usage = fields.Nested(Usage, load_default=None, allow_none=True)
 
 
 class CalledFunction(Schema):
-    """Name and arguments of a tool call; arguments are an object, or its JSON text."""
+    """Name and arguments of a tool call; arguments are JSON, or its text."""
 
     name = Trimmed(required=True, validate=validate.Length(1, 200))
-    arguments = SmallJson(load_default=dict)
+    arguments = SmallJson(load_default=dict, allow_none=True)
 
 
 class ToolCallBody(Schema):
@@ -178,9 +178,7 @@ class ToolCallBody(Schema):
     result = Text(
         load_default=None, allow_none=True, validate=validate.Length(max=MAX_CONTENT_CHARACTERS)
     )
-    execution_time_ms = fields.Integer(
-        load_default=None, allow_none=True, strict=True, validate=validate.Range(0, 2**40)
-    )
+    execution_time_ms = _count(load_default=None, allow_none=True)
     status = Text(load_default="success", validate=validate.OneOf(TOOL_STATUSES))
 
 

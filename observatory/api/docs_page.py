@@ -88,7 +88,7 @@ def _bounds(schema: dict[str, Any]) -> str:
     ):
         if high in schema:
             found.append(f"{schema.get(low, 0):,} to {schema[high]:,}{unit}")
-        elif schema.get(low):
+        elif schema.get(low, 0) > 1:
             found.append(f"from {schema[low]:,}{unit}")
     if "default" in schema:
         found.append(f"default <code>{escape(json.dumps(schema['default']).strip(chr(34)))}</code>")

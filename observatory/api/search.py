@@ -8,8 +8,9 @@ import falcon
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 
 from observatory.api.answers import answer
-from observatory.api.bodies import read_json
+from observatory.api.bodies import JsonInteger, read_json
 from observatory.api.params import CursorParams, Moment, NoParams, Text, WholeNumber, read_params
+from observatory.api.schemas import Flag
 from observatory.store.search_language import MAX_CHARACTERS
 from observatory.store.searching import (
     ROLES,
@@ -71,8 +72,9 @@ class SearchParams(_Filters, CursorParams):
 class ConversationSearch(_Filters):
     """The body of ``POST /api/conversations/search``."""
 
-    limit = fields.Integer(load_default=20, strict=True, validate=validate.Range(1, 100))
-    offset = fields.Integer(load_default=0, strict=True, validate=validate.Range(0, 10_000))
+    is_error = Flag(load_default=None)
+    limit = JsonInteger(load_default=20, validate=validate.Range(1, 100))
+    offset = JsonInteger(load_default=0, validate=validate.Range(0, 10_000))
 
     @post_load
     def freeze(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:

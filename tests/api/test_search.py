@@ -253,3 +253,16 @@ def test_snippets_are_never_markup(client, write, ingest):
     ingest()
     [hit] = search(client, "needle")["data"]["hits"]
     assert set(re.findall(r"<[^>]*>", hit["snippet"])) <= {"<mark>", "</mark>"}
+
+
+@pytest.mark.parametrize("value", [0, 1, "true", []])
+def test_a_flag_in_a_body_is_true_or_false(client, value):
+    answer = client.post_json(
+        "/api/conversations/search", {"q": "x", "is_error": value}, expect_errors=True
+    )
+    assert (answer.status_int, list(answer.json["details"]["fields"])) == (400, ["is_error"])
+
+
+def test_a_search_by_body_takes_no_parameters(client):
+    answer = client.post_json("/api/conversations/search?limit=5", {"q": "x"}, expect_errors=True)
+    assert answer.status_int == 400

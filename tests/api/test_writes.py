@@ -331,3 +331,22 @@ def test_any_body_is_done_or_refused(body, target, method, client, own):
             expect_errors=True,
         )
         assert response.status_int in (200, 201, 400, 404, 405, 409), response.body
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "status"), [(144, 201), (144.0, 201), (144.5, 400), (True, 400)]
+)
+def test_a_number_is_whole_however_json_writes_it(client, milliseconds, status):
+    made = client.post_json("/api/conversations", {"title": "x"}).json["data"]["id"]
+    call = {"function": {"name": "Bash"}, "execution_time_ms": milliseconds}
+    body = {"role": "assistant", "content": "x", "tool_calls": [call]}
+    answer = client.post_json(f"/api/conversations/{made}/messages", body, expect_errors=True)
+    assert answer.status_int == status
+
+
+@pytest.mark.parametrize("field", ["title", "metadata"])
+def test_null_changes_neither_title_nor_metadata(client, field):
+    made = client.post_json("/api/conversations", {"title": "x"}).json["data"]["id"]
+    body = {"title": "y", "metadata": {}} | {field: None}
+    answer = client.patch_json(f"/api/conversations/{made}", body, expect_errors=True)
+    assert list(answer.json["details"]["fields"]) == [field]
