@@ -14,6 +14,7 @@ from observatory.errors import LockHeld, ObservatoryError
 from observatory.ingest.progress import show_progress, show_summary
 from observatory.ingest.running import RunSummary, ingest
 from observatory.ingest.stopping import StopSignals
+from observatory.ingest.uploads import stored_uploads
 from observatory.log import configure_logging
 from observatory.settings import Settings, read_secret, read_settings
 from observatory.store import schema
@@ -152,8 +153,10 @@ def run_ingest(options: argparse.Namespace, settings: Settings) -> int:
         StopSignals() as stop,
         show_progress(sys.stderr) as on_progress,
     ):
+        # What was uploaded while another ingest ran waits there.
+        uploads = [] if options.paths else stored_uploads(settings.db_path)
         summary = ingest(
-            [path for path in paths if path not in missing],
+            [*(path for path in paths if path not in missing), *uploads],
             on_progress=on_progress,
             should_stop=stop.is_requested,
         )

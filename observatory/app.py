@@ -18,7 +18,7 @@ from observatory.api.docs_page import Docs, DocsStyle
 from observatory.api.errors import HANDLERS
 from observatory.api.exchange import Exchange
 from observatory.api.exports import ConversationExport
-from observatory.api.files import File, Files
+from observatory.api.files import File, FileErrors, Files, RequestedFiles, RereadFile
 from observatory.api.health import Health, Readiness
 from observatory.api.index import Index, IndexStyle
 from observatory.api.messages import Message
@@ -26,6 +26,7 @@ from observatory.api.metrics import Metrics
 from observatory.api.openapi import Description
 from observatory.api.projects import Project, Projects
 from observatory.api.search import Search, SearchedConversations
+from observatory.api.uploads import Uploads
 
 Application = falcon.App[falcon.Request, falcon.Response]
 # What pages of other origins may read besides the body.
@@ -36,6 +37,7 @@ def create_app(
     *,
     cors_origins: tuple[str, ...],
     folders: tuple[str, ...],
+    max_request_bytes: int = 10 * 1024 * 1024,
     is_multiprocess: bool = False,
     logs_requests: bool = False,
 ) -> Application:
@@ -43,11 +45,12 @@ def create_app(
 
     Args:
         cors_origins: Origins whose pages may call the API from a browser.
-        folders: Where transcripts are read from, for the page at ``/``.
+        folders: Where transcripts are read from, by themselves and on request.
+        max_request_bytes: Largest upload, as it comes and unpacked.
         is_multiprocess: Whether several workers share their metrics through files.
         logs_requests: Whether each request is logged, at the level ``debug``.
     """
-    middleware: list[Any] = [Exchange(logs_requests=logs_requests)]
+    middleware: list[Any] = [Exchange(logs_requests=logs_requests, cors_origins=cors_origins)]
     if cors_origins:
         middleware.append(
             falcon.CORSMiddleware(allow_origins=list(cors_origins), expose_headers=_EXPOSED)
@@ -78,5 +81,9 @@ def create_app(
     app.add_route("/api/projects", Projects())
     app.add_route("/api/projects/{project_id}", Project())
     app.add_route("/api/files", Files())
+    app.add_route("/api/files/upload", Uploads(max_bytes=max_request_bytes))
+    app.add_route("/api/files/process-jsonl", RequestedFiles(folders=folders))
     app.add_route("/api/files/{file_id}", File())
+    app.add_route("/api/files/{file_id}/errors", FileErrors())
+    app.add_route("/api/files/{file_id}/reprocess", RereadFile())
     return app

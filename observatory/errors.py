@@ -77,6 +77,5 @@ class TooLarge(ObservatoryError):
 class FileOutside(ObservatoryError):
     """A path leads out of the folders that may be read, whether or not something is there."""
 
-
-class FileConflict(ObservatoryError):
-    """A file can not be treated so as things stand; the message says what to do."""
+    def __init__(self) -> None:
+        super().__init__("Takes an absolute path in a folder that transcripts are read from.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from observatory.app import Application, create_app
 from observatory.errors import ObservatoryError, SchemaError
+from observatory.ingest.uploads import remove_leftovers
 from observatory.log import configure_logging
 from observatory.metrics import is_multiprocess
 from observatory.settings import read_secret, read_settings
@@ -25,6 +26,7 @@ def build() -> Application:
         if not settings.db_path.exists():
             raise SchemaError(f"There is no {settings.db_path}. Run `observatory migrate`.")
         read_secret(settings)
+        remove_leftovers(settings.db_path)
         configure(settings.db_path, synchronous=settings.db_synchronous)
         connect()
         try:
@@ -38,6 +40,7 @@ def build() -> Application:
     return create_app(
         cors_origins=settings.cors_origins,
         folders=tuple(str(folder) for folder in settings.transcripts_dirs),
+        max_request_bytes=settings.max_request_size_mb * 1024 * 1024,
         is_multiprocess=is_multiprocess(),
         logs_requests=settings.log_level == "debug",
     )

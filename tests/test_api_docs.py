@@ -42,8 +42,10 @@ def read_call(line: str) -> Call:
             data = next(rest)
             # What stands in a file is one line of a transcript.
             body = b'{"type":"mode"}\n' if data.startswith("@") else data.encode()
-        elif word in ("-F", "-o"):
-            body = next(rest).encode()
+        elif word == "-F":
+            method, body = "POST", next(rest).encode()
+        elif word == "-o":
+            next(rest)
         elif not word.startswith("-"):
             address = word.removeprefix(BASE)
     return Call(method, address, headers, body)
@@ -54,7 +56,7 @@ CALLS = [read_call(line.replace("\\\n", " ")) for line in LINES]
 
 
 def is_tried(call: Call) -> bool:
-    """Tell whether a line can be tried as it is: forms and files are tried elsewhere."""
+    """Tell whether a line can be tried as it is: tests/test_uploading.py tries changes of files."""
     return "/api/files/" not in call.address or call.method == "GET"
 
 

@@ -16,6 +16,7 @@ from marshmallow import Schema
 from observatory import __main__ as command_line
 from observatory import settings
 from observatory.api.conversations import ConversationParams, MessageParams, ToolUseParams
+from observatory.api.exports import ExportParams
 from observatory.api.files import FileParams
 from observatory.api.metrics import ArchiveCollector
 from observatory.app import create_app
@@ -163,7 +164,9 @@ def test_every_address_in_the_page_of_the_api_is_a_route(path):
     assert any(re.fullmatch(re.sub(r"{\w+}", "[A-Z_0-9]+", route), path) for route in routes())
 
 
-@pytest.mark.parametrize("schema", [ConversationParams, MessageParams, ToolUseParams, FileParams])
+@pytest.mark.parametrize(
+    "schema", [ConversationParams, MessageParams, ToolUseParams, FileParams, ExportParams]
+)
 def test_every_parameter_is_in_the_page_of_the_api(schema: type[Schema]):
     for name, field in schema().fields.items():
         assert f"`{field.data_key or name}`" in PAGES[Path("docs/api.md")]

@@ -9,7 +9,14 @@ from marshmallow import ValidationError
 
 from observatory.api.answers import answer_error
 from observatory.api.exchange import begin_exchange
-from observatory.errors import Conflict, InvalidParameter, NotFound, PreconditionFailed
+from observatory.errors import (
+    Conflict,
+    FileOutside,
+    InvalidParameter,
+    NotFound,
+    PreconditionFailed,
+    TooLarge,
+)
 from observatory.log import log
 from observatory.store.database import DatabaseError, is_busy
 
@@ -24,7 +31,7 @@ class Failure(NamedTuple):
 BY_STATUS = {
     400: Failure("VALIDATION_ERROR", "The request can not be read."),
     401: Failure("UNAUTHORIZED", "Sign in first."),
-    403: Failure("FORBIDDEN", "This server answers to localhost and 127.0.0.1 only."),
+    403: Failure("FORBIDDEN", "Not from here: the Host or the Origin header names another site."),
     404: Failure("NOT_FOUND", "There is nothing at this address; / lists what there is."),
     405: Failure("METHOD_NOT_ALLOWED", "This address takes other methods; see the Allow header."),
     409: Failure("CONFLICT", "The request contradicts what is stored."),
@@ -84,6 +91,27 @@ def on_not_found(
     answer_error(req, resp, status=falcon.HTTP_404, code="NOT_FOUND", message=str(error))
 
 
+def on_file_outside(
+    req: falcon.Request, resp: falcon.Response, error: FileOutside, params: dict[str, Any]
+) -> None:
+    """Answer a path that may not be read, without telling whether something is there."""
+    answer_error(
+        req,
+        resp,
+        status=falcon.HTTP_403,
+        code="FORBIDDEN",
+        message="This file may not be read.",
+        fields={"file_path": [str(error)]},
+    )
+
+
+def on_too_large(
+    req: falcon.Request, resp: falcon.Response, error: TooLarge, params: dict[str, Any]
+) -> None:
+    """Answer what is too large, maybe only once it is unpacked."""
+    answer_error(req, resp, status=falcon.HTTP_413, code="PAYLOAD_TOO_LARGE", message=str(error))
+
+
 def on_conflict(
     req: falcon.Request, resp: falcon.Response, error: Conflict, params: dict[str, Any]
 ) -> None:
@@ -137,6 +165,8 @@ HANDLERS: tuple[tuple[type[Exception], Any], ...] = (
     (ValidationError, on_validation_error),
     (InvalidParameter, on_invalid_parameter),
     (NotFound, on_not_found),
+    (FileOutside, on_file_outside),
+    (TooLarge, on_too_large),
     (Conflict, on_conflict),
     (PreconditionFailed, on_precondition_failed),
 )

@@ -20,6 +20,7 @@ from observatory.metrics import observe_request
 from observatory.store.database import begin_reading, connect, end_reading
 
 _TOKEN = re.compile(r"[A-Za-z0-9._\-]{1,64}")
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
@@ -62,8 +63,9 @@ def _leave_out_body(resp: falcon.Response) -> None:
 class Exchange:
     """Gives a request its id and its thread a connection; times, counts and marks the answer."""
 
-    def __init__(self, *, logs_requests: bool) -> None:
+    def __init__(self, *, logs_requests: bool, cors_origins: tuple[str, ...] = ()) -> None:
         self._logs_requests = logs_requests
+        self._origins = frozenset(cors_origins)
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Begin an exchange; a HEAD request is answered as a GET whose body is left out."""
@@ -74,6 +76,10 @@ class Exchange:
         host = req.get_header("Host")
         if host is not None and not _names_this_machine(host):
             # A web page whose own name resolves to 127.0.0.1 must not read the archive.
+            raise falcon.HTTPForbidden
+        origin = req.get_header("Origin") if req.method not in _SAFE_METHODS else None
+        if origin is not None and origin not in self._origins and origin != f"http://{host}":
+            # A form of any web page can be sent here, and then the browser says whose it was.
             raise falcon.HTTPForbidden
 
     def process_resource(

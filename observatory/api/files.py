@@ -1,16 +1,35 @@
-"""Transcript files: how far each was read."""
+"""Transcript files: how far each was read, which lines were bad, and reading them on request."""
 
 from __future__ import annotations
 
+import os
+from typing import Any
+
 import falcon
-from marshmallow import validate
+from marshmallow import Schema, validate
 
 from observatory.api import schemas
 from observatory.api.answers import answer, answer_page
+from observatory.api.bodies import read_json
 from observatory.api.columns import FieldNames
 from observatory.api.params import NoParams, PageParams, Text, read_key, read_params
 from observatory.api.schemas import FILE_STATUSES
-from observatory.store.transcript_files import get_file, list_files
+from observatory.errors import Conflict, LockHeld
+from observatory.ingest.jobs import jobs, note
+from observatory.ingest.places import find_place
+from observatory.ingest.uploads import remove_upload
+from observatory.store.database import database
+from observatory.store.locks import held
+from observatory.store.transcript_files import (
+    delete_file,
+    get_file,
+    get_path,
+    list_errors,
+    list_files,
+    mark_reread,
+)
+
+LOCK_WAIT_SECONDS = 2.0
 
 
 class FileParams(PageParams):
@@ -26,12 +45,26 @@ class OneFileParams(NoParams):
     columns = FieldNames(schemas.FileDetail)
 
 
+class FileErrorParams(PageParams):
+    """Which bad lines of a file."""
+
+    columns = FieldNames(schemas.BadLine)
+
+
+class FileRequest(Schema):
+    """The body of ``POST /api/files/process-jsonl``."""
+
+    file_path = Text(required=True, validate=validate.Length(1, 4096))
+
+
 class Files:
     """``/api/files``: the most recently changed first."""
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with a page of files."""
-        answer_page(req, resp, "files", list_files(**read_params(req, FileParams)))
+        page = list_files(**read_params(req, FileParams))
+        _forget_tag_of_running(req, page.rows)
+        answer_page(req, resp, "files", page)
 
 
 class File:
@@ -40,4 +73,68 @@ class File:
     def on_get(self, req: falcon.Request, resp: falcon.Response, file_id: str) -> None:
         """Answer with the file."""
         read_params(req, OneFileParams)
-        answer(req, resp, get_file(read_key(file_id)))
+        file = get_file(read_key(file_id))
+        _forget_tag_of_running(req, [file])
+        answer(req, resp, file)
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, file_id: str) -> None:
+        """Forget the file; an upload is removed from the disk, conversations stay."""
+        read_params(req, NoParams)
+        key = read_key(file_id)
+        path = get_path(key)
+        try:
+            with held(database.database, "ingest", wait_seconds=LOCK_WAIT_SECONDS):
+                # First, for what lies there is found again by the next ingest.
+                is_upload = remove_upload(path, database_path=database.database)
+                delete_file(key)
+        except LockHeld as error:
+            raise Conflict("Transcripts are being read now; try again later.") from error
+        answer(req, resp, {"id": key, "file_path": path, "is_removed_from_disk": is_upload})
+
+
+class FileErrors:
+    """``/api/files/{id}/errors``: the lines that could not be read, in the file's order."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, file_id: str) -> None:
+        """Answer with a page of bad lines."""
+        params = read_params(req, FileErrorParams)
+        answer_page(req, resp, "errors", list_errors(read_key(file_id), **params))
+
+
+class RereadFile:
+    """``/api/files/{id}/reprocess``: reading a file from its start again."""
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, file_id: str) -> None:
+        """Have the file read; what was read of it before is not doubled."""
+        read_params(req, NoParams)
+        key = read_key(file_id)
+        path = get_path(key)
+        if not os.path.isfile(path):
+            raise Conflict("The file is gone from the disk; what was read of it stays.")
+        mark_reread(key)
+        jobs.submit(path)
+        resp.status = falcon.HTTP_202
+        answer(req, resp, get_file(key))
+
+
+class RequestedFiles:
+    """``/api/files/process-jsonl``: reading a file that lies where transcripts are."""
+
+    def __init__(self, *, folders: tuple[str, ...]) -> None:
+        self._folders = folders
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Have the file read; how far that is stands at ``/api/files/{id}``."""
+        read_params(req, NoParams)
+        _, body = read_json(req, FileRequest)
+        path = find_place(body["file_path"], folders=self._folders, database_path=database.database)
+        key = note(path)
+        jobs.submit(path)
+        resp.status = falcon.HTTP_202
+        answer(req, resp, get_file(key))
+
+
+def _forget_tag_of_running(req: falcon.Request, rows: list[dict[str, Any]]) -> None:
+    """Give no tag to what changes without a write: its reader may die."""
+    if any(row["status"] == "processing" for row in rows):
+        req.context.etag = None

@@ -48,7 +48,7 @@ _REASONS = {
     202: "It was taken and will be done; ask how far it is.",
     304: "What you have is current.",
     400: "Something in the request is wrong; `details.fields` says what and why.",
-    403: "Not from here: the Host header names another machine.",
+    403: "Not from here: the Host or the Origin header names another site.",
     404: "There is no such thing.",
     409: "It contradicts what is stored.",
     412: "It was changed since you read it.",

@@ -11,7 +11,16 @@ from typing import Any
 from marshmallow import Schema
 
 from observatory.api import conversation_changes as changes
-from observatory.api import conversations, exports, files, messages, projects, schemas, search
+from observatory.api import (
+    conversations,
+    exports,
+    files,
+    messages,
+    projects,
+    schemas,
+    search,
+    uploads,
+)
 from observatory.api import search_schemas as found
 from observatory.api.params import NoParams
 
@@ -195,9 +204,41 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         ListOf("files", schemas.File), files.FileParams, is_cached=True,
         example={"status": "error"},
     ),
+    ("POST", "/api/files/upload"): Operation(
+        "Files", "uploadFile",
+        "Upload a transcript, as the file of a form or as the body; gzip is taken",
+        schemas.Upload, uploads.UploadParams, statuses=(200, 201, 202),
+        bodies={
+            uploads.FORM: {
+                "type": "object",
+                "properties": {"file": {"type": "string", "format": "binary", "minLength": 1}},
+                "required": ["file"],
+                "additionalProperties": False,
+            },
+            uploads.LINES: {"type": "string", "minLength": 1},
+        },
+    ),
+    ("POST", "/api/files/process-jsonl"): Operation(
+        "Files", "processFile", "Have a file read that lies in a transcripts folder",
+        schemas.FileDetail, body=files.FileRequest, statuses=(202,), refusals=(404,),
+        example={"file_path": "/home/ada/.claude/projects/-work/3f2b8c1e.jsonl"},
+    ),
     ("GET", "/api/files/{file_id}"): Operation(
         "Files", "getFile", "Get one file, with its numbers of records and its bad lines",
         schemas.FileDetail, files.OneFileParams, is_cached=True,
+    ),
+    ("DELETE", "/api/files/{file_id}"): Operation(
+        "Files", "deleteFile",
+        "Forget a file, and remove it when it was uploaded; its conversations stay",
+        schemas.DeletedFile, refusals=(409,),
+    ),
+    ("GET", "/api/files/{file_id}/errors"): Operation(
+        "Files", "listFileErrors", "List the lines of a file that could not be read",
+        ListOf("errors", schemas.BadLine), files.FileErrorParams, is_cached=True,
+    ),
+    ("POST", "/api/files/{file_id}/reprocess"): Operation(
+        "Files", "reprocessFile", "Have a file read from its start again",
+        schemas.FileDetail, statuses=(202,), refusals=(409,),
     ),
     ("GET", "/health"): Operation(
         "Server", "getHealth", "Whether the server lives", schemas.Status, None,
@@ -240,7 +281,15 @@ LINKS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("getConversation", _ID, "/data/hits/0/conversation_id"),
     ),
     "listProjects": (("getProject", "project_id", "/data/projects/0/id"),),
-    "listFiles": (("getFile", "file_id", "/data/files/0/id"),),
+    "listFiles": (
+        ("getFile", "file_id", "/data/files/0/id"),
+        ("listFileErrors", "file_id", "/data/files/0/id"),
+    ),
+    "uploadFile": tuple(
+        (target, "file_id", "/data/id")
+        for target in ("getFile", "listFileErrors", "reprocessFile", "deleteFile")
+    ),
+    "deleteFile": (("getFile", "file_id", "/data/id"),),
 }  # fmt: skip
 # Pages for people, which are no part of the API.
 PAGES = ("/", "/index.css", "/docs", "/docs.css")

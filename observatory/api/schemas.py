@@ -344,6 +344,21 @@ class FileDetail(File):
     bad_lines = fields.List(fields.Nested(BadLine), required=True)
 
 
+class Upload(FileDetail):
+    """An uploaded file with what the archive has from it: up to 100 conversations."""
+
+    message_count = Count(required=True)
+    conversations = fields.List(fields.String(), required=True)
+
+
+class DeletedFile(Schema):
+    """A file that was forgotten; one that was uploaded is gone from the disk too."""
+
+    id = Count(required=True)
+    file_path = _text()
+    is_removed_from_disk = Flag(required=True)
+
+
 class Status(Schema):
     """What the server says of itself."""
 

@@ -7,10 +7,10 @@ twice changes nothing and an interrupted run goes on where the last commit was.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 
 import zstandard
 
+from observatory.ingest.discover import modified_at
 from observatory.ingest.reading import Chunk
 from observatory.ingest.sidecars import read_agent_type
 from observatory.store import archive
@@ -23,7 +23,7 @@ from observatory.store.counters import add_to_total, refresh_conversations
 from observatory.store.database import writing
 from observatory.store.projects import ensure_project
 from observatory.store.search_language import spaced_cjk
-from observatory.timestamps import format_timestamp, milliseconds_between, now
+from observatory.timestamps import milliseconds_between, now
 from observatory.transcripts.content import ToolResult, ToolUse
 from observatory.transcripts.layout import (
     TranscriptPath,
@@ -42,7 +42,6 @@ from observatory.transcripts.records import (
     renamed_title,
 )
 
-_LAST_SECOND = datetime(9998, 12, 31, tzinfo=UTC).timestamp()
 _TITLE_RANKS = {"custom": states.CUSTOM, "ai": states.AI}
 _compress = zstandard.ZstdCompressor(level=1).compress
 
@@ -181,10 +180,7 @@ class _FileReading:
         self.batch = batch
         self.chunk = chunk
         self.path: TranscriptPath = read_path(chunk.file.path)
-        # A file may claim any time; what no calendar has is the nearest that one has.
-        seconds = min(max(chunk.file.modified_ns / 1e9, 0.0), _LAST_SECOND)
-        modified = datetime.fromtimestamp(seconds, UTC)
-        self.modified_at = format_timestamp(modified)
+        self.modified_at = modified_at(chunk.file.modified_ns)
         state = files.find_state(chunk.file.path)
         self.is_new = state is None or state.is_unread
         self.was_read = state is not None and state.generation < chunk.generation

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from observatory.timestamps import format_timestamp
 
 SUFFIX = ".jsonl"
+_LAST_SECOND = datetime(9998, 12, 31, tzinfo=UTC).timestamp()
 _INT64 = 2**63 - 1
 
 
@@ -47,6 +51,12 @@ def _find(path: str) -> Iterator[FoundFile]:
                         yield _stat(entry.path, entry.stat(follow_symlinks=False))
         except (FileNotFoundError, NotADirectoryError, PermissionError):
             continue
+
+
+def modified_at(modified_ns: int) -> str:
+    """Return a time of change as text: what no calendar has is the nearest that one has."""
+    seconds = min(max(modified_ns / 1e9, 0.0), _LAST_SECOND)
+    return format_timestamp(datetime.fromtimestamp(seconds, UTC))
 
 
 def _stat(path: str, status: os.stat_result) -> FoundFile:

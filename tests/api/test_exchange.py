@@ -73,7 +73,7 @@ def test_head_has_the_headers_of_get_and_no_body(client, session, path):
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 @pytest.mark.parametrize(
-    "path", [*PATHS[:-1], "/api/projects", "/api/conversations/x/tool-uses", "/api/files/x"]
+    "path", [*PATHS[:-1], "/api/projects", "/api/conversations/x/tool-uses", "/api/files/x/errors"]
 )
 def test_other_methods_are_refused_with_those_that_are_taken(client, path, method):
     answer = client.request(path, method=method, expect_errors=True)
@@ -190,3 +190,36 @@ def test_a_name_that_is_not_this_machines_is_refused(host, client):
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:3001", "[::1]:3001", "127.8.9.1"])
 def test_any_name_of_this_machine_is_answered(host, client):
     assert client.get("/health", headers={"Host": host}).status_int == 200
+
+
+# Pages of other sites
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:9999"])
+@pytest.mark.parametrize(
+    ("method", "path", "content_type"),
+    [
+        ("POST", "/api/conversations/x/restore", ""),
+        ("POST", "/api/files/upload", "multipart/form-data; boundary=b"),
+        ("POST", "/api/files/1/reprocess", ""),
+        ("DELETE", "/api/conversations/x", ""),
+    ],
+)
+def test_a_change_asked_for_by_a_page_elsewhere_is_refused(
+    client, origin, method, path, content_type
+):
+    """A browser sends such requests without asking first; it always says whose page it was."""
+    headers = {"Origin": origin, "Content-Type": content_type}
+    answer = client.request(path, method=method, headers=headers, expect_errors=True)
+    check_refusal(answer, 403, "FORBIDDEN")
+
+
+@pytest.mark.parametrize("origin", ["http://localhost", "http://localhost:3000", None])
+def test_a_change_of_our_own_page_or_a_program_is_taken(db, origin):
+    client = webtest.TestApp(create_app(cors_origins=("http://localhost:3000",), folders=()))
+    headers = {"Host": "localhost"} | ({"Origin": origin} if origin else {})
+    client.post_json("/api/conversations", {"title": "x"}, headers=headers, status=201)
+
+
+def test_reads_do_not_mind_where_they_are_asked_from(client):
+    client.get("/api/conversations", headers={"Origin": "https://evil.example"}, status=200)
