@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import resource
 import signal
@@ -271,3 +272,16 @@ def test_debug_logging_tells_of_requests_without_their_query(tmp_path):
         server.get("/api/conversations?search=confidential")
         wait_for(lambda: '"route": "/api/conversations"' in server.log.read_text(), what="a line")
         assert "confidential" not in server.log.read_text()
+
+
+def test_a_body_in_chunks_is_read(server):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    pieces = [b'{"title":', b' "in chunks"}']
+    headers = {"Content-Type": "application/json", "Transfer-Encoding": "chunked"}
+    connection.request(
+        "POST", "/api/conversations", iter(pieces), headers=headers, encode_chunked=True
+    )
+    answer = connection.getresponse()
+    body = json.loads(answer.read())
+    connection.close()
+    assert (answer.status, body["data"]["title"]) == (201, "in chunks")

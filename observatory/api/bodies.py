@@ -30,7 +30,10 @@ def read_raw_body(req: falcon.Request, *, max_bytes: int = MAX_BODY_BYTES) -> by
     """
     if req.content_length is not None and req.content_length > max_bytes:
         raise falcon.HTTPContentTooLarge
-    body = req.bounded_stream.read(max_bytes + 1)
+    # A body in chunks has no length; the server says whether it marks the end of one.
+    is_chunked = req.content_length is None and bool(req.env.get("wsgi.input_terminated"))
+    stream = req.stream if is_chunked else req.bounded_stream
+    body = stream.read(max_bytes + 1)
     if len(body) > max_bytes:
         raise falcon.HTTPContentTooLarge
     return bytes(body)

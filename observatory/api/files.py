@@ -112,9 +112,11 @@ class RereadFile:
         if not os.path.isfile(path):
             raise Conflict("The file is gone from the disk; what was read of it stays.")
         mark_reread(key)
+        # Looked at before the reading can begin: the answer says as what it was accepted.
+        accepted = get_file(key)
         jobs.submit(path)
         resp.status = falcon.HTTP_202
-        answer(req, resp, get_file(key))
+        answer(req, resp, accepted)
 
 
 class RequestedFiles:
@@ -129,9 +131,11 @@ class RequestedFiles:
         _, body = read_json(req, FileRequest)
         path = find_place(body["file_path"], folders=self._folders, database_path=database.database)
         key = note(path)
+        # Looked at before the reading can begin: the answer says as what it was accepted.
+        accepted = get_file(key)
         jobs.submit(path)
         resp.status = falcon.HTTP_202
-        answer(req, resp, get_file(key))
+        answer(req, resp, accepted)
 
 
 def _forget_tag_of_running(req: falcon.Request, rows: list[dict[str, Any]]) -> None:
