@@ -18,12 +18,22 @@ from observatory.ingest.uploads import stored_uploads
 from observatory.log import configure_logging
 from observatory.settings import Settings, read_secret, read_settings
 from observatory.store import schema
-from observatory.store.database import DatabaseError, close, configure, connect
+from observatory.store.database import (
+    DatabaseError,
+    close,
+    configure,
+    connect,
+    describe_failure,
+    is_busy,
+)
 from observatory.store.locks import held
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_PARTIAL = 3
 EXIT_LOCKED = 75
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,8 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return EXIT_FAILED
     except DatabaseError as error:
-        print(f"The database can not be used: {error}", file=sys.stderr)
-        return EXIT_FAILED
+        print(describe_failure(error), file=sys.stderr)
+        return EXIT_LOCKED if is_busy(error) else EXIT_FAILED
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Who read the output has seen enough; Python must not find that out once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
     except OSError as error:
         print(f"{error.filename or 'A file'}: {error.strerror}", file=sys.stderr)
         return EXIT_FAILED
@@ -160,8 +176,12 @@ def run_ingest(options: argparse.Namespace, settings: Settings) -> int:
             on_progress=on_progress,
             should_stop=stop.is_requested,
         )
+    for failure in summary.failures:
+        print(f"{failure.path}: {failure.reason}", file=sys.stderr)
     _report(summary, as_json=options.json)
-    return 0 if summary.is_complete else 128 + stop.number
+    if not summary.is_complete:
+        return 128 + stop.number
+    return EXIT_PARTIAL if summary.has_failures else 0
 
 
 def _report(summary: RunSummary, *, as_json: bool) -> None:
@@ -169,6 +189,7 @@ def _report(summary: RunSummary, *, as_json: bool) -> None:
         print(orjson.dumps(summary.as_dict()).decode())
     else:
         show_summary(summary, sys.stdout)
+    sys.stdout.flush()
 
 
 def run_serve(options: argparse.Namespace, settings: Settings) -> int:

@@ -22,7 +22,7 @@ from tests.processes import ROOT, Home, finish, metrics_folders, wait_for
 SUMMARY = {
     "files", "lines", "bad_lines", "conversations", "messages", "tool_uses", "tokens",
     "cost_microdollars", "seconds", "mb_per_second", "bytes", "unchanged_files", "failed_files",
-    "rows_seconds", "is_complete",
+    "rows_seconds", "is_complete", "failed_folders", "failures",
 }  # fmt: skip
 HOLDER = """
 import signal, sys
@@ -147,7 +147,8 @@ def test_a_file_that_is_no_database_is_told_without_a_traceback(home):
         ended = home.run(command)
         assert ended.returncode == 1
         told = ended.stderr.splitlines()[-1]
-        assert told == "The database can not be used: file is not a database"
+        assert told.startswith(f"The database {home.database.relative_to(home.folder)} can not")
+        assert "DB_PATH" in told
         assert "Traceback" not in ended.stderr
 
 

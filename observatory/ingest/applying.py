@@ -6,11 +6,12 @@ twice changes nothing and an interrupted run goes on where the last commit was.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 
 import zstandard
 
-from observatory.ingest.discover import modified_at
+from observatory.ingest.discover import locate, modified_at
 from observatory.ingest.reading import Chunk
 from observatory.ingest.sidecars import read_agent_type
 from observatory.store import archive
@@ -60,7 +61,7 @@ class _Batch:
     """What one transaction knows and will write."""
 
     def __init__(self, chunks: Sequence[Chunk]) -> None:
-        messages = [item for chunk in chunks for _, item in chunk.items if type(item) is Message]
+        messages = [item for chunk in chunks for _, _, item in chunk.items if type(item) is Message]
         wanted = {m.uuid for m in messages if m.uuid}
         wanted.update(m.parent_uuid for m in messages if m.is_sidechain and m.parent_uuid)
         self.known: dict[str, KnownMessage] = archive.find_messages(wanted)
@@ -80,13 +81,19 @@ class _Batch:
         self.last_prompts: dict[int, int] = {}
         self.projects: dict[str, int] = {}
         self.superseding: list[tuple[int, int]] = []
+        # The last sidechain inside each session file, by the file's key.
+        self.sidechains: dict[int, ConversationState] = {}
         self.next_message_key = archive.next_message_key()
         self.next_call_key = archive.next_api_call_key()
 
     def ensure_conversation(
         self, conversation_id: str, *, kind: str, timestamp: str
     ) -> ConversationState:
-        """Return the state of a conversation, which is inserted when it is new."""
+        """Return the state of a conversation, which is inserted when it is new.
+
+        A session ``S.a`` and the subagent ``a`` of session ``S`` would share an id: whichever
+        comes second gets its kind added to it.
+        """
         state = self.conversations.get(conversation_id)
         if state is None:
             state = states.find_state(conversation_id) or states.insert_conversation(
@@ -94,6 +101,10 @@ class _Batch:
             )
             self.conversations[conversation_id] = state
             self.touched.add(state.key)
+        if state.kind != kind:
+            return self.ensure_conversation(
+                f"{conversation_id}.{kind}", kind=kind, timestamp=timestamp
+            )
         return state
 
     def find_by_key(self, key: int) -> ConversationState:
@@ -120,13 +131,15 @@ class _Batch:
         archive.upsert_api_calls(self.changed_calls.values())
         archive.upsert_tool_uses(self.tool_uses.values())
         archive.insert_cjk(self.cjk)
+        self.touched |= archive.move_results_to_originals(self.touched)
         for file_key, generation in self.superseding:
             archive.mark_messages_superseded(file_key, generation=generation)
         for conversation_key, link in self.links:
             archive.link_subagent(conversation_key, link.tool_use_id, subagent_id=link.agent_id)
         for parent, child, prompt in self.roots:
-            task = archive.find_unlinked_task(parent.key, prompt)
-            if task and child.agent_id:
+            assert child.agent_id is not None
+            task = archive.find_unlinked_task(parent.key, prompt, subagent_id=child.agent_id)
+            if task:
                 archive.link_subagent(parent.key, task, subagent_id=child.agent_id)
         for conversation_key, parent_id in self.forks:
             archive.mark_rewound_branch(conversation_key, parent_id)
@@ -199,8 +212,12 @@ class _FileReading:
             if state is not None and state.conversation_key is not None
             else None
         )
-        self.sidechain: ConversationState | None = None
         self.known_tool_uses: dict[int, set[str]] = {}
+        # A last line without its newline is read again, and may be another by now.
+        self.reopened: set[int] = set()
+        if state is not None and state.has_open_line and state.generation == chunk.generation:
+            files.forget_errors(self.file_key, after=state.line_count)
+            self.reopened = archive.reopen_messages(self.file_key, after=state.line_count)
 
     def apply(self) -> None:
         """Add everything that the chunk says to the batch, and move the file's offset."""
@@ -208,9 +225,9 @@ class _FileReading:
         if self.was_read and chunk.is_first:
             files.forget_lines(self.file_key)
         if self.path.role != "workflow_journal" and not self._is_deleted():
-            for line, item in chunk.items:
+            for line, index, item in chunk.items:
                 if isinstance(item, Message):
-                    self._take_message(line, item)
+                    self._take_message(line, index, item)
                 elif isinstance(item, Title):
                     main = self._ensure_main(None)
                     main.offer_title(_TITLE_RANKS[item.source], title_of(item.title))
@@ -222,11 +239,13 @@ class _FileReading:
 
     def _is_deleted(self) -> bool:
         """Tell whether a user has removed this file's conversation, or its session's, for good."""
-        session_id = self.path.session_id or next(
-            (item.session_id for _, item in self.chunk.items if isinstance(item, Message)), None
-        )
+        first = self._first_message()
+        session_id = self.path.session_id or (first.session_id if first else None)
         names = {session_id, f"{session_id}.{self.path.agent_id}"} - {None}
         return bool(find_deleted(name for name in names if name is not None))
+
+    def _first_message(self) -> Message | None:
+        return next((item for *_, item in self.chunk.items if isinstance(item, Message)), None)
 
     def _take_summary(self, item: Summary) -> None:
         archive.upsert_summary(item.leaf_uuid, item.summary)
@@ -241,6 +260,7 @@ class _FileReading:
         if self.main is not None:
             return self.main
         path, batch = self.path, self.batch
+        message = message or self._first_message()
         timestamp = (message.timestamp if message else None) or self.modified_at
         session_id = path.session_id or (message.session_id if message else None)
         if path.agent_id is None:
@@ -252,31 +272,70 @@ class _FileReading:
             main = batch.ensure_conversation(name, kind="subagent", timestamp=timestamp)
             main.agent_id = path.agent_id
             main.workflow_run_id = path.workflow_run_id
-            main.agent_type = main.agent_type or read_agent_type(self.chunk.file.path)
+            main.agent_type = main.agent_type or read_agent_type(self.chunk.file.location)
             if session_id and session_id != name:
                 parent = batch.ensure_conversation(session_id, kind="session", timestamp=timestamp)
                 main.parent_key = parent.key
         self.main = main
+        if self.is_new:
+            self._adopt_moved(main)
         return main
 
-    def _conversation_of(self, message: Message) -> ConversationState:
+    def _adopt_moved(self, main: ConversationState) -> None:
+        """Take over what was read of this conversation from a file that was moved or renamed."""
+        for key, path in files.find_files_of(main.key):
+            if key == self.file_key or os.path.lexists(locate(path)):
+                continue
+            archive.adopt_rows(key, file_key=self.file_key)
+            known = self.batch.known
+            for identifier, message in known.items():
+                if message.file_key == key:
+                    known[identifier] = message._replace(file_key=self.file_key, generation=0)
+            for call in self.batch.calls.values():
+                if call.file_key == key:
+                    call.file_key = self.file_key
+                if call.usage_file_key == key:
+                    call.usage_file_key = self.file_key
+
+    def _conversation_of(self, line: int, index: int, message: Message) -> ConversationState:
         """Return the conversation of a message: an inline sidechain is one of its own."""
         main = self._ensure_main(message)
         if not message.is_sidechain or self.path.role != "session":
             return main
+        child = self._find_sidechain(main, message)
+        if child is None:
+            name = message.uuid or _place(line, index)
+            child = self._ensure_sidechain(main, name, message)
+            self.batch.roots.append((main, child, message.text.strip()))
+        self.batch.sidechains[self.file_key] = child
+        return child
+
+    def _find_sidechain(
+        self, main: ConversationState, message: Message
+    ) -> ConversationState | None:
+        """Return the sidechain that a message goes on with, or ``None`` when it begins one."""
         if message.agent_id is not None:
             return self._ensure_sidechain(main, message.agent_id, message)
         parent = self.batch.known.get(message.parent_uuid) if message.parent_uuid else None
         if parent is not None and parent.conversation_key != main.key:
             return self.batch.find_by_key(parent.conversation_key)
-        if message.parent_uuid is not None and self.sidechain is not None:
-            return self.sidechain
+        last = self._last_sidechain(main) if message.parent_uuid is not None else None
+        if last is not None:
+            return last
         known = self.batch.known.get(message.uuid) if message.uuid else None
         if known is not None and known.conversation_key != main.key:
             return self.batch.find_by_key(known.conversation_key)
-        child = self._ensure_sidechain(main, message.uuid or str(self.chunk.line_count), message)
-        self.batch.roots.append((main, child, message.text.strip()))
-        return child
+        return None
+
+    def _last_sidechain(self, main: ConversationState) -> ConversationState | None:
+        """Return the sidechain that lies before this place of the file, wherever readings ended."""
+        last = self.batch.sidechains.get(self.file_key)
+        if last is None and not self.chunk.is_first:
+            key = archive.find_last_sidechain(
+                self.file_key, generation=self.chunk.generation, main_key=main.key
+            )
+            last = None if key is None else self.batch.find_by_key(key)
+        return last
 
     def _ensure_sidechain(
         self, main: ConversationState, agent_id: str, message: Message
@@ -287,14 +346,13 @@ class _FileReading:
             timestamp=message.timestamp or main.updated_at,
         )
         child.agent_id, child.parent_key = agent_id, main.key
-        self.sidechain = child
         return child
 
-    def _take_message(self, line: int, message: Message) -> None:
+    def _take_message(self, line: int, index: int, message: Message) -> None:
         batch = self.batch
-        state = self._conversation_of(message)
+        state = self._conversation_of(line, index, message)
         batch.touched.add(state.key)
-        identifier = message.uuid or f"{state.id}.{line}"
+        identifier = message.uuid or f"{state.id}.{_place(line, index)}"
         known = batch.known.get(identifier)
         copied: KnownMessage | None = None
         if known is None and message.uuid is None:
@@ -315,13 +373,21 @@ class _FileReading:
         if message.api_call is not None:
             call = self._count_call(line, message, message.api_call, state, key, timestamp)
         if known is not None:
-            is_own = known.file_key == self.file_key and not self.is_new
+            is_seen_again = known.file_key == self.file_key and (
+                known.generation < self.chunk.generation
+                or known.is_superseded
+                or known.key in self.reopened
+            )
             # The file that it came from may have been forgotten: then it is this one's.
-            if is_own or (known.file_key is None and known.conversation_key == state.key):
+            if is_seen_again or (known.file_key is None and known.conversation_key == state.key):
                 batch.seen.append((line, self.chunk.generation, self.file_key, known.key))
+                batch.known[identifier] = KnownMessage(
+                    known.key, known.conversation_key, self.file_key, self.chunk.generation
+                )
+                self.reopened.discard(known.key)
             return
         batch.next_message_key += 1
-        batch.known[identifier] = KnownMessage(key, state.key, self.file_key)
+        batch.known[identifier] = KnownMessage(key, state.key, self.file_key, self.chunk.generation)
         self._describe(state, message, timestamp)
         batch.messages.append(
             MessageRow(
@@ -398,7 +464,8 @@ class _FileReading:
         """Count the tokens of a response once, however often its lines repeat it.
 
         In one file the last line of a response has its final numbers. Over several files the copy
-        with the most output counts; it belongs to the first file that is not a subagent's.
+        with the most output counts, whichever is read first; the response belongs to the first
+        file that is not a subagent's.
         """
         batch, usage = self.batch, call.usage
         row = batch.calls.get(call.id)
@@ -411,6 +478,7 @@ class _FileReading:
                 position=line,
                 message_key=message_key,
                 is_sidechain=int(message.is_sidechain),
+                usage_file_key=self.file_key,
                 request_id=call.request_id,
                 model=call.model,
                 created_at=timestamp,
@@ -428,15 +496,21 @@ class _FileReading:
             )
             batch.next_call_key += 1
             batch.calls[call.id] = row
+        is_moved = bool(row.is_sidechain) and not message.is_sidechain
         is_later_line = row.file_key == self.file_key and line >= row.position
-        if row.is_sidechain and not message.is_sidechain:
+        if is_moved:
             batch.touched.add(row.conversation_key)
-            row.conversation_key, row.file_key = state.key, self.file_key
-            row.position, row.message_key, row.is_sidechain = line, message_key, 0
-            is_later_line = is_later_line or usage.output_tokens >= row.output_tokens
-        if is_later_line or usage.output_tokens > row.output_tokens:
-            if is_later_line:
-                row.position, row.message_key = line, message_key
+            row.conversation_key, row.file_key, row.is_sidechain = state.key, self.file_key, 0
+        if is_moved or is_later_line:
+            row.position, row.message_key = line, message_key
+            batch.changed_calls[call.id] = row
+            batch.touched.add(row.conversation_key)
+        is_from_here = row.usage_file_key == self.file_key and (
+            is_later_line
+            or (row.file_key != self.file_key and usage.output_tokens >= row.output_tokens)
+        )
+        if is_from_here or usage.output_tokens > row.output_tokens:
+            row.usage_file_key = self.file_key
             row.model, row.stop_reason = call.model, call.stop_reason
             row.request_id = call.request_id or row.request_id
             row.input_tokens, row.output_tokens = usage.input_tokens, usage.output_tokens
@@ -510,7 +584,7 @@ class _FileReading:
     def _tool_use_ids(self) -> set[str]:
         """Return the tool uses that this chunk speaks of."""
         found: set[str] = set()
-        for _, item in self.chunk.items:
+        for *_, item in self.chunk.items:
             if isinstance(item, Message):
                 found.update(use.id for use in item.tool_uses)
                 found.update(result.tool_use_id for result in item.tool_results)
@@ -531,6 +605,7 @@ class _FileReading:
                 "inode": chunk.file.inode,
                 "size": chunk.file.size,
                 "modified_ns": chunk.file.modified_ns,
+                "changed_ns": chunk.file.changed_ns,
                 "byte_offset": chunk.byte_offset,
                 "tail_hash": chunk.tail_hash,
                 "line_count": chunk.line_count,
@@ -543,12 +618,17 @@ class _FileReading:
                 "processed_at": now(),
             },
         )
-        if chunk.is_last and chunk.generation > 1:
+        if chunk.is_last:
             self.batch.superseding.append((self.file_key, chunk.generation))
         add_to_total("ingest_files", int(chunk.is_last))
         add_to_total("ingest_lines", chunk.lines_read)
         add_to_total("ingest_bytes", chunk.bytes_read)
         add_to_total("ingest_bad_lines", len(chunk.bad_lines))
+
+
+def _place(line: int, index: int) -> str:
+    """Name a record without an id by its place: its line, and its number on a shared one."""
+    return f"{line}.{index}" if index else str(line)
 
 
 def _measure(row: ToolUseRow) -> None:

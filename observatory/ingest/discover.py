@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,30 +13,51 @@ from observatory.timestamps import format_timestamp
 SUFFIX = ".jsonl"
 _LAST_SECOND = datetime(9998, 12, 31, tzinfo=UTC).timestamp()
 _INT64 = 2**63 - 1
+# How Python holds the bytes of a name that are not UTF-8, and how text_path writes them.
+_UNDECODED = re.compile("[\udc80-\udcff]")
+_ESCAPED = re.compile("%([89A-F][0-9A-F])")
 
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """One file as the file system tells of it; ``modified_ns`` counts nanoseconds from 1970."""
+    """One file as the file system tells of it.
+
+    ``path`` names it in the archive, ``location`` opens it; they differ when a name is not UTF-8.
+    ``modified_ns`` and ``changed_ns`` count nanoseconds from 1970; the latter no program can set.
+    """
 
     path: str
+    location: str
     size: int
     modified_ns: int
+    changed_ns: int
     inode: int
     device: int
 
 
-def find_files(paths: Iterable[str]) -> Iterator[FoundFile]:
-    """Yield the transcripts in folders and files, once each, oldest first.
+def find_files(
+    paths: Iterable[str], *, on_problem: Callable[[str, str], None] = lambda path, reason: None
+) -> list[FoundFile]:
+    """Return the transcripts in folders and files, once each, oldest first.
 
     The order matters for copied conversations: the one written first keeps the messages. A link
     inside a folder is not followed, and what vanishes meanwhile is left out.
+
+    Args:
+        paths: Folders, and files of any name.
+        on_problem: Told of each path that can not be looked at, and why.
     """
-    found = {file.path: file for path in paths for file in _find(os.path.abspath(path))}
-    yield from sorted(found.values(), key=lambda file: (file.modified_ns, file.path))
+    found: dict[str, FoundFile] = {}
+    for path in paths:
+        root = os.path.abspath(locate(path))
+        real = os.path.realpath(root)
+        for file in _find(root, on_problem):
+            # The same folder can be named twice, by a link as well; the first name is kept.
+            found.setdefault(real + file.location.removeprefix(root), file)
+    return sorted(found.values(), key=lambda file: (file.modified_ns, file.path))
 
 
-def _find(path: str) -> Iterator[FoundFile]:
+def _find(path: str, on_problem: Callable[[str, str], None]) -> Iterator[FoundFile]:
     if os.path.isfile(path):
         yield _stat(path, os.stat(path))
         return
@@ -43,14 +65,35 @@ def _find(path: str) -> Iterator[FoundFile]:
     while folders:
         folder = folders.pop()
         try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(entry.path)
-                    elif entry.name.endswith(SUFFIX) and entry.is_file(follow_symlinks=False):
-                        yield _stat(entry.path, entry.stat(follow_symlinks=False))
-        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            with os.scandir(folder) as scanned:
+                entries = list(scanned)
+        except FileNotFoundError:
             continue
+        except OSError as error:
+            on_problem(text_path(folder), error.strerror or "can not be read")
+            continue
+        for entry in entries:
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif entry.name.endswith(SUFFIX) and entry.is_file(follow_symlinks=False):
+                    yield _stat(entry.path, entry.stat(follow_symlinks=False))
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                on_problem(text_path(entry.path), error.strerror or "can not be read")
+
+
+def text_path(path: str) -> str:
+    """Return a path as text that can be stored and sent: bytes that are not UTF-8 become ``%XX``."""
+    return _UNDECODED.sub(lambda found: f"%{ord(found[0]) - 0xDC00:02X}", path)
+
+
+def locate(path: str) -> str:
+    """Return the path that opens what ``text_path`` named."""
+    if "%" not in path or os.path.lexists(path):
+        return path
+    return _ESCAPED.sub(lambda found: chr(0xDC00 + int(found[1], 16)), path)
 
 
 def modified_at(modified_ns: int) -> str:
@@ -61,10 +104,12 @@ def modified_at(modified_ns: int) -> str:
 
 def _stat(path: str, status: os.stat_result) -> FoundFile:
     return FoundFile(
-        os.fsencode(path).decode("utf-8", "replace"),
+        text_path(path),
+        path,
         status.st_size,
         # File systems may tell numbers that SQLite's 64 bits do not hold.
         max(-_INT64, min(status.st_mtime_ns, _INT64)),
+        max(-_INT64, min(status.st_ctime_ns, _INT64)),
         status.st_ino & _INT64,
         status.st_dev & _INT64,
     )

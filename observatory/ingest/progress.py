@@ -73,5 +73,9 @@ def show_summary(summary: RunSummary, stream: TextIO) -> None:
         f" ${summary.cost_microdollars / 1e6:,.2f}.",
         file=stream,
     )
-    if summary.failed_files:
-        print(f"{summary.failed_files:,} files could not be opened; see /api/files.", file=stream)
+    if summary.has_failures:
+        print(
+            f"Not read: {summary.failed_files:,} files (see /api/files)"
+            f" and {summary.failed_folders:,} other paths; the next run tries again.",
+            file=stream,
+        )

@@ -37,12 +37,15 @@ class BadLine:
 
 @dataclass(slots=True)
 class Chunk:
-    """What a run of lines of one file says, and where the next reading goes on."""
+    """What a run of lines of one file says, and where the next reading goes on.
+
+    ``items`` are records with their line and their number on it, which is 0 but for glued ones.
+    """
 
     file: FoundFile
     generation: int
     is_first: bool
-    items: list[tuple[int, Record]] = field(default_factory=list)
+    items: list[tuple[int, int, Record]] = field(default_factory=list)
     bad_lines: list[BadLine] = field(default_factory=list)
     record_counts: Counter[str] = field(default_factory=Counter)
     byte_offset: int = 0
@@ -62,6 +65,7 @@ def is_unchanged(file: FoundFile, state: FileState | None) -> bool:
         and not state.is_reread
         and state.size == file.size
         and state.modified_ns == file.modified_ns
+        and state.changed_ns == file.changed_ns
         and state.inode == file.inode
         and state.device == file.device
     )
@@ -75,7 +79,7 @@ def read_chunks(
     Raises:
         OSError: The file can not be opened or read.
     """
-    with Path(file.path).open("rb", buffering=0) as stream:
+    with Path(file.location).open("rb", buffering=0) as stream:
         offset, number, generation = 0, 0, 1
         if state is not None:
             generation = state.generation
@@ -122,11 +126,11 @@ def _read_line(line: Line, chunk: Chunk) -> None:
     """Add what a line says to a chunk."""
     try:
         objects = parse_objects(line)
-    except MalformedRecord as error:
+    except Exception as error:
         if not line.is_terminated:
             return
         objects = []
-        chunk.bad_lines.append(BadLine(line.number, line.start, line.end, error.reason))
+        chunk.bad_lines.append(BadLine(line.number, line.start, line.end, _reason(error)))
     chunk.lines_read += 1
     chunk.bytes_read += line.end - line.start
     if line.is_terminated:
@@ -141,8 +145,16 @@ def _read_line(line: Line, chunk: Chunk) -> None:
             chunk.record_counts[kind[:64]] += 1
         try:
             record = parse_record(value, has_binary=has_binary)
-        except MalformedRecord as error:
-            chunk.bad_lines.append(BadLine(line.number, line.start + index, line.end, error.reason))
+        except Exception as error:
+            start = line.start + index
+            chunk.bad_lines.append(BadLine(line.number, start, line.end, _reason(error)))
             continue
         if record is not None:
-            chunk.items.append((line.number, record))
+            chunk.items.append((line.number, index, record))
+
+
+def _reason(error: Exception) -> str:
+    """Say what is wrong with a line. Transcripts can hold anything, and no line stops a file."""
+    if isinstance(error, MalformedRecord):
+        return error.reason
+    return f"can not be read ({type(error).__name__})"

@@ -12,7 +12,9 @@ from dataclasses import asdict, dataclass, field
 from observatory.ingest.applying import apply_chunks, batches
 from observatory.ingest.discover import FoundFile, find_files
 from observatory.ingest.reading import Chunk, is_unchanged, read_chunks
+from observatory.log import log
 from observatory.store import search
+from observatory.store.database import OperationalError
 from observatory.store.sums import read_sums
 from observatory.store.transcript_files import (
     FileState,
@@ -21,8 +23,18 @@ from observatory.store.transcript_files import (
     read_states,
     record_failure,
 )
+from observatory.transcripts.layout import read_path
 
 BATCH_BYTES = 4 * 1024 * 1024
+_MAX_FAILURES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A folder or file that a run could not read, and why."""
+
+    path: str
+    reason: str
 
 
 @dataclass(slots=True)
@@ -30,7 +42,9 @@ class RunSummary:
     """What one run read, and what the archive gained by it.
 
     ``files``, ``lines``, ``bad_lines`` and ``bytes`` count what was read; the others what is in
-    the archive now and was not before. ``tokens`` are in the four kinds of the API.
+    the archive now and was not before. ``tokens`` are in the four kinds of the API. ``failures``
+    holds the first hundred of what could not be read; ``failed_files`` counts the files and
+    ``failed_folders`` what else could not be looked at.
     """
 
     files: int = 0
@@ -46,8 +60,20 @@ class RunSummary:
     bytes: int = 0
     unchanged_files: int = 0
     failed_files: int = 0
+    failed_folders: int = 0
+    failures: list[Failure] = field(default_factory=list)
     rows_seconds: float = 0.0
     is_complete: bool = True
+
+    @property
+    def has_failures(self) -> bool:
+        """Whether anything could not be read."""
+        return bool(self.failed_files or self.failed_folders)
+
+    def add_failure(self, path: str, reason: str) -> None:
+        """Keep what could not be read, so that the run can tell."""
+        if len(self.failures) < _MAX_FAILURES:
+            self.failures.append(Failure(path, reason))
 
     def as_dict(self) -> dict[str, object]:
         """Return the fields by name, for JSON."""
@@ -108,17 +134,26 @@ def _run(
     started = time.monotonic()
     put_back_interrupted()
     states = read_states()
-    found = list(find_files(paths))
+    summary = RunSummary()
+
+    def note_problem(path: str, reason: str) -> None:
+        summary.failed_folders += 1
+        summary.add_failure(path, reason)
+
+    found = find_files(paths, on_problem=note_problem)
     changed = [file for file in found if not is_unchanged(file, states.get(file.path))]
-    summary = RunSummary(unchanged_files=len(found) - len(changed))
+    summary.unchanged_files = len(found) - len(changed)
     before = read_sums()
     progress = Progress(0, sum(_unread_bytes(file, states.get(file.path)) for file in changed), "")
     touched: set[str] = set()
     progress.stage = "reading"
     on_progress(progress)
-    for batch in batches(_read_all(changed, states, summary), batch_bytes=batch_bytes):
-        touched |= apply_chunks(batch)
+    failed: set[str] = set()
+    for batch in batches(_read_all(changed, states, summary, failed), batch_bytes=batch_bytes):
+        touched |= _apply(batch, summary, failed)
         for chunk in batch:
+            if chunk.file.path in failed:
+                continue
             summary.files += chunk.is_last
             summary.lines += chunk.lines_read
             summary.bad_lines += len({bad.line for bad in chunk.bad_lines})
@@ -142,20 +177,49 @@ def _unread_bytes(file: FoundFile, state: FileState | None) -> int:
     return max(0, file.size - state.byte_offset) if state else file.size
 
 
+def _apply(batch: list[Chunk], summary: RunSummary, failed: set[str]) -> set[str]:
+    """Write a batch; when that fails, its files one by one, and pass over the one at fault."""
+    try:
+        return apply_chunks(batch)
+    except OperationalError:
+        # The database, not a file: it is full, locked or broken.
+        raise
+    except Exception as error:
+        paths = list(dict.fromkeys(chunk.file.path for chunk in batch))
+        if len(paths) == 1:
+            [path] = paths
+            log.error("file_failed", path=path, exc_info=error)
+            failed.add(path)
+            _record_failure(path, f"could not be kept ({type(error).__name__})", summary)
+            return set()
+    touched = set()
+    for path in paths:
+        touched |= _apply([chunk for chunk in batch if chunk.file.path == path], summary, failed)
+    return touched
+
+
+def _record_failure(path: str, reason: str, summary: RunSummary) -> None:
+    summary.failed_files += 1
+    summary.add_failure(path, reason)
+    record_failure(path, reason, role=read_path(path).role)
+
+
 def _read_all(
-    found: list[FoundFile], states: dict[str, FileState], summary: RunSummary
+    found: list[FoundFile], states: dict[str, FileState], summary: RunSummary, failed: set[str]
 ) -> Iterator[Chunk]:
     for file in found:
         state = states.get(file.path)
         if state is not None and _is_worth_telling(file, state):
             mark_processing(state.key)
         try:
-            yield from read_chunks(file, state)
+            for chunk in read_chunks(file, state):
+                yield chunk
+                if file.path in failed:
+                    break
         except FileNotFoundError:
             continue
         except OSError as error:
-            summary.failed_files += 1
-            record_failure(file.path, error.strerror or "can not be read")
+            _record_failure(file.path, error.strerror or "can not be read", summary)
 
 
 def _is_worth_telling(file: FoundFile, state: FileState) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from observatory.store.database import execute, execute_many, fetch_all, fetch_one
+from observatory.timestamps import milliseconds_between
 
 
 class KnownMessage(NamedTuple):
@@ -20,6 +21,8 @@ class KnownMessage(NamedTuple):
     key: int
     conversation_key: int
     file_key: int | None
+    generation: int
+    is_superseded: int = 0
 
 
 class MessageRow(NamedTuple):
@@ -57,6 +60,7 @@ class ApiCallRow:
     position: int
     message_key: int | None
     is_sidechain: int
+    usage_file_key: int | None
     request_id: str | None
     model: str
     created_at: str
@@ -133,7 +137,7 @@ _UPSERT_TOOL_USE = (
 def find_messages(ids: Iterable[str]) -> dict[str, KnownMessage]:
     """Return which of these messages the archive holds, and where."""
     rows = fetch_all(
-        "SELECT id, key, conversation_key, file_key FROM messages"
+        "SELECT id, key, conversation_key, file_key, generation, is_superseded FROM messages"
         " WHERE id IN (SELECT value FROM json_each(?))",
         (json.dumps(list(ids)),),
     )
@@ -255,13 +259,14 @@ def link_subagent(conversation_key: int, tool_use_id: str, *, subagent_id: str) 
     )
 
 
-def find_unlinked_task(conversation_key: int, prompt: str) -> str | None:
-    """Return the first task that was given this prompt and has no subagent yet."""
+def find_unlinked_task(conversation_key: int, prompt: str, *, subagent_id: str) -> str | None:
+    """Return the first task of this prompt without a subagent, unless this one has its task."""
     row = fetch_one(
-        "SELECT tool_use_id FROM tool_uses WHERE conversation_key = ? AND subagent_id IS NULL"
+        "SELECT tool_use_id FROM tool_uses WHERE conversation_key = ?1 AND subagent_id IS NULL"
         " AND name IN ('Task', 'Agent') AND trim(json_extract(parameters, '$.prompt'),"
-        " char(32, 9, 10, 13)) = ? ORDER BY message_key LIMIT 1",
-        (conversation_key, prompt),
+        " char(32, 9, 10, 13)) = ?2 AND NOT EXISTS (SELECT 1 FROM tool_uses"
+        " WHERE subagent_id = ?3 AND conversation_key = ?1) ORDER BY message_key LIMIT 1",
+        (conversation_key, prompt, subagent_id),
     )
     return row[0] if row else None
 
@@ -307,3 +312,91 @@ def find_tool_use_ids(conversation_key: int, tool_use_ids: Iterable[str]) -> set
         (conversation_key, json.dumps(list(tool_use_ids))),
     )
     return {row[0] for row in rows}
+
+
+def find_last_sidechain(file_key: int, *, generation: int, main_key: int) -> int | None:
+    """Return the conversation of the last sidechain read from a session file, or ``None``."""
+    row = fetch_one(
+        "SELECT conversation_key FROM messages WHERE file_key = ? AND generation = ?"
+        " AND conversation_key <> ? ORDER BY position DESC, key DESC LIMIT 1",
+        (file_key, generation, main_key),
+    )
+    return row[0] if row else None
+
+
+def reopen_messages(file_key: int, *, after: int) -> set[int]:
+    """Mark the messages behind a line as superseded, until they are seen again; return their keys.
+
+    They stood on a last line without a newline, which the client may have taken back.
+    """
+    rows = fetch_all(
+        "SELECT key FROM messages WHERE file_key = ? AND position > ?", (file_key, after)
+    )
+    execute_many("UPDATE messages SET is_superseded = 1 WHERE key = ?", rows)
+    return {row[0] for row in rows}
+
+
+def adopt_rows(old_file_key: int, *, file_key: int) -> None:
+    """Give what was read from a file that is gone to the file that holds the same now."""
+    keys = (file_key, old_file_key)
+    execute("UPDATE messages SET file_key = ?, generation = 0 WHERE file_key = ?", keys)
+    execute("UPDATE api_calls SET file_key = ? WHERE file_key = ?", keys)
+    execute("UPDATE api_calls SET usage_file_key = ? WHERE usage_file_key = ?", keys)
+
+
+_RESULT = tuple(
+    column
+    for column in TOOL_USE_COLUMNS
+    if column
+    not in (
+        "conversation_key",
+        "tool_use_id",
+        "message_key",
+        "name",
+        "server",
+        "started_at",
+        "parameters",
+        "execution_time_ms",
+    )
+)
+_STRAY_RESULTS = """
+    SELECT stray.key AS stray_key, original.key AS original_key,
+        original.conversation_key AS original_conversation_key
+    FROM tool_uses stray
+    JOIN messages copied ON copied.conversation_key = stray.conversation_key
+        AND copied.copy_of_key IS NOT NULL
+    JOIN tool_uses original ON original.message_key = copied.copy_of_key
+        AND original.tool_use_id = stray.tool_use_id
+    WHERE stray.conversation_key IN (SELECT value FROM json_each(?)) AND stray.message_key IS NULL
+        AND stray.result_message_key IS NOT NULL AND original.result_message_key IS NULL
+"""
+
+
+def move_results_to_originals(conversation_keys: Iterable[int]) -> set[int]:
+    """Bring results to their tool uses where only the use was copied from another conversation.
+
+    A conversation that was copied in the middle of a tool use has the use in common with its copy
+    and the result alone. Whichever of the two was read first keeps the use.
+
+    Returns:
+        The conversations whose tool uses got a result.
+    """
+    moved: set[int] = set()
+    rows = fetch_all(_STRAY_RESULTS, (json.dumps(list(conversation_keys)),))
+    for stray_key, original_key, conversation_key in rows:
+        execute(
+            f"UPDATE tool_uses SET ({', '.join(_RESULT)}) ="
+            f" (SELECT {', '.join(_RESULT)} FROM tool_uses WHERE key = ?2) WHERE key = ?1",
+            (original_key, stray_key),
+        )
+        execute("DELETE FROM tool_uses WHERE key = ?", (stray_key,))
+        use = fetch_one(
+            "SELECT started_at, finished_at FROM tool_uses WHERE key = ?", (original_key,)
+        )
+        if use and None not in use:
+            execute(
+                "UPDATE tool_uses SET execution_time_ms = ? WHERE key = ?",
+                (milliseconds_between(*use), original_key),
+            )
+        moved.add(conversation_key)
+    return moved

@@ -80,9 +80,20 @@ def writing() -> Iterator[None]:
 
     Each moves the archive's revision, by which readers know that nothing has changed.
     """
-    with database.atomic("IMMEDIATE"):
-        yield
-        execute("UPDATE totals SET value = value + 1 WHERE name = 'revision'")
+    failure: BaseException | None = None
+    try:
+        with database.atomic("IMMEDIATE"):
+            try:
+                yield
+                execute("UPDATE totals SET value = value + 1 WHERE name = 'revision'")
+            except BaseException as error:
+                failure = error
+                raise
+    except DatabaseError as error:
+        # SQLite rolls back by itself when the disk is full; that peewee then can not is no news.
+        if failure is not None and failure is not error:
+            raise failure from None
+        raise
 
 
 def begin_reading() -> None:
@@ -157,8 +168,27 @@ def file_sizes() -> tuple[int, int]:
 
 
 DatabaseError = peewee.DatabaseError
+OperationalError = peewee.OperationalError
 
 
 def is_busy(error: Exception) -> bool:
     """Tell whether an error means that another connection holds the lock for too long."""
     return isinstance(error, peewee.OperationalError) and "locked" in str(error)
+
+
+_CURES = {
+    "locked": "Another program holds its lock; end it, or try again.",
+    "full": "Make room on the disk, and try again: nothing that was kept is lost.",
+    "readonly": "Let this user write to it and to its folder.",
+    "unable to open": "Let this user read and write it and its folder; DB_PATH names it.",
+    "not a database": "DB_PATH names another kind of file; it is left as it is.",
+    "malformed": "It is damaged; restore a backup, or move it away and read the transcripts anew.",
+    "disk i/o": "The disk failed; look at the system's log.",
+}
+
+
+def describe_failure(error: Exception) -> str:
+    """Say which database can not be used, why, and what to do."""
+    reason = str(error)
+    cure = next((cure for word, cure in _CURES.items() if word in reason.lower()), "")
+    return f"The database {database.database} can not be used: {reason}. {cure}".rstrip()

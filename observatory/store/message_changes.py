@@ -144,6 +144,7 @@ def _api_call(
         position=0,
         message_key=None,
         is_sidechain=0,
+        usage_file_key=None,
         request_id=None,
         model=message.model or "unknown",
         created_at="",

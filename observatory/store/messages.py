@@ -13,6 +13,7 @@ from observatory.errors import NotFound
 from observatory.store.database import fetch_all, fetch_one
 from observatory.store.pages import Page, decode_cursor, make_page
 from observatory.store.tool_uses import shown_status
+from observatory.timestamps import milliseconds_between
 
 _ORDER = "messages"
 _COLUMNS = """
@@ -37,8 +38,13 @@ _TOOL_USES = """
         result_message_key, execution_time_ms
     FROM tool_uses WHERE message_key IN (SELECT value FROM json_each(?)) ORDER BY key
 """
+# Results in a conversation whose tool use was copied from another one, which has its own.
+_OWN_RESULTS = """
+    SELECT tool_use_id, status, result, result_message_key, finished_at
+    FROM tool_uses WHERE conversation_key = ? AND message_key IS NULL
+"""
 _GET = f"""
-    SELECT c.id, {_COLUMNS} FROM messages m {_JOINS}
+    SELECT c.id, c.key, {_COLUMNS} FROM messages m {_JOINS}
     JOIN conversations c ON c.key = m.conversation_key AND c.deleted_at IS NULL
     WHERE m.id = ?
 """
@@ -77,7 +83,7 @@ def list_messages(
         },
     )
     contents = _Contents(rows)
-    calls = _tool_calls(rows, contents)
+    calls = _tool_calls(rows, contents, conversation_key)
     return make_page(
         [_message(conversation_id, row, calls, contents) for row in rows],
         [(row[1], row[0]) for row in rows],
@@ -97,10 +103,11 @@ def get_message(message_id: str) -> dict[str, Any]:
     row = fetch_one(_GET, (message_id,))
     if row is None:
         raise NotFound("message", message_id)
-    conversation_id, *columns = row
+    conversation_id, conversation_key, *columns = row
     rows = [tuple(columns)]
     contents = _Contents(rows)
-    message = _message(conversation_id, rows[0], _tool_calls(rows, contents), contents)
+    calls = _tool_calls(rows, contents, conversation_key)
+    message = _message(conversation_id, rows[0], calls, contents)
     if message["blocks"] is None:
         message["blocks"] = _plain_blocks(message, has_text=bool(columns[5]))
     return message
@@ -135,7 +142,7 @@ class _Contents:
 
 
 def _tool_calls(
-    rows: Iterable[tuple[Any, ...]], contents: _Contents
+    rows: Iterable[tuple[Any, ...]], contents: _Contents, conversation_key: int
 ) -> dict[int, list[dict[str, Any]]]:
     """Return the tool calls of assistant messages, by the key of the message that holds them."""
     keys = [row[10] or row[0] for row in rows if row[3] == "assistant"]
@@ -143,6 +150,8 @@ def _tool_calls(
     if not keys:
         return calls
     uses = fetch_all(_TOOL_USES, (orjson.dumps(keys).decode(),))
+    if any(row[10] is not None for row in rows):
+        uses = _with_own_results(uses, conversation_key)
     contents.add_missing(use[7] for use in uses if use[6] is None and use[7] is not None)
     for message_key, tool_use_id, name, status, started_at, parameters, result, told, ms in uses:
         if result is None and told is not None:
@@ -161,6 +170,20 @@ def _tool_calls(
             }
         )
     return calls
+
+
+def _with_own_results(uses: list[tuple[Any, ...]], conversation_key: int) -> list[tuple[Any, ...]]:
+    """Return tool uses with the results that a conversation of copied messages got itself."""
+    own = {row[0]: row[1:] for row in fetch_all(_OWN_RESULTS, (conversation_key,))}
+    shown = []
+    for use in uses:
+        if use[1] in own:
+            status, result, told, finished_at = own[use[1]]
+            started_at = use[4]
+            took = milliseconds_between(started_at, finished_at) if started_at else None
+            use = (*use[:3], status, started_at, use[5], result, told, took)
+        shown.append(use)
+    return shown
 
 
 def _message(

@@ -86,6 +86,7 @@ class TranscriptFile(Table):
     inode = pw.BigIntegerField(default=0)
     size = pw.BigIntegerField(default=0)
     modified_ns = pw.BigIntegerField(default=0)
+    changed_ns = pw.BigIntegerField(default=0)
     byte_offset = pw.BigIntegerField(default=0)
     tail_hash = pw.BlobField(null=True)
     line_count = pw.IntegerField(default=0)
@@ -128,6 +129,9 @@ class ApiCall(Table):
     position = pw.IntegerField()
     message = pw.DeferredForeignKey("Message", column_name="message_key", null=True)
     is_sidechain = pw.BooleanField(default=False)
+    usage_file = pw.ForeignKeyField(
+        TranscriptFile, column_name="usage_file_key", null=True, backref="+"
+    )
     request_id = pw.TextField(null=True)
     model = pw.TextField()
     created_at = pw.TextField()

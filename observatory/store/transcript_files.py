@@ -35,6 +35,7 @@ class FileState:
     inode: int
     size: int
     modified_ns: int
+    changed_ns: int
     byte_offset: int
     tail_hash: bytes | None
     line_count: int
@@ -50,8 +51,8 @@ class FileState:
 
 
 _STATE = (
-    "key, conversation_key, device, inode, size, modified_ns, byte_offset, tail_hash,"
-    " line_count, has_open_line, generation, status, is_reread"
+    "key, conversation_key, device, inode, size, modified_ns, changed_ns, byte_offset,"
+    " tail_hash, line_count, has_open_line, generation, status, is_reread"
 )
 
 
@@ -93,6 +94,23 @@ def forget_lines(key: int) -> None:
     )
 
 
+def forget_errors(key: int, *, after: int) -> None:
+    """Forget what could not be read of the lines behind a line: they are read again."""
+    execute("DELETE FROM transcript_errors WHERE file_key = ? AND line > ?", (key, after))
+    count_records(key, {})
+
+
+def find_files_of(conversation_key: int) -> list[tuple[int, str]]:
+    """Return key and path of the files that a conversation was read from."""
+    return [
+        (row[0], row[1])
+        for row in fetch_all(
+            "SELECT key, path FROM transcript_files WHERE conversation_key = ?",
+            (conversation_key,),
+        )
+    ]
+
+
 def insert_errors(rows: list[tuple[int, int, int, int, str]]) -> None:
     """Keep bad lines: file key, line, first byte, end, reason. A known one is left alone."""
     execute_many(
@@ -115,16 +133,20 @@ def count_records(key: int, counts: dict[str, int]) -> None:
     )
 
 
-def record_failure(path: str, message: str) -> None:
-    """Mark a file that can not be opened; it is tried again by the next run."""
+def record_failure(path: str, message: str, *, role: str = "session") -> None:
+    """Mark a file that can not be read; it is tried again by the next run.
+
+    Args:
+        path: Its path.
+        message: Why, for people.
+        role: Its role, in case that it is not known yet.
+    """
     with writing():
         state = find_state(path)
         key = (
             state.key
             if state
-            else insert_file(
-                path, filename=path.rsplit("/", 1)[-1], role="session", created_at=now()
-            )
+            else insert_file(path, filename=path.rsplit("/", 1)[-1], role=role, created_at=now())
         )
         update_file(key, {"status": "error", "error_message": message, "processed_at": now()})
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PurePath
 
-ROLES = ("session", "subagent", "workflow_subagent", "workflow_journal")
-
 
 @dataclass(frozen=True, slots=True)
 class TranscriptPath:
     """What a path says of its file.
 
-    ``role`` is one of ROLES. ``session_id`` is the session that the file belongs to, or ``None``
-    when only its records tell (a subagent's file beside the session's). ``agent_id`` is the
-    subagent's id, ``workflow_run_id`` the workflow run that started it.
+    ``role`` is ``session``, ``subagent``, ``workflow_subagent`` or ``workflow_journal``.
+    ``session_id`` is the session that the file belongs to, or ``None`` when only its records tell
+    (a subagent's file beside the session's). ``agent_id`` is the subagent's id,
+    ``workflow_run_id`` the workflow run that started it.
     """
 
     role: str
@@ -28,19 +27,20 @@ class TranscriptPath:
 
 def read_path(path: str) -> TranscriptPath:
     """Return what the path of a ``.jsonl`` file says."""
-    parts = PurePath(path).parts
+    *folders, _ = PurePath(path).parts
     stem = PurePath(path).stem
-    agent_id = stem.removeprefix("agent-")
-    if "subagents" in parts[1:-1]:
-        at = len(parts) - 1 - parts[::-1].index("subagents")
-        session_id = parts[at - 1]
-        run_id = parts[at + 2] if parts[at + 1] == "workflows" and at + 3 < len(parts) else None
-        if stem == "journal":
-            return TranscriptPath("workflow_journal", session_id, None, run_id)
-        role = "subagent" if run_id is None else "workflow_subagent"
-        return TranscriptPath(role, session_id, agent_id, run_id)
+    session_id = run_id = None
+    # Only these two places: somebody's own folder may be called so, too.
+    match folders[1:]:
+        case [*_, session, "subagents"]:
+            session_id = session
+        case [*_, session, "subagents", "workflows", run]:
+            session_id, run_id = session, run
+    if session_id is not None and stem == "journal":
+        return TranscriptPath("workflow_journal", session_id, None, run_id)
     if stem.startswith("agent-"):
-        return TranscriptPath("subagent", None, agent_id)
+        role = "subagent" if run_id is None else "workflow_subagent"
+        return TranscriptPath(role, session_id, stem.removeprefix("agent-"), run_id)
     return TranscriptPath("session", stem)
 
 

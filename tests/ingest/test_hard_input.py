@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import resource
+from pathlib import Path
 from types import SimpleNamespace
 
-from observatory.ingest import discover, running
+import pytest
+
+from observatory.ingest import applying, discover, reading, running
 from observatory.store.database import fetch_all, fetch_one
 from tests.ingest.dumps import check_sound, dump
 from tests.transcripts_for_tests import Transcript, encode
@@ -138,12 +142,12 @@ def test_a_whole_last_line_without_newline_is_taken_at_once(write, ingest):
     assert file_row("line_count, has_open_line") == (3, 0)
 
 
-def test_unchanged_files_are_not_opened_again(write, ingest):
+def test_unchanged_files_are_not_opened_again(write, ingest, monkeypatch):
     transcript = Transcript()
     transcript.prompt("one")
-    path = write(transcript)
+    write(transcript)
     ingest()
-    path.chmod(0)
+    monkeypatch.delattr(running, "read_chunks")
     summary = ingest()
     assert (summary.files, summary.unchanged_files, summary.failed_files) == (0, 1, 0)
 
@@ -462,10 +466,14 @@ def test_a_time_that_no_calendar_has_stops_no_run(write, ingest, monkeypatch):
     transcript.prompt("one")
     path = write(transcript)
     status = SimpleNamespace(
-        st_size=path.stat().st_size, st_mtime_ns=300_000_000_000 * 10**9, st_ino=2**64 - 1, st_dev=1
+        st_size=path.stat().st_size,
+        st_mtime_ns=300_000_000_000 * 10**9,
+        st_ctime_ns=300_000_000_000 * 10**9,
+        st_ino=2**64 - 1,
+        st_dev=1,
     )
     found = discover._stat(str(path), status)
-    monkeypatch.setattr(running, "find_files", lambda paths: iter([found]))
+    monkeypatch.setattr(running, "find_files", lambda paths, **_: [found])
     ingest()
     assert texts() == ["one"]
 
@@ -477,3 +485,325 @@ def test_a_blank_title_is_none(client, write, ingest):
     write(transcript)
     ingest()
     assert client.get(f"/api/conversations/{SESSION}").json["data"]["title"] == "the prompt"
+
+
+def test_a_file_that_can_not_be_kept_stops_no_other(write, ingest, monkeypatch):
+    """The bug is made up: whatever a file may hold, the others are read."""
+    for number in range(3):
+        transcript = Transcript(f"{number}" * 8, prefix=f"{number}")
+        transcript.prompt(f"prompt {number}")
+        os.utime(write(transcript), ns=(number, number))
+    take = applying._FileReading._take_message
+
+    def fail(self, line, index, message):
+        if message.text == "prompt 1":
+            raise OverflowError
+        take(self, line, index, message)
+
+    monkeypatch.setattr(applying._FileReading, "_take_message", fail)
+    summary = ingest()
+    assert texts() == ["prompt 0", "prompt 2"]
+    assert (summary.files, summary.failed_files) == (2, 1)
+    [failure] = summary.failures
+    assert failure.path.endswith("/11111111.jsonl")
+    assert failure.reason == "could not be kept (OverflowError)"
+    rows = fetch_all("SELECT filename, status FROM transcript_files WHERE status <> 'completed'")
+    assert rows == [("11111111.jsonl", "error")]
+    monkeypatch.undo()
+    assert ingest().files == 1
+    assert sorted(texts()) == ["prompt 0", "prompt 1", "prompt 2"]
+    check_sound()
+
+
+def test_a_record_that_can_not_be_read_is_a_bad_line(write, ingest, monkeypatch):
+    def fail(value, **_):
+        raise RecursionError
+
+    transcript = Transcript()
+    transcript.prompt("one")
+    write(transcript)
+    monkeypatch.setattr(reading, "parse_record", fail)
+    assert ingest().bad_lines == 1
+    assert fetch_all("SELECT line, reason FROM transcript_errors") == [
+        (1, "can not be read (RecursionError)")
+    ]
+
+
+def test_names_that_are_no_text_are_read_and_told(client, write, ingest, projects):
+    transcript = Transcript()
+    transcript.prompt("one")
+    folder = os.fsencode(projects) + b"/caf\xe9"
+    Path(os.fsdecode(folder)).mkdir()
+    path = folder + b"/s\xff.jsonl"
+    Path(os.fsdecode(path)).write_bytes(transcript.bytes())
+    assert ingest().files == 1
+    assert texts() == ["one"]
+    [row] = fetch_all("SELECT path, filename, status FROM transcript_files")
+    assert row == (f"{projects}/caf%E9/s%FF.jsonl", "s%FF.jsonl", "completed")
+    assert client.get("/api/files").json["data"]["files"][0]["file_path"] == row[0]
+    transcript.prompt("two")
+    Path(os.fsdecode(path)).write_bytes(transcript.bytes())
+    assert ingest(row[0]).files == 1
+    assert texts() == ["one", "two"]
+
+
+def test_a_name_that_looks_escaped_is_taken_as_it_is(write, ingest, projects):
+    transcript = Transcript()
+    transcript.prompt("one")
+    path = write(transcript, "-work/a%E9.jsonl")
+    ingest()
+    assert file_row("path") == (str(path),)
+
+
+def test_what_can_not_be_looked_at_is_told_and_stops_nothing(write, ingest, monkeypatch, projects):
+    transcript = Transcript()
+    transcript.prompt("one")
+    write(transcript)
+    locked = projects / "-locked"
+    locked.mkdir()
+    scan = os.scandir
+
+    def refuse(path):
+        if path == str(locked):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scan(path)
+
+    # A superuser may look anywhere, and tests may run as one.
+    monkeypatch.setattr(os, "scandir", refuse)
+    summary = ingest()
+    assert (summary.files, summary.failed_files, summary.failed_folders) == (1, 0, 1)
+    assert [(f.path, f.reason) for f in summary.failures] == [(str(locked), "Permission denied")]
+
+
+def test_a_file_that_vanishes_while_folders_are_looked_at_hides_no_other(
+    write, ingest, monkeypatch, projects
+):
+    for number in range(4):
+        transcript = Transcript(f"{number}" * 8, prefix=f"{number}")
+        transcript.prompt(f"prompt {number}")
+        write(transcript)
+    find = discover._stat
+
+    def vanish(path, status):
+        if path.endswith("/11111111.jsonl"):
+            raise FileNotFoundError(path)
+        return find(path, status)
+
+    monkeypatch.setattr(discover, "_stat", vanish)
+    assert ingest().files == 3
+
+
+def test_a_device_is_no_transcript(ingest):
+    summary = ingest("/dev/null")
+    assert [(f.path, f.reason) for f in summary.failures] == [("/dev/null", "Not a directory")]
+
+
+def test_a_folder_that_is_named_twice_is_read_once(write, ingest, projects, tmp_path):
+    transcript = Transcript()
+    transcript.prompt("one")
+    write(transcript)
+    (tmp_path / "link").symlink_to(projects)
+    summary = ingest(projects, tmp_path / "link", projects / "-work")
+    assert (summary.files, summary.unchanged_files) == (1, 0)
+
+
+def test_a_rewrite_of_the_same_size_and_time_is_noticed(write, ingest):
+    transcript = Transcript()
+    transcript.prompt("cat")
+    path = write(transcript)
+    ingest()
+    status = path.stat()
+    path.write_bytes(transcript.bytes().replace(b"cat", b"dog").replace(b"aaaaaaaa", b"bbbbbbbb"))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    ingest()
+    assert texts() == ["cat", "dog"]
+
+
+def test_glued_records_without_ids_are_all_kept(client, write, ingest):
+    records = [
+        {"type": "user", "sessionId": SESSION, "message": {"role": "user", "content": text}}
+        for text in ("one", "two", "three")
+    ]
+    transcript = Transcript()
+    transcript.raw(b"".join(encode(record) for record in records))
+    path = write(transcript)
+    ingest()
+    assert texts() == ["one", "two", "three"]
+    path.write_bytes(b"\n" + transcript.bytes())
+    ingest()
+    page = client.get(f"/api/conversations/{SESSION}/messages").json["data"]["messages"]
+    assert [m["content"] for m in page if not m["is_superseded"]] == ["one", "two", "three"]
+
+
+def test_an_open_line_that_was_taken_back_is_superseded(write, ingest):
+    transcript = Transcript()
+    transcript.prompt("one")
+    transcript.prompt("taken back")
+    path = write(transcript)
+    path.write_bytes(transcript.bytes()[:-1])
+    ingest()
+    path.write_bytes(transcript.bytes(1))
+    ingest()
+    rows = fetch_all("SELECT content, is_superseded FROM messages ORDER BY key")
+    assert rows == [("one", 0), ("taken back", 1)]
+    path.write_bytes(transcript.bytes())
+    ingest()
+    assert fetch_all("SELECT sum(is_superseded), count(*) FROM messages") == [(0, 2)]
+
+
+def test_an_open_line_that_was_bad_and_is_good_is_no_bad_line(write, ingest):
+    transcript = Transcript()
+    transcript.prompt("one")
+    bad = encode({"type": "user", "message": 7})
+    path = write(transcript)
+    path.write_bytes(transcript.bytes() + bad)
+    assert ingest().bad_lines == 1
+    transcript.prompt("two")
+    path.write_bytes(transcript.bytes())
+    ingest()
+    assert file_row("bad_line_count") == (0,)
+    assert texts() == ["one", "two"]
+
+
+def test_what_was_read_of_a_moved_file_belongs_to_where_it_is_now(write, ingest, projects):
+    transcript = Transcript()
+    transcript.prompt("one")
+    transcript.answer("two", message_id="msg_1", usage={"output_tokens": 5})
+    path = write(transcript)
+    ingest()
+    target = projects / "-elsewhere" / path.name
+    target.parent.mkdir()
+    path.rename(target)
+    transcript.answer("three", message_id="msg_1", usage={"output_tokens": 9})
+    target.write_bytes(transcript.bytes())
+    ingest()
+    here = fetch_one("SELECT key FROM transcript_files WHERE path = ?", (str(target),))
+    assert fetch_all("SELECT DISTINCT file_key FROM messages") == [here]
+    calls = fetch_all(
+        "SELECT a.file_key, a.usage_file_key, a.output_tokens, a.position, m.content"
+        " FROM api_calls a JOIN messages m ON m.key = a.message_key"
+    )
+    assert calls == [(here[0], here[0], 9, 3, "three")]
+    target.write_bytes(transcript.bytes(2))
+    ingest()
+    rows = fetch_all("SELECT content, is_superseded FROM messages ORDER BY key")
+    assert rows == [("one", 0), ("two", 0), ("three", 1)]
+
+
+def test_a_file_that_failed_first_has_its_role(write, ingest, monkeypatch):
+    transcript = Transcript()
+    transcript.prompt("one")
+    write(transcript, f"-work/{SESSION}/subagents/agent-aaa.jsonl")
+
+    def fail(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(running, "read_chunks", fail)
+    ingest()
+    assert file_row("role, status, error_message") == ("subagent", "error", "Permission denied")
+
+
+def test_a_session_named_like_a_subagent_is_another_conversation(client, write, ingest):
+    agent, session = Transcript(SESSION), Transcript(SESSION, prefix="b")
+    agent.common.update(isSidechain=True, agentId="aaa")
+    agent.prompt("in the subagent")
+    session.prompt("in the session")
+    os.utime(write(agent, f"-work/{SESSION}/subagents/agent-aaa.jsonl"), ns=(1, 1))
+    write(session, f"-work/{SESSION}.aaa.jsonl")
+    ingest()
+    rows = fetch_all(
+        "SELECT c.id, c.kind, m.content FROM messages m"
+        " JOIN conversations c ON c.key = m.conversation_key ORDER BY m.key"
+    )
+    assert rows == [
+        (f"{SESSION}.aaa", "subagent", "in the subagent"),
+        (f"{SESSION}.aaa.session", "session", "in the session"),
+    ]
+
+
+def test_a_subagent_that_begins_with_a_title_has_its_session(write, ingest):
+    agent = Transcript(SESSION)
+    agent.common.update(isSidechain=True, agentId="aaa")
+    agent.side("ai-title", aiTitle="A title")
+    agent.prompt("go")
+    write(agent, "-work/agent-aaa.jsonl")
+    ingest()
+    rows = fetch_all(
+        "SELECT c.id, p.id, c.title FROM conversations c"
+        " LEFT JOIN conversations p ON p.key = c.parent_key WHERE c.kind = 'subagent'"
+    )
+    assert rows == [(f"{SESSION}.aaa", SESSION, "A title")]
+
+
+@pytest.mark.parametrize("first", ["agent", "session"])
+def test_the_copy_with_the_most_output_counts_whichever_is_read_first(first, write, ingest):
+    agent, session = Transcript(SESSION, prefix="c"), Transcript(SESSION)
+    agent.common.update(isSidechain=True, agentId="aaa")
+    agent.answer("found", message_id="msg_1", usage={"output_tokens": 351})
+    session.answer("thinking", message_id="msg_1", usage={"output_tokens": 40})
+    session.answer("found", message_id="msg_1", usage={"output_tokens": 100})
+    paths = {
+        "agent": write(agent, f"-work/{SESSION}/subagents/agent-aaa.jsonl"),
+        "session": write(session),
+    }
+    ingest(paths.pop(first))
+    ingest(*paths.values())
+    rows = fetch_all(
+        "SELECT c.id, a.output_tokens, a.is_sidechain, m.content FROM api_calls a"
+        " JOIN conversations c ON c.key = a.conversation_key"
+        " JOIN messages m ON m.key = a.message_key"
+    )
+    assert rows == [(SESSION, 351, 0, "found")]
+    # Read again from its start, it is the same.
+    paths = {"session": write(session)}
+    paths["session"].write_bytes(b"\n" + session.bytes())
+    ingest()
+    assert fetch_all("SELECT output_tokens FROM api_calls") == [(351,)]
+
+
+@pytest.mark.parametrize("first", ["original", "fork"])
+@pytest.mark.parametrize("together", [True, False])
+def test_a_tool_use_of_a_copy_finds_its_result(first, together, client, write, ingest):
+    """A conversation copied while a tool ran has the use in common, and not the result."""
+    original = Transcript(SESSION)
+    original.prompt("go")
+    original.tool_use("Bash", {"command": "ls"})
+    fork = Transcript(OTHER, prefix="b")
+    fork.records = [{**record, "sessionId": OTHER} for record in original.records]
+    original.tool_result("file.txt")
+    fork.prompt("never mind")
+    paths = {"original": write(original), "fork": write(fork)}
+    for number, name in enumerate(sorted(paths, key=lambda name: name != first)):
+        os.utime(paths[name], ns=(number, number))
+        if not together:
+            ingest(paths[name])
+    ingest()
+    for conversation_id in (SESSION, OTHER):
+        page = client.get(f"/api/conversations/{conversation_id}/messages").json["data"]
+        [call] = page["messages"][1]["tool_calls"]
+        assert (call["result"], call["status"]) == ("file.txt", "success")
+        assert call["execution_time_ms"] == 1000
+    assert fetch_all("SELECT count(*) FROM tool_uses") == [(1,)]
+    check_sound()
+
+
+def test_each_copy_shows_the_result_that_it_got(client, write, ingest):
+    original = Transcript(SESSION)
+    original.prompt("go")
+    original.tool_use("Bash", {"command": "ls"})
+    fork = Transcript(OTHER, prefix="b")
+    fork.records = [{**record, "sessionId": OTHER} for record in original.records]
+    original.tool_result("file.txt")
+    fork.number, fork.last = 2, original.uuid(2)
+    fork.tool_result("not allowed", is_error=True)
+    os.utime(write(original), ns=(1, 1))
+    write(fork)
+    ingest()
+    shown = {}
+    for conversation_id in (SESSION, OTHER):
+        page = client.get(f"/api/conversations/{conversation_id}/messages").json["data"]
+        [call] = page["messages"][1]["tool_calls"]
+        shown[conversation_id] = (call["result"], call["status"])
+        message = client.get(f"/api/messages/{page['messages'][1]['id']}").json["data"]
+        assert message["tool_calls"] == [call]
+    assert shown == {SESSION: ("file.txt", "success"), OTHER: ("not allowed", "error")}

@@ -28,6 +28,11 @@ from observatory.transcripts.layout import (
         ),
         ("/p/subagents/-w/abc/subagents/agent-x.jsonl", TranscriptPath("subagent", "abc", "x")),
         ("agent-x.jsonl", TranscriptPath("subagent", None, "x")),
+        ("/srv/subagents/-w/abc.jsonl", TranscriptPath("session", "abc")),
+        ("/srv/subagents/abc.jsonl", TranscriptPath("session", "abc")),
+        ("/srv/subagents/workflows/abc.jsonl", TranscriptPath("session", "abc")),
+        ("/srv/subagents/-w/agent-x.jsonl", TranscriptPath("subagent", None, "x")),
+        ("subagents/agent-x.jsonl", TranscriptPath("subagent", None, "x")),
     ],
 )
 def test_places(path, expected):
