@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import zstandard
 
@@ -57,6 +58,14 @@ def apply_chunks(chunks: Sequence[Chunk]) -> set[str]:
         return set(batch.conversations)
 
 
+class _Root(NamedTuple):
+    """The beginning of a sidechain inside a session's file: its first words are its task's."""
+
+    agent_id: str
+    prompt: str
+    line: int
+
+
 class _Batch:
     """What one transaction knows and will write."""
 
@@ -75,8 +84,7 @@ class _Batch:
         self.tool_uses: dict[tuple[int, str], ToolUseRow] = {}
         self.cjk: list[tuple[int, str]] = []
         self.seen: list[tuple[int, int, int, int]] = []
-        self.links: list[tuple[int, SubagentLink]] = []
-        self.roots: list[tuple[ConversationState, ConversationState, str]] = []
+        self.links: list[tuple[int, SubagentLink | _Root]] = []
         self.forks: set[tuple[int, str]] = set()
         self.last_prompts: dict[int, int] = {}
         self.projects: dict[str, int] = {}
@@ -134,31 +142,41 @@ class _Batch:
         self.touched |= archive.move_results_to_originals(self.touched)
         for file_key, generation in self.superseding:
             archive.mark_messages_superseded(file_key, generation=generation)
-        for conversation_key, link in self.links:
-            archive.link_subagent(conversation_key, link.tool_use_id, subagent_id=link.agent_id)
-        for parent, child, prompt in self.roots:
-            assert child.agent_id is not None
-            task = archive.find_unlinked_task(parent.key, prompt, subagent_id=child.agent_id)
-            if task:
-                archive.link_subagent(parent.key, task, subagent_id=child.agent_id)
+        started = [(key, self._link(key, link), link.agent_id) for key, link in self.links]
         for conversation_key, parent_id in self.forks:
             archive.mark_rewound_branch(conversation_key, parent_id)
         for conversation_key, position in self.last_prompts.items():
             archive.interrupt_tool_uses(conversation_key, before=position)
-        self._name_subagents()
+        self._name_subagents({(key, agent_id) for key, is_known, agent_id in started if is_known})
         self._take_summaries()
         for state in self.conversations.values():
             states.update_conversation(state)
+        states.take_times_of_subagents(
+            state.key for state in self.conversations.values() if not state.message_count
+        )
         refresh_conversations(self.touched)
 
-    def _name_subagents(self) -> None:
+    def _link(self, conversation_key: int, link: SubagentLink | _Root) -> bool:
+        """Note which tool use started a subagent, if one did."""
+        tool_use_id: str | None
+        if isinstance(link, SubagentLink):
+            tool_use_id = link.tool_use_id
+        else:
+            tool_use_id = archive.find_unlinked_task(
+                conversation_key, link.prompt, subagent_id=link.agent_id, before=link.line
+            )
+        if tool_use_id is None:
+            return False
+        archive.link_subagent(conversation_key, tool_use_id, subagent_id=link.agent_id)
+        return True
+
+    def _name_subagents(self, started: set[tuple[int, str]]) -> None:
         """Give subagents the description of their task, whichever of the two came first."""
-        started = {
+        started.update(
             (row.conversation_key, row.subagent_id)
             for row in self.tool_uses.values()
             if row.subagent_id
-        }
-        started.update((key, link.agent_id) for key, link in self.links)
+        )
         by_key = {state.key: state for state in self.conversations.values()}
         for parent_key, subagent_id in started:
             parent = by_key.get(parent_key) or self.find_by_key(parent_key)
@@ -306,8 +324,7 @@ class _FileReading:
         if child is None:
             name = message.uuid or _place(line, index)
             child = self._ensure_sidechain(main, name, message)
-            self.batch.roots.append((main, child, message.text.strip()))
-        self.batch.sidechains[self.file_key] = child
+            self.batch.links.append((main.key, _Root(name, message.text.strip(), line)))
         return child
 
     def _find_sidechain(
@@ -326,6 +343,11 @@ class _FileReading:
         if known is not None and known.conversation_key != main.key:
             return self.batch.find_by_key(known.conversation_key)
         return None
+
+    def _note_sidechain(self, state: ConversationState) -> None:
+        """Remember the sidechain in which a message was put, for those that name no other."""
+        if state is not self.main and self.path.role == "session":
+            self.batch.sidechains[self.file_key] = state
 
     def _last_sidechain(self, main: ConversationState) -> ConversationState | None:
         """Return the sidechain that lies before this place of the file, wherever readings ended."""
@@ -385,7 +407,9 @@ class _FileReading:
                     known.key, known.conversation_key, self.file_key, self.chunk.generation
                 )
                 self.reopened.discard(known.key)
+                self._note_sidechain(state)
             return
+        self._note_sidechain(state)
         batch.next_message_key += 1
         batch.known[identifier] = KnownMessage(key, state.key, self.file_key, self.chunk.generation)
         self._describe(state, message, timestamp)
@@ -430,9 +454,8 @@ class _FileReading:
         """Let a conversation learn from a new message: times, project, client, title."""
         state.include_message(timestamp)
         if state.parent_key is not None and state is self.main:
-            parent = self.batch.find_by_key(state.parent_key)
-            if parent.message_count == 0:
-                parent.include_time(timestamp)
+            # Until it has messages of its own, the session's times are its subagents'.
+            self.batch.find_by_key(state.parent_key)
         if state.cwd is None and message.cwd:
             state.cwd = message.cwd
             state.project_key = self.batch.project_key(message.cwd)

@@ -85,7 +85,7 @@ def _find(path: str, on_problem: Callable[[str, str], None]) -> Iterator[FoundFi
 
 
 def text_path(path: str) -> str:
-    """Return a path as text that can be stored and sent: bytes that are not UTF-8 become ``%XX``."""
+    """Return a path as text that can be stored and sent: bytes that are no UTF-8 become ``%XX``."""
     return _UNDECODED.sub(lambda found: f"%{ord(found[0]) - 0xDC00:02X}", path)
 
 

@@ -259,14 +259,20 @@ def link_subagent(conversation_key: int, tool_use_id: str, *, subagent_id: str) 
     )
 
 
-def find_unlinked_task(conversation_key: int, prompt: str, *, subagent_id: str) -> str | None:
-    """Return the first task of this prompt without a subagent, unless this one has its task."""
+def find_unlinked_task(
+    conversation_key: int, prompt: str, *, subagent_id: str, before: int
+) -> str | None:
+    """Return the first task of this prompt without a subagent, unless this one has its task.
+
+    A task stands before its subagent: only those above the position ``before`` are looked at.
+    """
     row = fetch_one(
-        "SELECT tool_use_id FROM tool_uses WHERE conversation_key = ?1 AND subagent_id IS NULL"
-        " AND name IN ('Task', 'Agent') AND trim(json_extract(parameters, '$.prompt'),"
-        " char(32, 9, 10, 13)) = ?2 AND NOT EXISTS (SELECT 1 FROM tool_uses"
-        " WHERE subagent_id = ?3 AND conversation_key = ?1) ORDER BY message_key LIMIT 1",
-        (conversation_key, prompt, subagent_id),
+        "SELECT t.tool_use_id FROM tool_uses t JOIN messages m ON m.key = t.message_key"
+        " WHERE t.conversation_key = ?1 AND t.subagent_id IS NULL"
+        " AND t.name IN ('Task', 'Agent') AND trim(json_extract(t.parameters, '$.prompt'),"
+        " char(32, 9, 10, 13)) = ?2 AND m.position < ?4 AND NOT EXISTS (SELECT 1 FROM tool_uses"
+        " WHERE subagent_id = ?3 AND conversation_key = ?1) ORDER BY m.position, t.key LIMIT 1",
+        (conversation_key, prompt, subagent_id, before),
     )
     return row[0] if row else None
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 
-from observatory.store.database import execute, fetch_one
+from observatory.store.database import execute, execute_many, fetch_one
 
 # Where a title comes from: the lower rank wins, and among equals the later one up to SUMMARY.
 USER_TITLE, CUSTOM, RENAMED, AI, SUMMARY, PROMPT, COMMAND, NO_TITLE = 0, 1, 2, 3, 4, 5, 6, 9
@@ -41,17 +42,10 @@ class ConversationState:
             self.title, self.title_rank = title, rank
 
     def include_message(self, timestamp: str) -> None:
-        """Count a message, and stretch first and last activity to include its time.
-
-        Until it has messages of its own a conversation has the times of its subagents.
-        """
+        """Count a message, and stretch first and last activity to include its time."""
         if self.message_count == 0:
             self.created_at = self.updated_at = timestamp
         self.message_count += 1
-        self.include_time(timestamp)
-
-    def include_time(self, timestamp: str) -> None:
-        """Stretch first and last activity to include a time."""
         if timestamp < self.created_at:
             self.created_at = timestamp
         if timestamp > self.updated_at:
@@ -95,3 +89,15 @@ def update_conversation(state: ConversationState) -> None:
     """Write a state back, without its count of messages, which is recounted."""
     key, *values, _ = astuple(state)
     execute(_UPDATE, (*values, key))
+
+
+def take_times_of_subagents(keys: Iterable[int]) -> None:
+    """Give conversations without messages of their own the times of their subagents, if any."""
+    execute_many(
+        "UPDATE conversations SET (created_at, updated_at) = (times.first, times.last) FROM ("
+        " SELECT parent_key, min(created_at) AS first, max(updated_at) AS last"
+        " FROM conversations child WHERE parent_key = ?1 AND EXISTS"
+        " (SELECT 1 FROM messages WHERE conversation_key = child.key) GROUP BY parent_key"
+        ") AS times WHERE key = times.parent_key",
+        [(key,) for key in keys],
+    )

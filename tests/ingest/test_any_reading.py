@@ -107,6 +107,16 @@ def read(steps: list[bytes], folder: Path, empty: Path) -> dict[str, Any]:
     return held
 
 
+def differences(one: dict[str, Any], other: dict[str, Any], whole: bytes) -> str:
+    """Say in which rows two archives differ."""
+    told = [whole.decode()]
+    for name, rows in one.items():
+        if rows != other[name]:
+            told += [name, *(f"- {row}" for row in rows if row not in other[name])]
+            told += [f"+ {row}" for row in other[name] if row not in rows]
+    return "\n".join(told)
+
+
 @given(whole=a_file(), cuts=st.lists(st.floats(0, 1), max_size=4), chunk_bytes=st.integers(1, 2000))
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_growth_equals_the_whole(
@@ -115,12 +125,12 @@ def test_any_growth_equals_the_whole(
     ends = sorted(int(cut * len(whole)) for cut in cuts)
     alone = read([whole], tmp_path / "alone", empty)
     grown = read([*(whole[:end] for end in ends), whole], tmp_path / "grown", empty)
-    assert grown == alone
+    assert grown == alone, differences(grown, alone, whole)
     patched = pytest.MonkeyPatch()
     with patched.context() as patch:
         patch.setattr(reading.read_chunks, "__kwdefaults__", {"chunk_bytes": chunk_bytes})
         chunked = read([whole], tmp_path / "chunked", empty)
-    assert chunked == alone
+    assert chunked == alone, differences(chunked, alone, whole)
 
 
 @given(whole=a_file())
