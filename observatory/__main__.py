@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
+import socket
 import sys
 from collections.abc import Callable, Sequence
 
@@ -198,12 +200,35 @@ def run_serve(options: argparse.Namespace, settings: Settings) -> int:
     _prepare_schema(settings)
     read_secret(settings)
     close()
+    if _is_taken(settings.host, settings.port):
+        print(
+            f"Something listens on {settings.host}:{settings.port} already;"
+            " end it, or set PORT to another number.",
+            file=sys.stderr,
+        )
+        return EXIT_FAILED
     environment = dict(os.environ)
     if options.no_ingest:
         environment["INGEST_ON_START"] = "false"
     program = [sys.executable, "-m", "gunicorn", "-c", "python:observatory.gunicorn_config"]
     sys.stderr.flush()
-    os.execve(sys.executable, [*program, "observatory.wsgi:application"], environment)
+    return os.execve(sys.executable, [*program, "observatory.wsgi:application"], environment)
+
+
+def _is_taken(host: str, port: int) -> bool:
+    """Tell whether another program listens there. Gunicorn would try on for five seconds."""
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    family, kind, protocol, _, address = found[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
 
 
 if __name__ == "__main__":

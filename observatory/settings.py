@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dotenv.parser import parse_stream
 from environs import Env, EnvValidationError, ValidationError
 
 from observatory.errors import SettingsError
@@ -143,6 +144,7 @@ def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
     env = Env(eager=False)
     if env_file is not None and env_file.is_file():
         try:
+            _check_lines(env_file)
             env.read_env(str(env_file), recurse=False)
         except UnicodeDecodeError:
             raise SettingsError({str(env_file): "takes lines of UTF-8 text"}) from None
@@ -196,6 +198,18 @@ def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
         web_threads=threads,
         ingest_on_start=ingest_on_start,
     )
+
+
+def _check_lines(env_file: Path) -> None:
+    """Refuse a file with lines that are no settings, which would be passed over in silence."""
+    with env_file.open(encoding="utf-8") as stream:
+        lines = [
+            # Blank lines before it belong to what could not be parsed.
+            original.line + len(original.string) - len(original.string.lstrip("\n"))
+            for original in (item.original for item in parse_stream(stream) if item.error)
+        ]
+    if lines:
+        raise SettingsError({f"{env_file}, line {line}": "takes NAME=value" for line in lines})
 
 
 def _transcripts_dirs(folders: list[str] | None, *, homes: list[str]) -> tuple[Path, ...]:

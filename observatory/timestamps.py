@@ -35,7 +35,14 @@ def parse_timestamp(value: object) -> str | None:
         moment = datetime.fromisoformat(value)
     except ValueError:
         return None
-    if len(value) == 24 and value[10] == "T" and value[19] == "." and value[23] == "Z":
+    # The third of these tells a month from a week, which ISO 8601 writes in as many characters.
+    if (
+        len(value) == 24
+        and value[10] == "T"
+        and value[7] == "-"
+        and value[19] == "."
+        and value[23] == "Z"
+    ):
         return value if FIRST <= value <= LAST else None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
+import socket
 import sqlite3
 import stat
 import subprocess
@@ -388,3 +390,68 @@ def test_gunicorn_refuses_a_database_that_nobody_migrated(home):
     assert ended.returncode != 0
     assert "observatory migrate" in ended.stderr
     assert metrics_folders(process.pid) == []
+
+
+def test_a_port_in_use_is_told(home):
+    home.run("migrate")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        ended = home.run("serve", PORT=str(port))
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+    assert f"127.0.0.1:{port}" in ended.stderr
+    assert "PORT" in ended.stderr
+
+
+def test_a_line_of_the_settings_file_that_is_none_is_told(home):
+    (home.folder / ".env").write_text("LOG_LEVEL=info\n\nthis is = no 'setting\n")
+    ended = home.run("migrate")
+    assert ended.returncode == 1
+    assert ".env, line 3: takes NAME=value" in ended.stderr
+
+
+def test_what_can_not_be_read_is_told_by_name_and_by_the_exit_code(home, transcripts):
+    ended = home.run("ingest", str(transcripts), "/dev/null")
+    assert ended.returncode == 3
+    assert "/dev/null: Not a directory" in ended.stderr
+    assert "Read 2 files" in ended.stdout
+
+
+def test_a_folder_whose_name_is_no_text_is_told(home):
+    folder = os.fsdecode(b"caf\xe9")
+    ended = home.run("ingest", TRANSCRIPTS_DIR=str(home.folder / folder))
+    assert ended.returncode == 0
+    assert "Traceback" not in ended.stderr
+
+
+def test_control_c_while_waiting_for_another_ingest_is_quiet(home, transcripts):
+    home.run("migrate")
+    with ingesting(home):
+        waiting = home.popen("-m", "observatory", "ingest", "--wait", "60")
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(timeout=2)
+        waiting.send_signal(signal.SIGINT)
+        ended = finish(waiting)
+    assert (ended.returncode, ended.stderr) == (130, "")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(home, transcripts):
+    process = home.popen("-m", "observatory", "ingest", "--json")
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    told = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(timeout=60), told) == (141, "")
+
+
+def test_a_database_that_is_locked_is_told_with_its_own_exit_code(home, transcripts):
+    home.run("migrate")
+    connection = sqlite3.connect(home.database, isolation_level=None)
+    connection.execute("BEGIN EXCLUSIVE")
+    ended = home.run("ingest")
+    connection.close()
+    assert ended.returncode == 75
+    assert "lock" in ended.stderr
+    assert "observatory.db" in ended.stderr

@@ -15,6 +15,7 @@ from observatory.api.columns import FieldNames
 from observatory.api.params import NoParams, PageParams, Text, read_key, read_params
 from observatory.api.schemas import FILE_STATUSES
 from observatory.errors import Conflict, LockHeld
+from observatory.ingest.discover import locate
 from observatory.ingest.jobs import jobs, note
 from observatory.ingest.places import find_place
 from observatory.ingest.uploads import remove_upload
@@ -109,7 +110,7 @@ class RereadFile:
         read_params(req, NoParams)
         key = read_key(file_id)
         path = get_path(key)
-        if not os.path.isfile(path):
+        if not os.path.isfile(locate(path)):
             raise Conflict("The file is gone from the disk; what was read of it stays.")
         mark_reread(key)
         # Looked at before the reading can begin: the answer says as what it was accepted.

@@ -7,6 +7,7 @@ import html
 import falcon
 
 from observatory import __version__
+from observatory.ingest.discover import text_path
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -45,7 +46,7 @@ class Index:
         links = "".join(
             f'<li><a href="{path}"><code>{path}</code></a> {text}</li>' for path, text in _PLACES
         )
-        shown = ", ".join(f"<code>{html.escape(folder)}</code>" for folder in folders)
+        shown = ", ".join(f"<code>{html.escape(text_path(folder))}</code>" for folder in folders)
         self._page = _PAGE.format(version=__version__, links=links, folders=shown)
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:

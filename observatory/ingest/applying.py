@@ -180,7 +180,7 @@ class _Batch:
         by_key = {state.key: state for state in self.conversations.values()}
         for parent_key, subagent_id in started:
             parent = by_key.get(parent_key) or self.find_by_key(parent_key)
-            child_id = f"{parent.id}.{subagent_id}"
+            child_id = f"{parent.id}.{subagent_id.replace('/', '%2F')}"
             if child_id not in self.conversations:
                 child = states.find_state(child_id)
                 if child is not None:
@@ -363,7 +363,8 @@ class _FileReading:
         self, main: ConversationState, agent_id: str, message: Message
     ) -> ConversationState:
         child = self.batch.ensure_conversation(
-            f"{main.id}.{agent_id}",
+            # An id is one part of a path, and transcripts can name anything.
+            f"{main.id}.{agent_id.replace('/', '%2F')}",
             kind="subagent",
             timestamp=message.timestamp or main.updated_at,
         )

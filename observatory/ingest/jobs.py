@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 
 from observatory.errors import LockHeld
-from observatory.ingest.discover import modified_at
+from observatory.ingest.discover import locate, modified_at
 from observatory.ingest.running import ingest
 from observatory.log import log
 from observatory.store import transcript_files as files
@@ -30,7 +30,7 @@ def note(path: str) -> int:
     Raises:
         OSError: It is not there.
     """
-    status = os.stat(path)
+    status = os.stat(locate(path))
     return files.mark_pending(
         path,
         {
@@ -92,7 +92,7 @@ def _read(paths: list[str]) -> None:
         connect()
         _read_in_turn(paths)
         for path in paths:
-            if not os.path.exists(path) and files.find_state(path) is not None:
+            if not os.path.exists(locate(path)) and files.find_state(path) is not None:
                 files.record_failure(path, "The file is gone; what was read of it stays.")
     except LockHeld as error:
         log.warning("reading_put_off", files=len(paths), reason=str(error))

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from observatory.errors import FileOutside, InvalidParameter, NotFound
-from observatory.ingest.discover import SUFFIX
+from observatory.ingest.discover import SUFFIX, locate, text_path
 from observatory.ingest.uploads import stored_uploads, uploads_folder
 
 
@@ -24,13 +24,13 @@ def find_place(path: str, *, folders: Iterable[str], database_path: str | Path) 
     """
     if not os.path.isabs(path):
         raise FileOutside
-    real = os.path.realpath(path)
+    real = os.path.realpath(locate(path))
     uploads = os.fspath(uploads_folder(database_path))
     for folder in (*folders, uploads):
         inside = os.path.relpath(real, os.path.realpath(folder))
         if inside.split(os.sep, 1)[0] in (os.pardir, os.curdir):
             continue
-        place = os.path.join(os.path.abspath(folder), inside)
+        place = text_path(os.path.join(os.path.abspath(folder), inside))
         if folder == uploads and place not in stored_uploads(database_path):
             break
         _check_transcript(path, real)

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from observatory.ingest.applying import apply_chunks, batches
 from observatory.ingest.discover import FoundFile, find_files
 from observatory.ingest.reading import Chunk, is_unchanged, read_chunks
+from observatory.ingest.sidecars import take_late_agent_types
 from observatory.log import log
 from observatory.store import search
 from observatory.store.database import OperationalError
@@ -163,6 +164,7 @@ def _run(
         if should_stop():
             summary.is_complete = False
             break
+    take_late_agent_types(found)
     summary.rows_seconds = round(time.monotonic() - started, 3)
     _index(progress, on_progress, should_stop, summary)
     summary.conversations = len(touched)

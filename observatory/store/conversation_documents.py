@@ -63,7 +63,7 @@ def _summary(row: tuple[Any, ...]) -> dict[str, Any]:
             "version": client_version,
             "client": entrypoint,
             "os": _operating_system(cwd),
-            "model": models[2 : models.index('"', 2)] if len(models) > 2 else None,
+            "model": next(iter(orjson.loads(models)), None),
             "project_type": None,
             "tags": [],
             "custom": None,

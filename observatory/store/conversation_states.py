@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass
 
-from observatory.store.database import execute, execute_many, fetch_one
+from observatory.store.database import execute, execute_many, fetch_all, fetch_one
 
 # Where a title comes from: the lower rank wins, and among equals the later one up to SUMMARY.
 USER_TITLE, CUSTOM, RENAMED, AI, SUMMARY, PROMPT, COMMAND, NO_TITLE = 0, 1, 2, 3, 4, 5, 6, 9
@@ -100,4 +100,22 @@ def take_times_of_subagents(keys: Iterable[int]) -> None:
         " (SELECT 1 FROM messages WHERE conversation_key = child.key) GROUP BY parent_key"
         ") AS times WHERE key = times.parent_key",
         [(key,) for key in keys],
+    )
+
+
+def find_untyped_subagents() -> dict[str, int]:
+    """Return the keys of subagents without a type, by the paths of their files."""
+    rows = fetch_all(
+        "SELECT f.path, c.key FROM conversations c"
+        " JOIN transcript_files f ON f.conversation_key = c.key"
+        " WHERE c.kind = 'subagent' AND c.agent_type IS NULL"
+    )
+    return dict(rows)
+
+
+def set_agent_types(types: Mapping[int, str]) -> None:
+    """Set the types of subagents, by their keys."""
+    execute_many(
+        "UPDATE conversations SET agent_type = ? WHERE key = ?",
+        [(agent_type, key) for key, agent_type in types.items()],
     )

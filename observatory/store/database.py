@@ -15,7 +15,6 @@ from typing import Any
 import peewee
 
 _driver = peewee.sqlite3  # type: ignore[attr-defined]
-SQLITE_VERSION: str = _driver.sqlite_version
 
 # What a statement is given: values in order, or by name.
 Parameters = Sequence[Any] | Mapping[str, Any]

@@ -10,6 +10,7 @@ from playhouse.migrations import Runner
 from observatory.errors import SchemaError
 from observatory.store.database import database
 from observatory.store.locks import held
+from observatory.store.models import Table
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 TABLE = "schema_migrations"
@@ -74,6 +75,14 @@ def check_current() -> None:
         raise SchemaError(
             f"The database {database.database} lacks {', '.join(status.pending)}."
             " Run `observatory migrate`."
+        )
+    missing = sorted(
+        {model._meta.table_name for model in Table.__subclasses__()} - set(database.get_tables())
+    )
+    if missing:
+        raise SchemaError(
+            f"The database {database.database} has no {', '.join(missing)}: an unfinished version"
+            " made it. Move it away; `observatory migrate` and `observatory ingest` make it anew."
         )
 
 

@@ -17,7 +17,7 @@ SEGMENT_BYTES = 16 * 1024 * 1024
 
 
 def prepare_bulk_indexing() -> None:
-    """Let this process write large segments."""
+    """Let large segments be written. FTS5 keeps the setting in the database, for all processes."""
     with writing():
         execute(
             "INSERT INTO message_search (message_search, rank) VALUES ('hashsize', ?)",

@@ -24,7 +24,11 @@ _COLUMNS = """
 """
 _JOINS = "LEFT JOIN messages r ON r.key = t.result_message_key"
 _ORDER = "tool_uses"
-_CONDITIONS = {"name": "t.name = :name", "status": "t.status = :status"}
+_IS_ABANDONED = "t.status = 'running' AND t.started_at < :abandoned_before"
+_CONDITIONS = {
+    "name": "t.name = :name",
+    "status": f"CASE WHEN {_IS_ABANDONED} THEN 'interrupted' ELSE t.status END = :status",
+}
 
 
 def shown_status(status: str, started_at: str | None) -> str:
@@ -34,9 +38,12 @@ def shown_status(status: str, started_at: str | None) -> str:
     """
     if status != "running" or started_at is None:
         return status
+    return "interrupted" if started_at < _abandoned_before() else status
+
+
+def _abandoned_before() -> str:
     hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    limit = format_timestamp(hour - ABANDONED_AFTER)
-    return "interrupted" if started_at < limit else status
+    return format_timestamp(hour - ABANDONED_AFTER)
 
 
 def _tool_use(row: Sequence[Any], conversation_id: str, message_id: str | None) -> dict[str, Any]:
@@ -74,7 +81,7 @@ def list_tool_uses(
     Args:
         conversation_id: The conversation.
         name: Only uses of the tool of this name.
-        status: Only uses with this status.
+        status: Only uses that are shown with this status.
         limit: Largest number of rows, 1 to 100.
         offset: How many rows to pass over; 0 with a cursor.
         cursor: The place after which to go on.
@@ -94,6 +101,8 @@ def list_tool_uses(
     if cursor is not None:
         (after,) = decode_cursor(cursor, order=_ORDER, types=(int,))
     values = {**parameters, "conversation": conversation_key}
+    if status is not None:
+        values["abandoned_before"] = _abandoned_before()
     where = " AND ".join(conditions)
     counted = fetch_one(f"SELECT count(*) FROM tool_uses t WHERE {where}", values)
     rows = fetch_all(

@@ -50,6 +50,8 @@ class FileState:
         return self.generation == 1 and not self.byte_offset and not self.has_open_line
 
 
+_MAX_KINDS = 100
+_OTHER_KINDS = "(other)"
 _STATE = (
     "key, conversation_key, device, inode, size, modified_ns, changed_ns, byte_offset,"
     " tail_hash, line_count, has_open_line, generation, status, is_reread"
@@ -124,12 +126,16 @@ def count_records(key: int, counts: dict[str, int]) -> None:
     """Add numbers of records by type to those of a file, and recount its bad lines."""
     row = fetch_one("SELECT record_counts FROM transcript_files WHERE key = ?", (key,))
     assert row is not None
-    total = Counter(json.loads(row[0])) + Counter(counts)
+    total: Counter[str] = Counter(json.loads(row[0]))
+    for kind, count in counts.items():
+        # A damaged file must not make a row of any size.
+        is_counted = kind in total or len(total) < _MAX_KINDS
+        total[kind if is_counted else _OTHER_KINDS] += count
     execute(
         "UPDATE transcript_files SET record_counts = ?2, bad_line_count ="
         " (SELECT count(DISTINCT line) FROM transcript_errors WHERE file_key = ?1)"
         " WHERE key = ?1",
-        (key, json.dumps(total, sort_keys=True)),
+        (key, json.dumps(total)),
     )
 
 
@@ -256,7 +262,7 @@ def get_file(key: int) -> dict[str, Any]:
         raise NotFound("file", str(key))
     return {
         **_file(row, is_read=_is_anything_read()),
-        "record_counts": json.loads(row["record_counts"]),
+        "record_counts": dict(sorted(json.loads(row["record_counts"]).items())),
         "bad_lines": _bad_lines(key, limit=100, offset=0),
     }
 

@@ -23,9 +23,9 @@ _KINDS_BY_BEGINNING = (
     ("<user-memory-input>", "context"),
     ("Caveat: The messages below", "context"),
     ("[Request interrupted", "interruption"),
-    ("Warmup", "warmup"),
 )
-_BEGINNINGS = ("<", "C", "[", "W")
+_BEGINNINGS = ("<", "C", "[")
+_WARMUP = "Warmup"
 _IDE_ELEMENT = re.compile(r"<(ide_[a-z_]+)>.*?</\1>\s*", re.DOTALL)
 _COMMAND_NAME = re.compile(r"<command-name>\s*(.*?)\s*</command-name>", re.DOTALL)
 _COMMAND_ARGS = re.compile(r"<command-args>\s*(.*?)\s*</command-args>", re.DOTALL)
@@ -44,6 +44,8 @@ def user_kind(record: dict[str, Any], content: Content) -> str:
         return "summary"
     if record.get("isMeta"):
         return "injected"
+    if content.text == _WARMUP and (record.get("isSidechain") or record.get("agentId")):
+        return "warmup"
     return text_kind(content.text)
 
 

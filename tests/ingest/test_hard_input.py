@@ -9,11 +9,12 @@ import os
 import resource
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import quote
 
 import pytest
 
 from observatory.ingest import applying, discover, reading, running
-from observatory.store.database import fetch_all, fetch_one
+from observatory.store.database import OperationalError, fetch_all, fetch_one
 from tests.ingest.dumps import check_sound, dump
 from tests.transcripts_for_tests import Transcript, encode
 
@@ -807,3 +808,58 @@ def test_each_copy_shows_the_result_that_it_got(client, write, ingest):
         message = client.get(f"/api/messages/{page['messages'][1]['id']}").json["data"]
         assert message["tool_calls"] == [call]
     assert shown == {SESSION: ("file.txt", "success"), OTHER: ("not allowed", "error")}
+
+
+def test_a_full_disk_says_so_and_loses_nothing(write, ingest):
+    transcript = Transcript()
+    for number in range(300):
+        transcript.prompt(f"prompt {number} " * 20)
+    write(transcript)
+    [(pages,)] = fetch_all("PRAGMA page_count")
+    fetch_all(f"PRAGMA max_page_count = {pages + 10}")
+    with pytest.raises(OperationalError, match="full"):
+        ingest()
+    fetch_all("PRAGMA max_page_count = 1000000")
+    assert ingest().files == 1
+    assert len(texts()) == 300
+    check_sound()
+
+
+def test_kinds_of_records_without_end_are_counted_together(write, ingest, client):
+    transcript = Transcript()
+    for number in range(150):
+        transcript.side(f"kind-{number:03}")
+    write(transcript)
+    ingest()
+    file_id = client.get("/api/files").json["data"]["files"][0]["id"]
+    counts = client.get(f"/api/files/{file_id}").json["data"]["record_counts"]
+    assert (len(counts), counts["(other)"], sum(counts.values())) == (101, 50, 150)
+
+
+def test_any_message_can_be_asked_for(write, ingest, client):
+    transcript = Transcript()
+    transcript.prompt("one", uuid="../a b/c?d#e%2F")
+    write(transcript)
+    ingest()
+    [message] = client.get(f"/api/conversations/{SESSION}/messages").json["data"]["messages"]
+    shown = client.get(f"/api/messages/{quote(message['id'], safe='')}").json["data"]
+    assert shown["content"] == "one"
+
+
+def test_a_subagents_name_is_one_part_of_a_path(write, ingest, client):
+    transcript = Transcript(SESSION)
+    transcript.prompt("in the subagent", isSidechain=True, agentId="a/b")
+    write(transcript)
+    ingest()
+    [child] = client.get(f"/api/conversations/{SESSION}").json["data"]["subagents"]
+    shown = client.get(f"/api/conversations/{quote(child['id'], safe='')}").json["data"]
+    assert (shown["id"], shown["message_count"]) == (f"{SESSION}.a%2Fb", 1)
+
+
+def test_a_model_is_named_whole(write, ingest, client):
+    transcript = Transcript()
+    transcript.answer("one", model='a "quoted" model')
+    write(transcript)
+    ingest()
+    shown = client.get(f"/api/conversations/{SESSION}").json["data"]
+    assert shown["metadata"]["model"] == 'a "quoted" model'

@@ -138,3 +138,25 @@ def test_a_subagents_tokens_count_once_when_its_session_repeats_them(client, wri
     ingest()
     totals = fetch_all("SELECT kind, total_tokens FROM conversations ORDER BY kind")
     assert totals == [("session", 1123), ("subagent", 0)]
+
+
+def test_a_type_that_is_told_later_is_taken(client, write, ingest):
+    path = write(agent_transcript(), f"-work/{SESSION}/subagents/agent-{AGENT}.jsonl")
+    ingest()
+    path.with_suffix(".meta.json").write_text('{"agentType": "auditor"}')
+    assert ingest().files == 0
+    shown = client.get(f"/api/conversations/{SESSION}.{AGENT}").json["data"]
+    assert shown["agent_type"] == "auditor"
+    assert subagents_of(client)[0]["agent_type"] == "auditor"
+
+
+def test_a_warm_up_is_a_subagents_ping_and_nothing_else(client, write, ingest):
+    agent, session = agent_transcript(), Transcript(SESSION)
+    agent.prompt("Warmup")
+    agent.prompt("Warmup of the cache is slow")
+    session.prompt("Warmup")
+    write(agent, f"-work/{SESSION}/subagents/agent-{AGENT}.jsonl")
+    write(session)
+    ingest()
+    rows = fetch_all("SELECT kind, count(*) FROM messages WHERE role = 'user' GROUP BY 1")
+    assert rows == [("prompt", 3), ("warmup", 1)]

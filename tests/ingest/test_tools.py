@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from observatory.store.database import fetch_all, fetch_one
@@ -120,3 +122,18 @@ def test_what_was_typed_while_a_tool_ran_is_a_message(client, write, ingest):
     ingest()
     rows = fetch_all("SELECT role, kind, content FROM messages WHERE role = 'user'")
     assert rows == [("user", "queued_prompt", "also do this")]
+
+
+def test_uses_are_found_by_the_status_that_is_shown(client, write, ingest):
+    transcript = Transcript()
+    transcript.prompt("go")
+    transcript.tool_use("Bash", {}, tool_use_id="toolu_old")
+    now = datetime.now(UTC).isoformat()
+    transcript.tool_use("Bash", {}, tool_use_id="toolu_new", timestamp=now)
+    write(transcript)
+    ingest()
+    path = f"/api/conversations/{transcript.session_id}/tool-uses"
+    for status, expected in (("interrupted", "toolu_old"), ("running", "toolu_new")):
+        page = client.get(path, {"status": status}).json
+        assert [use["id"] for use in page["data"]["tool_uses"]] == [expected]
+        assert page["data"]["tool_uses"][0]["status"] == status

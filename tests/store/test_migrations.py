@@ -120,3 +120,10 @@ def test_every_connection_is_tuned(db):
         "cache_size": -4096,
     }
     assert database.database == str(db)
+
+
+def test_a_schema_that_lacks_a_table_is_refused(db):
+    schema.check_current()
+    execute("DROP TABLE summaries")
+    with pytest.raises(SchemaError, match="has no summaries"):
+        schema.check_current()

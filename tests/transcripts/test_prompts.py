@@ -23,7 +23,7 @@ from observatory.transcripts.prompts import command_of, text_kind, title_of, typ
         ("<ide_selection>x</ide_selection>\nmend this", "prompt"),
         ("Caveat: The messages below were", "context"),
         ("[Request interrupted by user]", "interruption"),
-        ("Warmup", "warmup"),
+        ("Warmup", "prompt"),
         ("", "prompt"),
     ],
 )
