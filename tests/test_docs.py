@@ -190,3 +190,15 @@ def test_every_metric_is_in_the_page_of_operations(db):
 def test_every_link_between_pages_leads_somewhere(page):
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", PAGES[page]):
         assert (ROOT / page.parent / target).exists(), target
+
+
+def test_the_code_names_sections_that_are_there():
+    """Docstrings say where a rule comes from: ``docs/transcript-format.md, "Tool uses"``."""
+    named = {
+        (match[1], match[2])
+        for path in (ROOT / "observatory").rglob("*.py")
+        for match in re.finditer(r'(docs/[\w/-]+\.md), "([^"]+)"', path.read_text())
+    }
+    assert len(named) > 3
+    for document, section in named:
+        assert f"## {section}\n" in (ROOT / document).read_text(), (document, section)

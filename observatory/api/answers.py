@@ -25,11 +25,23 @@ def answer(req: falcon.Request, resp: falcon.Response, data: Any) -> None:
 
 def answer_page(req: falcon.Request, resp: falcon.Response, noun: str, page: Page) -> None:
     """Answer with a page of a list under its plural noun, and with links to other pages."""
-    pagination = page.pagination()
+    answer_rows(req, resp, noun, page.rows, page.pagination())
+
+
+def answer_rows(
+    req: falcon.Request,
+    resp: falcon.Response,
+    noun: str,
+    rows: list[Any],
+    pagination: dict[str, Any],
+    **others: Any,
+) -> None:
+    """Answer with rows, which ``fields`` and ``Link`` speak of, and others beside them."""
     add_links(req, resp, pagination)
     columns = getattr(req.context, "columns", None)
-    rows = page.rows if columns is None else choose(page.rows, columns)
-    _answer(req, resp, {noun: rows, "pagination": pagination})
+    if columns is not None:
+        rows = choose(rows, columns)
+    _answer(req, resp, {noun: rows, **others, "pagination": pagination})
 
 
 def _answer(req: falcon.Request, resp: falcon.Response, data: Any) -> None:

@@ -33,8 +33,8 @@ def add_links(req: falcon.Request, resp: falcon.Response, pagination: dict[str, 
     Args:
         req: The request for this page.
         resp: Its answer.
-        pagination: ``total``, ``limit``, ``offset``, ``has_more`` and ``next_cursor``. When
-            ``total`` is a bound, say so with ``total_is_exact`` false: then no last page is named.
+        pagination: ``total``, ``limit``, ``offset``, ``has_more`` and ``next_cursor``. When its
+            ``total_relation`` is not ``exact`` there may be more: then no last page is named.
     """
     base, has_cursor = _read_address(req.root_path + req.path, req.query_string)
     if len(base) > MAX_TARGET_CHARACTERS:
@@ -48,7 +48,7 @@ def add_links(req: falcon.Request, resp: falcon.Response, pagination: dict[str, 
         links.append(f'<{base}cursor={pagination["next_cursor"]}>; rel="next"')
     elif pagination["has_more"] and not has_cursor and offset + limit <= MAX_OFFSET:
         links.append(f'<{_at(base, offset + limit)}>; rel="next"')
-    if pagination.get("total_is_exact", True) and last <= MAX_OFFSET:
+    if pagination.get("total_relation", "exact") == "exact" and last <= MAX_OFFSET:
         links.append(f'<{_at(base, last)}>; rel="last"')
     resp.set_header("Link", ", ".join(links))
 

@@ -249,7 +249,7 @@ def _good(spec: APISpec, status: int, operation: Operation) -> dict[str, Any]:
         headers["ETag"] = _header_ref("ETag")
     if operation.takes_key:
         headers["Idempotency-Replayed"] = _header_ref("Idempotency-Replayed")
-    if isinstance(operation.answer, ListOf):
+    if operation.has_links:
         headers["Link"] = _header_ref("Link")
     response: dict[str, Any] = {"description": _REASONS[status], "headers": headers}
     if isinstance(operation.answer, Raw):

@@ -90,6 +90,7 @@ class Operation:
         statuses: Of good answers.
         refusals: Statuses beyond those that every such operation has.
         is_cached: Whether the answer has an ETag, and a repeated question is answered 304.
+        is_paged: Whether it is a page with ``Link`` headers though no plain list.
         takes_key: Whether an ``Idempotency-Key`` is looked at.
         takes_match: Whether ``If-Match`` is looked at.
         needs_database: Whether it fails when the database is busy.
@@ -106,9 +107,15 @@ class Operation:
     statuses: tuple[int, ...] = (200,)
     refusals: tuple[int, ...] = ()
     is_cached: bool = False
+    is_paged: bool = False
     takes_key: bool = False
     takes_match: bool = False
     needs_database: bool = True
+
+    @property
+    def has_links(self) -> bool:
+        """Whether its answer has a ``Link`` header."""
+        return self.is_paged or isinstance(self.answer, ListOf)
 
 
 _CONVERSATIONS = "/api/conversations"
@@ -189,7 +196,8 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ),
     ("GET", "/api/search"): Operation(
         "Search", "searchMessages", "Search messages", found.Hits, search.SearchParams,
-        is_cached=True, example={"q": '"flux capacitor" -test role:user', "facets": True},
+        is_cached=True, is_paged=True,
+        example={"q": '"flux capacitor" -test role:user', "facets": True},
     ),
     ("GET", "/api/projects"): Operation(
         "Projects", "listProjects", "List projects, most recently active first",

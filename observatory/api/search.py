@@ -7,10 +7,12 @@ from typing import Any
 import falcon
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 
-from observatory.api.answers import answer
+from observatory.api.answers import answer, answer_rows
 from observatory.api.bodies import JsonInteger, read_json
+from observatory.api.columns import FieldNames
 from observatory.api.params import CursorParams, Moment, NoParams, Text, WholeNumber, read_params
 from observatory.api.schemas import Flag
+from observatory.api.search_schemas import Hit
 from observatory.store.search_language import MAX_CHARACTERS
 from observatory.store.searching import (
     ROLES,
@@ -58,6 +60,7 @@ class SearchParams(_Filters, CursorParams):
 
     limit = WholeNumber(load_default=20, validate=validate.Range(1, 100))
     facets = _flag()
+    columns = FieldNames(Hit)
 
     @post_load
     def freeze(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
@@ -88,14 +91,8 @@ class Search:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with a page of hits."""
         page = search_messages(**_check(read_params(req, SearchParams)))
-        data: dict[str, Any] = {
-            "hits": page.hits,
-            "titles": page.titles,
-            "pagination": page.pagination,
-        }
-        if page.facets is not None:
-            data["facets"] = page.facets
-        answer(req, resp, data)
+        facets = {} if page.facets is None else {"facets": page.facets}
+        answer_rows(req, resp, "hits", page.hits, page.pagination, titles=page.titles, **facets)
 
 
 class SearchedConversations:

@@ -1,6 +1,6 @@
 """Content blocks: what a message says in plain text, and what it asks tools to do.
 
-Source: docs/transcript-format.md, "Content blocks".
+Source: docs/transcript-format.md, "Lines and records".
 """
 
 from __future__ import annotations

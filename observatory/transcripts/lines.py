@@ -1,8 +1,8 @@
 """Bytes of a transcript to lines, and a line to the JSON objects on it.
 
-Source: docs/transcript-format.md. Lines end in ``\n`` only (U+2028 and U+0085 are legal inside
-JSON strings), a byte order mark and a trailing ``\r`` are dropped, runs of NUL bytes that a crash
-leaves behind are blank, and a line may hold several objects glued together.
+Source: docs/transcript-format.md, "Lines and records". Lines end in ``\n`` only (U+2028 and
+U+0085 are legal inside JSON strings), a byte order mark and a trailing ``\r`` are dropped, runs
+of NUL bytes that a crash leaves behind are blank, and a line may hold several objects glued together.
 """
 
 from __future__ import annotations

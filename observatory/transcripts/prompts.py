@@ -1,6 +1,6 @@
 """Whose words a ``user`` record holds: a person's, a tool's, or the client's own.
 
-Source: docs/transcript-format.md, "What a user line really is".
+Source: docs/transcript-format.md, "Lines and records".
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Transcripts are an undocumented format that changes. Unknown types and unknown keys are passed
 over (the reader counts them); a malformed known record raises ``MalformedRecord``.
 
-Source: docs/transcript-format.md, "Records".
+Source: docs/transcript-format.md, "Lines and records".
 """
 
 from __future__ import annotations

@@ -133,8 +133,9 @@ def _is_before_final_usage(version: str) -> bool:
 def usage_quality(version: str | None, stop_reason: str | None) -> str:
     """Return ``undercounted`` when the output tokens can not be final, else ``exact``.
 
-    Source: docs/transcript-format.md: up to 2.1.5x a transcript often has only the numbers of the
-    response's start, recognised by a missing stop reason. Input and cache numbers are right.
+    Source: docs/transcript-format.md, "Tokens and cost": up to 2.1.5x a transcript often has
+    only the numbers of the response's start, recognised by a missing stop
+    reason. Input and cache numbers are right.
     """
     if stop_reason is None and version is not None and _is_before_final_usage(version):
         return "undercounted"

@@ -6,6 +6,7 @@ import pytest
 
 from observatory.api import schemas
 from observatory.api.columns import FieldNames, choose
+from observatory.api.search_schemas import Hit
 from tests.api.asking import ask, refuse
 from tests.api.sessions import SESSION
 
@@ -16,6 +17,7 @@ LISTS = {
     f"/api/conversations/{SESSION}/tool-uses": schemas.ToolUse,
     "/api/projects": schemas.Project,
     "/api/files": schemas.File,
+    "/api/search?q=look": Hit,
 }
 ITEMS = {
     f"/api/conversations/{SESSION}": schemas.ConversationDetail,
@@ -37,6 +39,7 @@ def pick(value, name):
 
 def rows_of(data):
     data.pop("pagination")
+    data.pop("titles", None)
     [rows] = data.values()
     return rows
 
