@@ -2,7 +2,8 @@
 
 Source: docs/transcript-format.md, "Lines and records". Lines end in ``\n`` only (U+2028 and
 U+0085 are legal inside JSON strings), a byte order mark and a trailing ``\r`` are dropped, runs
-of NUL bytes that a crash leaves behind are blank, and a line may hold several objects glued together.
+of NUL bytes that a crash leaves behind are blank, and a line may hold several objects glued
+together.
 """
 
 from __future__ import annotations
