@@ -46,11 +46,17 @@ def create_app(
     Args:
         cors_origins: Origins whose pages may call the API from a browser.
         folders: Where transcripts are read from, by themselves and on request.
-        max_request_bytes: Largest upload, as it comes and unpacked.
+        max_request_bytes: Largest body of a request; an upload as it comes and unpacked.
         is_multiprocess: Whether several workers share their metrics through files.
         logs_requests: Whether each request is logged, at the level ``debug``.
     """
-    middleware: list[Any] = [Exchange(logs_requests=logs_requests, cors_origins=cors_origins)]
+    middleware: list[Any] = [
+        Exchange(
+            logs_requests=logs_requests,
+            max_request_bytes=max_request_bytes,
+            cors_origins=cors_origins,
+        )
+    ]
     if cors_origins:
         middleware.append(
             falcon.CORSMiddleware(allow_origins=list(cors_origins), expose_headers=_EXPOSED)

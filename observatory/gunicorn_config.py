@@ -35,6 +35,8 @@ threads = _settings.web_threads
 worker_class = "gthread"
 worker_connections = 2000
 backlog = 2048
+# Above the application's own bound, which answers in its envelope.
+limit_request_line = 8190
 keepalive = 30
 timeout = max(1, _settings.request_timeout_ms // 1000)
 graceful_timeout = timeout

@@ -285,3 +285,15 @@ def test_a_body_in_chunks_is_read(server):
     body = json.loads(answer.read())
     connection.close()
     assert (answer.status, body["data"]["title"]) == (201, "in chunks")
+
+
+@pytest.mark.parametrize(("length", "status"), [(3_900, 200), (5_000, 400), (9_000, 414)])
+def test_long_addresses_are_refused_in_the_envelope_as_long_as_they_can_be(server, length, status):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection.request("GET", f"/api/search?project={'x' * length}&q=x")
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    assert answer.status == status
+    if status == 400:
+        assert json.loads(body)["code"] == "VALIDATION_ERROR"

@@ -8,6 +8,7 @@ import falcon
 import orjson
 from marshmallow import Schema, ValidationError, fields
 
+# JSON is parsed whole, so it is bounded whatever MAX_REQUEST_SIZE_MB allows an upload.
 MAX_BODY_BYTES = 10 * 1024 * 1024
 MAX_DEPTH = 32
 
@@ -22,12 +23,13 @@ class JsonInteger(fields.Integer):
         return int(value)
 
 
-def read_raw_body(req: falcon.Request, *, max_bytes: int = MAX_BODY_BYTES) -> bytes:
+def read_raw_body(req: falcon.Request) -> bytes:
     """Return the body of a request.
 
     Raises:
-        falcon.HTTPContentTooLarge: It is longer than ``max_bytes``.
+        falcon.HTTPContentTooLarge: It is longer than MAX_REQUEST_SIZE_MB, or than 10 MiB.
     """
+    max_bytes = min(MAX_BODY_BYTES, req.context.max_request_bytes)
     if req.content_length is not None and req.content_length > max_bytes:
         raise falcon.HTTPContentTooLarge
     # A body in chunks has no length; the server says whether it marks the end of one.

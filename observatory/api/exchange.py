@@ -63,13 +63,17 @@ def _leave_out_body(resp: falcon.Response) -> None:
 class Exchange:
     """Gives a request its id and its thread a connection; times, counts and marks the answer."""
 
-    def __init__(self, *, logs_requests: bool, cors_origins: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, *, logs_requests: bool, max_request_bytes: int, cors_origins: tuple[str, ...] = ()
+    ) -> None:
         self._logs_requests = logs_requests
+        self._max_request_bytes = max_request_bytes
         self._origins = frozenset(cors_origins)
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Begin an exchange; a HEAD request is answered as a GET whose body is left out."""
         begin_exchange(req)
+        req.context.max_request_bytes = self._max_request_bytes
         if req.method == "HEAD":
             req.context.is_head = True
             req.method = "GET"

@@ -25,7 +25,10 @@ from observatory.api.params import Moment, Text, WholeNumber
 
 # No NUL; and besides that, something that is no white space; a comma list of names.
 _TEXT = "^[^\\u0000]*$"
-_TRIMMED = "^[^\\u0000]*[^\\s\\u0000-\\u0020\\u0085][^\\u0000]*$"
+# White space around a text does not count: a length can not say that, a pattern can.
+_BLANKS = "[ \\t\\n\\r\\u00a0\\u2000-\\u200a\\u2028\\u2029\\u3000]*"
+_FILLED = "^[^\\u0000]*[^\\s\\u0000-\\u0020\\u0085][^\\u0000]*$"
+_INK = "[^\\s\\u0000-\\u0020\\u0085]"
 _NAMES = "^[a-z0-9_.]+(,[a-z0-9_.]+)*$"
 _SENTENCES = {"type": "array", "items": {"type": "string"}, "minItems": 1}
 _PREFIX = "#/components/schemas/"
@@ -55,10 +58,19 @@ def _bound(self: OpenAPIConverter, field: fields.Field[Any], ret: dict[str, Any]
         return {"format": "day-or-time"}
     if isinstance(field, schemas.FieldErrors):
         return {"anyOf": [_SENTENCES, {"type": "object", "minProperties": 1}]}
+    if isinstance(field, Trimmed) and "maxLength" in ret:
+        return _describe_trimmed(ret.pop("minLength", 0), ret.pop("maxLength"))
     if isinstance(field, Text) and "enum" not in ret:
-        is_filled = isinstance(field, Trimmed) and ret.get("minLength", 0) > 0
-        return {"pattern": _TRIMMED if is_filled else _TEXT}
+        return {"pattern": _TEXT}
     return {}
+
+
+def _describe_trimmed(least: int, most: int) -> dict[str, Any]:
+    inner = f"{_INK}([^\\u0000]{{0,{most - 2}}}{_INK})?"
+    return {
+        "pattern": f"^{_BLANKS}{inner if least else f'({inner})?'}{_BLANKS}$",
+        "description": f"{least} to {most:,} characters, without white space around them.",
+    }
 
 
 def make_plugin() -> MarshmallowPlugin:
@@ -123,7 +135,7 @@ def finish(spec: APISpec) -> dict[str, Any]:
     _close(components)
     components[ChangeConversation.__name__]["minProperties"] = 1
     components[MessageBody.__name__]["anyOf"] = [
-        {"properties": {"content": {"pattern": _TRIMMED}}},
+        {"properties": {"content": {"pattern": _FILLED}}},
         {"properties": {"tool_calls": {"minItems": 1}}, "required": ["tool_calls"]},
     ]
     for methods in document["paths"].values():

@@ -50,6 +50,11 @@ class FileState:
         return self.generation == 1 and not self.byte_offset and not self.has_open_line
 
 
+# Above the keys that are there and those that were: an id is never given to another file.
+_NEXT_KEY = (
+    "(SELECT max(value, coalesce((SELECT max(key) FROM transcript_files), 0)) + 1"
+    " FROM totals WHERE name = 'last_file_key')"
+)
 _MAX_KINDS = 100
 _OTHER_KINDS = "(other)"
 _STATE = (
@@ -73,8 +78,8 @@ def find_state(path: str) -> FileState | None:
 def insert_file(path: str, *, filename: str, role: str, created_at: str) -> int:
     """Insert a file that was not read yet and return its key."""
     row = fetch_one(
-        "INSERT INTO transcript_files (path, filename, role, created_at) VALUES (?, ?, ?, ?)"
-        " RETURNING key",
+        "INSERT INTO transcript_files (key, path, filename, role, created_at)"
+        f" VALUES ({_NEXT_KEY}, ?, ?, ?, ?) RETURNING key",
         (path, filename, role, created_at),
     )
     assert row is not None
@@ -168,8 +173,10 @@ def mark_pending(path: str, values: dict[str, Any]) -> int:
     """
     with writing():
         row = fetch_one(
-            "INSERT INTO transcript_files (path, filename, role, size, last_modified, created_at)"
-            " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (path) DO UPDATE SET size = excluded.size,"
+            "INSERT INTO transcript_files"
+            " (key, path, filename, role, size, last_modified, created_at)"
+            f" VALUES ({_NEXT_KEY}, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (path) DO UPDATE SET size = excluded.size,"
             " last_modified = excluded.last_modified, error_message = NULL, status ="
             " CASE status WHEN 'processing' THEN status ELSE 'pending' END RETURNING key",
             (
@@ -211,6 +218,10 @@ def put_back_interrupted() -> None:
 def delete_file(key: int) -> None:
     """Forget a file and its bad lines; what was read of it stays."""
     with writing():
+        execute(
+            "UPDATE totals SET value = max(value, ?) WHERE name = 'last_file_key'",
+            (key,),
+        )
         execute("DELETE FROM transcript_files WHERE key = ?", (key,))
 
 

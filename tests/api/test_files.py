@@ -452,3 +452,20 @@ def test_looking_does_not_disturb_an_ingest(reader, session, db):
         ask(reader, f"{PATH}/1")
         with held(db, "ingest"):
             pass
+
+
+def test_the_id_of_a_forgotten_file_is_not_given_again(client, write, ingest):
+    first = Transcript("1" * 8)
+    first.prompt("one")
+    path = write(first)
+    ingest()
+    [old] = client.get("/api/files").json["data"]["files"]
+    client.delete(f"/api/files/{old['id']}")
+    path.unlink()
+    second = Transcript("2" * 8, prefix="b")
+    second.prompt("two")
+    write(second)
+    ingest()
+    [new] = client.get("/api/files").json["data"]["files"]
+    assert new["id"] > old["id"]
+    assert client.get(f"/api/files/{old['id']}", status=404)

@@ -11,6 +11,8 @@ def up(migrator: Any, db: Any) -> None:
         " REFERENCES transcript_files (key) ON DELETE SET NULL",
         "UPDATE api_calls SET usage_file_key = file_key",
         "CREATE INDEX api_calls_by_file ON api_calls (file_key)",
+        # The key of a file is its id in the API: one that was forgotten is not given again.
+        "INSERT INTO totals (name, value) VALUES ('last_file_key', 0)",
         "CREATE INDEX api_calls_by_usage_file ON api_calls (usage_file_key)",
     ):
         db.execute_sql(statement)
