@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import zstandard
@@ -580,6 +581,8 @@ class _FileReading:
         is_alone: bool,
     ) -> None:
         row = self._tool_use(state.key, result.tool_use_id)
+        if row.message_key is not None and row.result_message_key is not None:
+            self._give_back_result(row)
         row.result_message_key = key
         row.result = None if is_alone else result.text
         row.status, row.is_error = result.status, int(result.is_error)
@@ -590,6 +593,25 @@ class _FileReading:
         if isinstance(result.details, (dict, list)) and result.details:
             row.details = _compress(encode_json(result.details).encode())
         _measure(row)
+
+    def _give_back_result(self, row: ToolUseRow) -> None:
+        """Return the result that a tool use had from a copy: it gets one of its own now."""
+        assert row.result_message_key is not None
+        owner = archive.find_conversation_of(row.result_message_key)
+        if owner is not None and owner != row.conversation_key:
+            self.batch.tool_uses[owner, row.tool_use_id] = replace(
+                row,
+                conversation_key=owner,
+                message_key=None,
+                name="",
+                server=None,
+                started_at=None,
+                parameters=None,
+                execution_time_ms=None,
+                # Its task may have been known to the tool use alone.
+                subagent_id=None,
+            )
+            self.batch.touched.add(owner)
 
     def _tool_use(self, conversation_key: int, tool_use_id: str) -> ToolUseRow:
         """Return the row of a tool use: of this batch, of the archive, or a new one."""

@@ -359,6 +359,7 @@ _RESULT = tuple(
         "tool_use_id",
         "message_key",
         "name",
+        "subagent_id",
         "server",
         "started_at",
         "parameters",
@@ -391,8 +392,9 @@ def move_results_to_originals(conversation_keys: Iterable[int]) -> set[int]:
     rows = fetch_all(_STRAY_RESULTS, (json.dumps(list(conversation_keys)),))
     for stray_key, original_key, conversation_key in rows:
         execute(
-            f"UPDATE tool_uses SET ({', '.join(_RESULT)}) ="
-            f" (SELECT {', '.join(_RESULT)} FROM tool_uses WHERE key = ?2) WHERE key = ?1",
+            f"UPDATE tool_uses SET ({', '.join(_RESULT)}, subagent_id) = (SELECT"
+            f" {', '.join(_RESULT)}, coalesce(tool_uses.subagent_id, stray.subagent_id)"
+            " FROM tool_uses AS stray WHERE key = ?2) WHERE key = ?1",
             (original_key, stray_key),
         )
         execute("DELETE FROM tool_uses WHERE key = ?", (stray_key,))
@@ -406,3 +408,9 @@ def move_results_to_originals(conversation_keys: Iterable[int]) -> set[int]:
             )
         moved.add(conversation_key)
     return moved
+
+
+def find_conversation_of(message_key: int) -> int | None:
+    """Return the key of the conversation of a message, or ``None`` when there is none yet."""
+    row = fetch_one("SELECT conversation_key FROM messages WHERE key = ?", (message_key,))
+    return row[0] if row else None
