@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from observatory.errors import Conflict
-from observatory.store import archive
+from observatory.store import archive, search
 from observatory.store.archive import ApiCallRow, ToolUseRow
 from observatory.store.conversation_changes import lock_own_conversation
 from observatory.store.counters import refresh_conversations
@@ -109,6 +109,8 @@ def insert_messages(conversation_id: str, messages: Sequence[NewMessage]) -> lis
         archive.upsert_api_calls(calls)
         archive.upsert_tool_uses(uses)
         archive.insert_cjk(spaced)
+        if rows:
+            search.index_at_once(rows[0][0], rows[-1][0])
         _stretch(conversation_key, [row[6] for row in rows])
         refresh_conversations([conversation_key])
         return [row[1] for row in rows]

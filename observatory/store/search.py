@@ -38,14 +38,32 @@ def index_messages(*, batch_messages: int = BATCH_MESSAGES) -> int:
         first, last = row
         if last is None:
             return 0
-        execute(
-            "INSERT INTO message_search (rowid, text, thinking, tool_input, tool_result, cjk)"
-            " SELECT key, text, thinking, tool_input, tool_result, cjk FROM searchable_messages"
-            " WHERE key > ? AND key <= ?",
-            (first, last),
-        )
+        _index(first + 1, last)
         execute("UPDATE totals SET value = ? WHERE name = 'indexed_message_key'", (last,))
         return int(last - first)
+
+
+def index_at_once(first_key: int, last_key: int) -> None:
+    """Index messages in the transaction that inserts them, unless others wait before them.
+
+    Those are being read by an ingest, which goes on to these.
+    """
+    moved = execute(
+        "UPDATE totals SET value = ? WHERE name = 'indexed_message_key' AND value >="
+        " (SELECT coalesce(max(key), 0) FROM messages WHERE key < ?)",
+        (last_key, first_key),
+    )
+    if moved:
+        _index(first_key, last_key)
+
+
+def _index(first_key: int, last_key: int) -> None:
+    execute(
+        "INSERT INTO message_search (rowid, text, thinking, tool_input, tool_result, cjk)"
+        " SELECT key, text, thinking, tool_input, tool_result, cjk FROM searchable_messages"
+        " WHERE key BETWEEN ? AND ?",
+        (first_key, last_key),
+    )
 
 
 def index_again(keys: Iterable[int]) -> None:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from observatory.app import create_app
-from observatory.store.database import fetch_all, fetch_one
+from observatory.store.database import execute, fetch_all, fetch_one
 from tests.ingest.dumps import check_sound
 from tests.transcripts_for_tests import Transcript
 
@@ -361,3 +361,36 @@ def test_a_body_may_be_as_large_as_the_setting_says(db):
     assert small.post_json("/api/conversations", body, expect_errors=True).status_int == 413
     body["metadata"]["custom"]["text"] = "y"
     assert small.post_json("/api/conversations", body).status_int == 201
+
+
+def test_what_is_written_is_found_at_once(client):
+    created = client.post_json("/api/conversations", {"title": "mine"}).json["data"]
+    path = f"/api/conversations/{created['id']}/messages"
+    client.post_json(path, {"role": "user", "content": "the flux capacitor"})
+    call = {"function": {"name": "Bash", "arguments": {"command": "make gigawatts"}}}
+    batch = [
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "user", "content": "\u4f60\u597d flux"},
+    ]
+    client.post_json(path, {"messages": batch})
+    for query, expected in (("flux", 2), ("gigawatts", 1), ("\u4f60\u597d", 1), ("mine", 0)):
+        assert len(client.get("/api/search", {"q": query}).json["data"]["hits"]) == expected
+    check_sound()
+
+
+def test_what_is_written_behind_what_waits_is_found_after_it(client, write, ingest):
+    transcript = Transcript()
+    transcript.prompt("the first flux")
+    write(transcript)
+    ingest()
+    # As it is while an ingest has written rows and not come to the index yet.
+    execute("DELETE FROM message_search WHERE rowid = 1")
+    execute("UPDATE totals SET value = 0 WHERE name = 'indexed_message_key'")
+    created = client.post_json("/api/conversations", {"title": "mine"}).json["data"]
+    path = f"/api/conversations/{created['id']}/messages"
+    client.post_json(path, {"role": "user", "content": "the second flux"})
+    ingest()
+    hits = client.get("/api/search", {"q": "flux"}).json["data"]["hits"]
+    assert len(hits) == 2
+    assert fetch_one("SELECT count(*) FROM message_search('flux')") == (2,)
+    check_sound()
