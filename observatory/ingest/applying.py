@@ -88,6 +88,7 @@ class _Batch:
         self.links: list[tuple[int, SubagentLink | _Root]] = []
         self.forks: set[tuple[int, str]] = set()
         self.last_prompts: dict[int, int] = {}
+        self.summarised: set[int] = set()
         self.projects: dict[str, int] = {}
         self.superseding: list[tuple[int, int]] = []
         # The last sidechain inside each session file, by the file's key.
@@ -198,8 +199,10 @@ class _Batch:
                     state.offer_title(states.AI, title_of(description))
 
     def _take_summaries(self) -> None:
+        """Give titles to conversations whose message, or whose summary, is new."""
+        self.summarised |= archive.find_summarised(row.id for row in self.messages)
         for state in list(self.conversations.values()):
-            if state.title_rank >= states.SUMMARY:
+            if state.key in self.summarised and state.title_rank >= states.SUMMARY:
                 summary = archive.find_summary(state.key)
                 if summary:
                     state.offer_title(states.SUMMARY, title_of(summary))
@@ -273,6 +276,7 @@ class _FileReading:
         )
         if known is not None:
             self.batch.find_by_key(known.conversation_key)
+            self.batch.summarised.add(known.conversation_key)
 
     def _ensure_main(self, message: Message | None) -> ConversationState:
         """Return the conversation of this file, made with its first record."""

@@ -300,6 +300,16 @@ def upsert_summary(leaf_id: str, summary: str) -> None:
     )
 
 
+def find_summarised(message_ids: Iterable[str]) -> set[int]:
+    """Return the conversations of those messages for which there is a summary."""
+    rows = fetch_all(
+        "SELECT DISTINCT m.conversation_key FROM json_each(?) AS wanted"
+        " CROSS JOIN summaries s ON s.leaf_id = wanted.value JOIN messages m ON m.id = s.leaf_id",
+        (json.dumps(list(message_ids)),),
+    )
+    return {row[0] for row in rows}
+
+
 def find_summary(conversation_key: int) -> str | None:
     """Return the summary whose message lies last in a conversation, or ``None``."""
     row = fetch_one(
