@@ -23,6 +23,7 @@ from observatory.store.message_changes import TOOL_STATUSES, NewMessage, NewTool
 from observatory.timestamps import parse_moment
 
 TITLE_CHARACTERS = 200
+TAG_CHARACTERS = 50
 MAX_CONTENT_CHARACTERS = 2_000_000
 MAX_MESSAGES = 1000
 MAX_TOOL_CALLS = 100
@@ -43,7 +44,8 @@ class Tag(Trimmed):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
             validate=validate.Regexp(
-                r"[^,\x00-\x1f]{1,50}\Z", error="Takes 1 to 50 characters without commas."
+                rf"[^,\x00-\x1f]{{1,{TAG_CHARACTERS}}}\Z",
+                error=f"Takes 1 to {TAG_CHARACTERS} characters without commas.",
             ),
             **kwargs,
         )

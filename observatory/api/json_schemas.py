@@ -15,9 +15,11 @@ from marshmallow import Schema, fields
 from observatory.api import schemas
 from observatory.api.columns import FieldNames
 from observatory.api.conversation_changes import (
+    TAG_CHARACTERS,
     ChangeConversation,
     MessageBody,
     SmallObject,
+    Tag,
     TimeField,
     Trimmed,
 )
@@ -49,6 +51,8 @@ def _bound(self: OpenAPIConverter, field: fields.Field[Any], ret: dict[str, Any]
     if ret.get("default", ...) is None:
         # What is not given is not null: it is not given.
         del ret["default"]
+    if isinstance(field, Tag):
+        return _describe_trimmed(1, TAG_CHARACTERS, besides=",\\u0000-\\u001f")
     if "pattern" in ret:
         return {"pattern": f"^{ret['pattern'].removesuffix(chr(92) + 'Z')}$"}
     if isinstance(field, FieldNames):
@@ -65,8 +69,9 @@ def _bound(self: OpenAPIConverter, field: fields.Field[Any], ret: dict[str, Any]
     return {}
 
 
-def _describe_trimmed(least: int, most: int) -> dict[str, Any]:
-    inner = f"{_INK}([^\\u0000]{{0,{most - 2}}}{_INK})?"
+def _describe_trimmed(least: int, most: int, *, besides: str = "\\u0000") -> dict[str, Any]:
+    ink = f"(?![{besides}]){_INK}"
+    inner = f"{ink}([^{besides}]{{0,{most - 2}}}{ink})?"
     return {
         "pattern": f"^{_BLANKS}{inner if least else f'({inner})?'}{_BLANKS}$",
         "description": f"{least} to {most:,} characters, without white space around them.",
