@@ -143,7 +143,7 @@ def find_matches(
             else "SELECT coalesce(max(key), 0) FROM messages"
         )
         ceiling = row[0] if row else 0
-    rows, is_exact = _find(parsed.match, request, names, ceiling)
+    rows, is_exact = _find(parsed.match, request, names, ceiling, is_ranked=not newest_first)
     candidates = [Candidate(*row) for row in rows]
     if newest_first:
         times = _read_column(candidates, "created_at")
@@ -170,7 +170,7 @@ def _has_trash() -> bool:
 
 
 def _find(
-    match: str, request: SearchRequest, names: list[str], ceiling: int
+    match: str, request: SearchRequest, names: list[str], ceiling: int, *, is_ranked: bool
 ) -> tuple[list[tuple[Any, ...]], bool]:
     values: dict[str, Any] = {"ceiling": ceiling, "match": match, "floor": 0}
     for name in names:
@@ -196,8 +196,10 @@ def _find(
     conditions = " AND ".join(["c.deleted_at IS NULL", *(_CONDITIONS[name] for name in names)])
     if match:
         # bm25 and the walk in the order of keys are FTS5's; the bound keeps both short.
+        # To weigh a word, bm25 counts all its matches: only where the order asks for it.
+        rank = "bm25(message_search)" if is_ranked else "0.0"
         source = (
-            "SELECT rowid AS key, bm25(message_search) AS rank FROM message_search"
+            f"SELECT rowid AS key, {rank} AS rank FROM message_search"
             " WHERE message_search MATCH :match AND rowid BETWEEN :floor AND :ceiling"
             " ORDER BY rowid DESC"
         )
