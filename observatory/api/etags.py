@@ -17,7 +17,6 @@ from time import time
 import falcon
 
 from observatory.api.compression import Accepted
-from observatory.store.totals import read_revision
 
 _OURS = re.compile(r'"([0-9a-f]{1,16})-[0-9a-f]{16}"')
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -34,10 +33,10 @@ def _describe_code() -> str:
 _CODE = _describe_code()
 
 
-def make_etag(req: falcon.Request, accepted: Accepted) -> str:
-    """Return the strong tag of the answer to a GET as the archive is now."""
+def make_etag(req: falcon.Request, accepted: Accepted, *, revision: int) -> str:
+    """Return the strong tag of the answer to a GET as the archive is at a revision."""
     digest = _digest(req.path, req.query_string, accepted, int(time()) // 3600)
-    return f'"{read_revision():x}-{digest}"'
+    return f'"{revision:x}-{digest}"'
 
 
 @lru_cache(maxsize=1024)

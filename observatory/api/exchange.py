@@ -17,7 +17,7 @@ from observatory.api.etags import is_listed, make_etag
 from observatory.log import log
 from observatory.loopback import is_loopback
 from observatory.metrics import observe_request
-from observatory.store.database import begin_reading, connect, end_reading
+from observatory.store.database import Reading, connect
 
 _TOKEN = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -97,9 +97,9 @@ class Exchange:
             return
         connect()
         if req.method == "GET" and req.path.startswith("/api/"):
-            begin_reading()
-            req.context.is_reading = True
-            tag = make_etag(req, negotiate(req.env.get("HTTP_ACCEPT_ENCODING")))
+            reading = req.context.reading = Reading()
+            accepted = negotiate(req.env.get("HTTP_ACCEPT_ENCODING"))
+            tag = make_etag(req, accepted, revision=reading.revision)
             req.context.etag = tag
             known = req.env.get("HTTP_IF_NONE_MATCH")
             if known is not None and is_listed(tag, known):
@@ -110,8 +110,9 @@ class Exchange:
         self, req: falcon.Request, resp: falcon.Response, resource: Any, req_succeeded: bool
     ) -> None:
         """End an exchange."""
-        if getattr(req.context, "is_reading", False):
-            end_reading()
+        reading = getattr(req.context, "reading", None)
+        if reading is not None:
+            reading.close()
         status = str(resp.status)[:3]
         tag = getattr(req.context, "etag", None) if status in ("200", "304") else None
         if tag is None:
