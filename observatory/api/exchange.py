@@ -37,7 +37,8 @@ _numbers = itertools.count(1)
 def begin_exchange(req: falcon.Request) -> None:
     """Note when a request came and give it its id: its own when that is a short token."""
     req.context.started = perf_counter()
-    given = req.get_header("X-Request-ID")
+    # The environment is asked directly here: falcon's way costs a microsecond a header.
+    given = req.env.get("HTTP_X_REQUEST_ID")
     req.context.request_id = (
         given
         if given is not None and _TOKEN.fullmatch(given)
@@ -77,11 +78,11 @@ class Exchange:
         if req.method == "HEAD":
             req.context.is_head = True
             req.method = "GET"
-        host = req.get_header("Host")
+        host = req.env.get("HTTP_HOST")
         if host is not None and not _names_this_machine(host):
             # A web page whose own name resolves to 127.0.0.1 must not read the archive.
             raise falcon.HTTPForbidden
-        origin = req.get_header("Origin") if req.method not in _SAFE_METHODS else None
+        origin = req.env.get("HTTP_ORIGIN") if req.method not in _SAFE_METHODS else None
         if origin is not None and origin not in self._origins and origin != f"http://{host}":
             # A form of any web page can be sent here, and then the browser says whose it was.
             raise falcon.HTTPForbidden
