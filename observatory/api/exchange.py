@@ -25,7 +25,6 @@ _HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
     ("Referrer-Policy", "no-referrer"),
-    ("Vary", "Accept-Encoding"),
 )
 
 
@@ -70,6 +69,9 @@ class Exchange:
         self._logs_requests = logs_requests
         self._max_request_bytes = max_request_bytes
         self._origins = frozenset(cors_origins)
+        # What one page may read must not be kept for another's, nor kept from it.
+        varies = "Accept-Encoding, Origin" if cors_origins else "Accept-Encoding"
+        self._headers = (*_HEADERS, ("Vary", varies))
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Begin an exchange; a HEAD request is answered as a GET whose body is left out."""
@@ -130,7 +132,7 @@ class Exchange:
         seconds = perf_counter() - req.context.started
         resp.set_header("X-Request-ID", req.context.request_id)
         resp.set_header("X-Response-Time", f"{seconds * 1000:.2f}ms")
-        resp.set_headers(_HEADERS)
+        resp.set_headers(self._headers)
         allowed = resp.get_header("Allow")
         if allowed is not None:
             resp.set_header("Allow", allowed.replace("GET", "GET, HEAD"))

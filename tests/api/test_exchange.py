@@ -223,3 +223,11 @@ def test_a_change_of_our_own_page_or_a_program_is_taken(db, origin):
 
 def test_reads_do_not_mind_where_they_are_asked_from(client):
     client.get("/api/conversations", headers={"Origin": "https://evil.example"}, status=200)
+
+
+@pytest.mark.parametrize("origin", [None, ORIGIN, "http://elsewhere.example"])
+def test_caches_keep_an_answer_for_each_origin_apart(cors, client, origin):
+    headers = {} if origin is None else {"Origin": origin}
+    answer = cors.get("/api/conversations", headers=headers)
+    assert answer.headers["Vary"] == "Accept-Encoding, Origin"
+    assert client.get("/api/conversations").headers["Vary"] == "Accept-Encoding"
