@@ -18,7 +18,7 @@ from observatory.errors import NotFound, PreconditionFailed
 from observatory.store import search
 from observatory.store.conversation_documents import UNTITLED, cost
 from observatory.store.counters import refresh_conversations
-from observatory.store.database import execute, fetch_all, fetch_one, writing
+from observatory.store.database import execute, execute_many, fetch_all, fetch_one, writing
 from observatory.store.pages import Page, decode_cursor, make_page
 from observatory.store.search_language import matching_query
 from observatory.timestamps import now
@@ -258,8 +258,8 @@ def delete_conversation(conversation_id: str, *, revision: int | None = None) ->
 
 def _delete(key: int) -> None:
     copies = fetch_all(
-        "SELECT c.key, c.conversation_key FROM messages c JOIN messages o"
-        " ON o.key = c.copy_of_key WHERE o.conversation_key = ?",
+        "SELECT c.key, c.conversation_key, o.id FROM messages c JOIN messages o"
+        " ON o.key = c.copy_of_key WHERE o.conversation_key = ? ORDER BY c.key DESC",
         (key,),
     )
     execute(
@@ -288,5 +288,8 @@ def _delete(key: int) -> None:
         (now(), key),
     )
     execute("DELETE FROM conversations WHERE key = ?", (key,))
+    # The first copy is the original now, under the id by which a transcript knows it.
+    heirs = {original_id: copy_key for copy_key, _, original_id in copies}
+    execute_many("UPDATE messages SET id = ? WHERE key = ?", list(heirs.items()))
     search.index_again(copy[0] for copy in copies)
     refresh_conversations({copy[1] for copy in copies} | {other[0] for other in linked})

@@ -863,3 +863,25 @@ def test_a_model_is_named_whole(write, ingest, client):
     ingest()
     shown = client.get(f"/api/conversations/{SESSION}").json["data"]
     assert shown["metadata"]["model"] == 'a "quoted" model'
+
+
+def test_copies_whose_original_is_removed_are_not_doubled_by_another_reading(client, write, ingest):
+    original, fork = forked()
+    third = Transcript("33333333-3333-4333-8333-333333333333", prefix="c")
+    third.records = [{**record, "sessionId": third.session_id} for record in original.records[:2]]
+    third.prompt("only in the third")
+    os.utime(write(original), ns=(1, 1))
+    paths = [write(fork), write(third)]
+    ingest()
+    before = {
+        session: client.get(f"/api/conversations/{session}").json["data"]["message_count"]
+        for session in (OTHER, third.session_id)
+    }
+    client.delete(f"/api/conversations/{SESSION}?permanent=true")
+    for path, transcript in zip(paths, (fork, third), strict=True):
+        path.write_bytes(b"\n" + transcript.bytes())
+    ingest()
+    for session, count in before.items():
+        shown = client.get(f"/api/conversations/{session}").json["data"]
+        assert shown["message_count"] == count
+    check_sound()
