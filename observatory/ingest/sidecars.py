@@ -10,6 +10,7 @@ from observatory.ingest.discover import FoundFile
 from observatory.store import conversation_states as states
 from observatory.store.counters import refresh_conversations
 from observatory.store.database import writing
+from observatory.transcripts.lines import clean_text
 
 SUFFIX = ".meta.json"
 _MAX_BYTES = 64 * 1024
@@ -19,12 +20,14 @@ def read_agent_type(transcript_path: str) -> str | None:
     """Return the agent type in the ``.meta.json`` beside a subagent's transcript, or ``None``."""
     path = Path(transcript_path).with_suffix(SUFFIX)
     try:
+        if not path.is_file():
+            return None
         with path.open("rb") as stream:
             meta = json.loads(stream.read(_MAX_BYTES))
     except (OSError, ValueError, RecursionError):
         return None
     agent_type = meta.get("agentType") if isinstance(meta, dict) else None
-    return agent_type[:200] if isinstance(agent_type, str) else None
+    return clean_text(agent_type[:200]) if isinstance(agent_type, str) else None
 
 
 def take_late_agent_types(files: Iterable[FoundFile]) -> None:

@@ -92,6 +92,15 @@ def writing() -> Iterator[None]:
         # SQLite rolls back by itself when the disk is full; that peewee then can not is no news.
         if failure is not None and failure is not error:
             raise failure from None
+        # The same when the commit itself fails: what came first is the cause.
+        first: BaseException = error
+        earlier = error.__context__
+        while earlier is not None:
+            if isinstance(earlier, DatabaseError):
+                first = earlier
+            earlier = earlier.__context__
+        if first is not error:
+            raise first from None
         raise
 
 

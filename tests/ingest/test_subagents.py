@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 from observatory.store.database import fetch_all
 from tests.transcripts_for_tests import Transcript
@@ -160,3 +161,22 @@ def test_a_warm_up_is_a_subagents_ping_and_nothing_else(client, write, ingest):
     ingest()
     rows = fetch_all("SELECT kind, count(*) FROM messages WHERE role = 'user' GROUP BY 1")
     assert rows == [("prompt", 3), ("warmup", 1)]
+
+
+def test_no_file_beside_a_transcript_stops_a_run(write, ingest):
+    path = write(agent_transcript(), f"-work/{SESSION}/subagents/agent-{AGENT}.jsonl")
+    ingest()
+    path.with_suffix(".meta.json").write_text('{"agentType": "a\\ud83d"}')
+    session = Transcript(SESSION)
+    session.prompt("go")
+    write(session)
+    assert ingest().files == 1
+    assert fetch_all("SELECT agent_type FROM conversations WHERE kind = 'subagent'") == [
+        ("a\ufffd",)
+    ]
+
+
+def test_a_pipe_beside_a_transcript_holds_up_nothing(write, ingest):
+    path = write(agent_transcript(), f"-work/{SESSION}/subagents/agent-{AGENT}.jsonl")
+    os.mkfifo(path.with_suffix(".meta.json"))
+    assert ingest().files == 1
