@@ -401,12 +401,16 @@ def move_results_to_originals(conversation_keys: Iterable[int]) -> set[int]:
     moved: set[int] = set()
     rows = fetch_all(_STRAY_RESULTS, (json.dumps(list(conversation_keys)),))
     for stray_key, original_key, conversation_key in rows:
-        execute(
+        is_moved = execute(
             f"UPDATE tool_uses SET ({', '.join(_RESULT)}, subagent_id) = (SELECT"
             f" {', '.join(_RESULT)}, coalesce(tool_uses.subagent_id, stray.subagent_id)"
-            " FROM tool_uses AS stray WHERE key = ?2) WHERE key = ?1",
+            " FROM tool_uses AS stray WHERE key = ?2)"
+            " WHERE key = ?1 AND result_message_key IS NULL",
             (original_key, stray_key),
         )
+        if not is_moved:
+            # Another copy's result came there first; this one stays with its own.
+            continue
         execute("DELETE FROM tool_uses WHERE key = ?", (stray_key,))
         use = fetch_one(
             "SELECT started_at, finished_at FROM tool_uses WHERE key = ?", (original_key,)

@@ -885,3 +885,23 @@ def test_copies_whose_original_is_removed_are_not_doubled_by_another_reading(cli
         shown = client.get(f"/api/conversations/{session}").json["data"]
         assert shown["message_count"] == count
     check_sound()
+
+
+def test_two_copies_keep_both_their_results(client, write, ingest):
+    original = Transcript(SESSION)
+    original.prompt("go")
+    original.tool_use("Bash", {"command": "ls"})
+    os.utime(write(original), ns=(1, 1))
+    for number, prefix in ((2, "b"), (3, "c")):
+        fork = Transcript(f"{number}" * 8, prefix=prefix)
+        fork.records = [{**record, "sessionId": fork.session_id} for record in original.records[:2]]
+        fork.last = original.uuid(2)
+        fork.tool_result(f"result {number}")
+        write(fork)
+    ingest()
+    for number in (2, 3):
+        page = client.get(f"/api/conversations/{number * 11111111}/messages").json["data"]
+        assert page["messages"][2]["content"] == f"result {number}"
+        block = client.get(f"/api/messages/{page['messages'][2]['id']}").json["data"]["blocks"]
+        assert [b["content"] for b in block] == [f"result {number}"]
+    check_sound()
