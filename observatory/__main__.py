@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import orjson
 
 from observatory import __version__
-from observatory.errors import LockHeld, ObservatoryError
+from observatory.errors import LockHeld, ObservatoryError, SettingsError
 from observatory.ingest.progress import show_progress, show_summary
 from observatory.ingest.running import RunSummary, ingest
 from observatory.ingest.stopping import StopSignals
@@ -117,7 +117,11 @@ _seconds.__name__ = "seconds"
 
 
 def _open_database(settings: Settings, *, cache_mib: int = 4) -> None:
-    settings.db_path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        settings.db_path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        problem = f"its folder {settings.db_path.parent} can not be made: {error.strerror}"
+        raise SettingsError({"DB_PATH": f"{problem}; name one that this user may make"}) from error
     configure(settings.db_path, synchronous=settings.db_synchronous, cache_mib=cache_mib)
     if not settings.db_path.exists():
         # SQLite would make it readable for everyone; its -wal and -shm get the same mode.

@@ -136,10 +136,12 @@ def test_settings_are_read_from_a_file_in_the_working_directory(home):
 
 def test_a_folder_that_can_not_be_made_is_told_without_a_traceback(home):
     (home.folder / "data").write_text("in the way")
-    ended = home.run("migrate")
-    assert ended.returncode == 1
-    assert "Traceback" not in ended.stderr
-    assert "data" in ended.stderr
+    for command in ("migrate", "ingest", "serve"):
+        ended = home.run(command)
+        assert ended.returncode == 1
+        told = ended.stderr.splitlines()[-1]
+        assert told.startswith("  DB_PATH: its folder data can not be made: ")
+        assert told.endswith("name one that this user may make")
 
 
 def test_a_file_that_is_no_database_is_told_without_a_traceback(home):

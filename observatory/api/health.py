@@ -6,6 +6,7 @@ import falcon
 
 from observatory import __version__
 from observatory.api.answers import answer, answer_error
+from observatory.api.params import NoParams, read_params
 from observatory.errors import SchemaError
 from observatory.store.database import DatabaseError, connect
 from observatory.store.schema import check_current
@@ -18,6 +19,7 @@ class Health:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer at once."""
+        read_params(req, NoParams)
         answer(req, resp, {"status": "ok", "version": __version__})
 
 
@@ -28,6 +30,7 @@ class Readiness:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer 200 when requests can be served, else 503 with the reason."""
+        read_params(req, NoParams)
         try:
             connect()
             check_current()

@@ -7,6 +7,7 @@ import html
 import falcon
 
 from observatory import __version__
+from observatory.api.params import NoParams, read_params
 from observatory.ingest.discover import text_path
 
 _PAGE = """<!doctype html>
@@ -51,6 +52,7 @@ class Index:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with the page."""
+        read_params(req, NoParams)
         resp.content_type = falcon.MEDIA_HTML
         resp.set_header("Content-Security-Policy", POLICY)
         resp.text = self._page
@@ -63,5 +65,6 @@ class IndexStyle:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with the style sheet."""
+        read_params(req, NoParams)
         resp.content_type = "text/css; charset=utf-8"
         resp.text = _STYLE

@@ -11,6 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from observatory.api.params import NoParams, read_params
 from observatory.store.database import file_sizes
 from observatory.store.totals import read_totals
 
@@ -56,5 +57,6 @@ class Metrics:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer in Prometheus's text format."""
+        read_params(req, NoParams)
         resp.content_type = CONTENT_TYPE_PLAIN_0_0_4
         resp.data = generate_latest(self._registry) + generate_latest(self._archive)

@@ -31,6 +31,7 @@ from observatory.transcripts.content import ToolResult, ToolUse
 from observatory.transcripts.layout import (
     TranscriptPath,
     normalise_project_path,
+    path_part,
     project_name,
     read_path,
 )
@@ -44,6 +45,7 @@ from observatory.transcripts.records import (
     Title,
     renamed_title,
 )
+from observatory.transcripts.usage import TokenUsage
 
 _TITLE_RANKS = {"custom": states.CUSTOM, "ai": states.AI}
 _compress = zstandard.ZstdCompressor(level=1).compress
@@ -86,7 +88,10 @@ class _Batch:
         self.cjk: list[tuple[int, str]] = []
         self.seen: list[tuple[int, int, int, int]] = []
         self.links: list[tuple[int, SubagentLink | _Root]] = []
+        self.tasks: dict[int, archive.UnlinkedTasks] = {}
         self.forks: set[tuple[int, str]] = set()
+        # Conversations whose messages got another place, or went.
+        self.reread: set[int] = set()
         self.last_prompts: dict[int, int] = {}
         self.summarised: set[int] = set()
         self.projects: dict[str, int] = {}
@@ -143,10 +148,13 @@ class _Batch:
         archive.insert_cjk(self.cjk)
         self.touched |= archive.move_results_to_originals(self.touched)
         for file_key, generation in self.superseding:
-            archive.mark_messages_superseded(file_key, generation=generation)
+            self.reread |= archive.mark_messages_superseded(file_key, generation=generation)
         started = [(key, self._link(key, link), link.agent_id) for key, link in self.links]
+        for conversation_key in self.reread:
+            archive.mark_rewound_branches(conversation_key)
         for conversation_key, parent_id in self.forks:
-            archive.mark_rewound_branch(conversation_key, parent_id)
+            if conversation_key not in self.reread:
+                archive.mark_rewound_branch(conversation_key, parent_id)
         for conversation_key, position in self.last_prompts.items():
             archive.interrupt_tool_uses(conversation_key, before=position)
         self._name_subagents({(key, agent_id) for key, is_known, agent_id in started if is_known})
@@ -160,17 +168,12 @@ class _Batch:
 
     def _link(self, conversation_key: int, link: SubagentLink | _Root) -> bool:
         """Note which tool use started a subagent, if one did."""
-        tool_use_id: str | None
+        tasks = self.tasks.get(conversation_key)
+        if tasks is None:
+            tasks = self.tasks[conversation_key] = archive.UnlinkedTasks(conversation_key)
         if isinstance(link, SubagentLink):
-            tool_use_id = link.tool_use_id
-        else:
-            tool_use_id = archive.find_unlinked_task(
-                conversation_key, link.prompt, subagent_id=link.agent_id, before=link.line
-            )
-        if tool_use_id is None:
-            return False
-        archive.link_subagent(conversation_key, tool_use_id, subagent_id=link.agent_id)
-        return True
+            return tasks.link(link.tool_use_id, subagent_id=link.agent_id)
+        return tasks.link_first(link.prompt, subagent_id=link.agent_id, before=link.line)
 
     def _name_subagents(self, started: set[tuple[int, str]]) -> None:
         """Give subagents the description of their task, whichever of the two came first."""
@@ -182,7 +185,7 @@ class _Batch:
         by_key = {state.key: state for state in self.conversations.values()}
         for parent_key, subagent_id in started:
             parent = by_key.get(parent_key) or self.find_by_key(parent_key)
-            child_id = f"{parent.id}.{subagent_id.replace('/', '%2F')}"
+            child_id = f"{parent.id}.{path_part(subagent_id)}"
             if child_id not in self.conversations:
                 child = states.find_state(child_id)
                 if child is not None:
@@ -217,7 +220,6 @@ class _FileReading:
         self.path: TranscriptPath = read_path(chunk.file.path)
         self.modified_at = modified_at(chunk.file.modified_ns)
         state = files.find_state(chunk.file.path)
-        self.is_new = state is None or state.is_unread
         self.was_read = state is not None and state.generation < chunk.generation
         self.file_key = (
             state.key
@@ -234,12 +236,15 @@ class _FileReading:
             if state is not None and state.conversation_key is not None
             else None
         )
+        if self.main is not None and chunk.items:
+            self._adopt_moved(self.main)
         self.known_tool_uses: dict[int, set[str]] = {}
         # A last line without its newline is read again, and may be another by now.
         self.reopened: set[int] = set()
         if state is not None and state.has_open_line and state.generation == chunk.generation:
             files.forget_errors(self.file_key, after=state.line_count)
             self.reopened = archive.reopen_messages(self.file_key, after=state.line_count)
+            batch.reread |= archive.find_conversations_of(self.reopened)
 
     def apply(self) -> None:
         """Add everything that the chunk says to the batch, and move the file's offset."""
@@ -261,19 +266,24 @@ class _FileReading:
 
     def _is_deleted(self) -> bool:
         """Tell whether a user has removed this file's conversation, or its session's, for good."""
-        first = self._first_message()
-        session_id = self.path.session_id or (first.session_id if first else None)
-        names = {session_id, f"{session_id}.{self.path.agent_id}"} - {None}
-        return bool(find_deleted(name for name in names if name is not None))
+        session_id = self._session_id
+        if session_id is None:
+            return False
+        return bool(find_deleted((session_id, f"{session_id}.{self.path.agent_id}")))
 
+    @property
     def _first_message(self) -> Message | None:
         return next((item for *_, item in self.chunk.items if isinstance(item, Message)), None)
 
+    @property
+    def _session_id(self) -> str | None:
+        """The session that the file belongs to, by its path or else by its first record."""
+        first = self._first_message
+        return self.path.session_id or (first.session_id if first else None)
+
     def _take_summary(self, item: Summary) -> None:
         archive.upsert_summary(item.leaf_uuid, item.summary)
-        known = self.batch.known.get(item.leaf_uuid) or archive.find_messages([item.leaf_uuid]).get(
-            item.leaf_uuid
-        )
+        known = self._find_known(item.leaf_uuid)
         if known is not None:
             self.batch.find_by_key(known.conversation_key)
             self.batch.summarised.add(known.conversation_key)
@@ -282,10 +292,9 @@ class _FileReading:
         """Return the conversation of this file, made with its first record."""
         if self.main is not None:
             return self.main
-        path, batch = self.path, self.batch
-        message = message or self._first_message()
+        path, batch, session_id = self.path, self.batch, self._session_id
+        message = message or self._first_message
         timestamp = (message.timestamp if message else None) or self.modified_at
-        session_id = path.session_id or (message.session_id if message else None)
         if path.agent_id is None:
             main = batch.ensure_conversation(
                 path.session_id or "unknown", kind="session", timestamp=timestamp
@@ -300,8 +309,7 @@ class _FileReading:
                 parent = batch.ensure_conversation(session_id, kind="session", timestamp=timestamp)
                 main.parent_key = parent.key
         self.main = main
-        if self.is_new:
-            self._adopt_moved(main)
+        self._adopt_moved(main)
         return main
 
     def _adopt_moved(self, main: ConversationState) -> None:
@@ -309,11 +317,15 @@ class _FileReading:
         for key, path in files.find_files_of(main.key):
             if key == self.file_key or os.path.lexists(locate(path)):
                 continue
-            archive.adopt_rows(key, file_key=self.file_key)
+            # What is not read again now counts as being there still.
+            generation = 0 if self.chunk.is_first else self.chunk.generation
+            archive.adopt_rows(key, file_key=self.file_key, generation=generation)
             known = self.batch.known
             for identifier, message in known.items():
                 if message.file_key == key:
-                    known[identifier] = message._replace(file_key=self.file_key, generation=0)
+                    known[identifier] = message._replace(
+                        file_key=self.file_key, generation=generation
+                    )
             for call in self.batch.calls.values():
                 if call.file_key == key:
                     call.file_key = self.file_key
@@ -326,6 +338,10 @@ class _FileReading:
         if not message.is_sidechain or self.path.role != "session":
             return main
         child = self._find_sidechain(main, message)
+        if child is None and message.uuid is None and index == 0:
+            # Earlier versions gave it another name.
+            key = archive.find_sidechain_at(self.file_key, line, main_key=main.key)
+            child = None if key is None else self.batch.find_by_key(key)
         if child is None:
             name = message.uuid or _place(line, index)
             child = self._ensure_sidechain(main, name, message)
@@ -338,16 +354,24 @@ class _FileReading:
         """Return the sidechain that a message goes on with, or ``None`` when it begins one."""
         if message.agent_id is not None:
             return self._ensure_sidechain(main, message.agent_id, message)
-        parent = self.batch.known.get(message.parent_uuid) if message.parent_uuid else None
-        if parent is not None and parent.conversation_key != main.key:
-            return self.batch.find_by_key(parent.conversation_key)
-        last = self._last_sidechain(main) if message.parent_uuid is not None else None
-        if last is not None:
-            return last
-        known = self.batch.known.get(message.uuid) if message.uuid else None
-        if known is not None and known.conversation_key != main.key:
-            return self.batch.find_by_key(known.conversation_key)
-        return None
+        return (
+            self._sidechain_of(message.parent_uuid, main, message)
+            or (self._last_sidechain(main) if message.parent_uuid is not None else None)
+            or self._sidechain_of(message.uuid, main, message)
+        )
+
+    def _sidechain_of(
+        self, uuid: str | None, main: ConversationState, message: Message
+    ) -> ConversationState | None:
+        """Return this session's sidechain that holds a known message, or a copy of it."""
+        known = self.batch.known.get(uuid) if uuid else None
+        if known is None or known.conversation_key == main.key:
+            return None
+        state = self.batch.find_by_key(known.conversation_key)
+        if state.parent_key == main.key:
+            return state
+        # In a copy of a session its sidechains are copied, too.
+        return self._ensure_sidechain(main, state.agent_id, message) if state.agent_id else None
 
     def _note_sidechain(self, state: ConversationState) -> None:
         """Remember the sidechain in which a message was put, for those that name no other."""
@@ -368,31 +392,36 @@ class _FileReading:
         self, main: ConversationState, agent_id: str, message: Message
     ) -> ConversationState:
         child = self.batch.ensure_conversation(
-            # An id is one part of a path, and transcripts can name anything.
-            f"{main.id}.{agent_id.replace('/', '%2F')}",
+            f"{main.id}.{path_part(agent_id)}",
             kind="subagent",
             timestamp=message.timestamp or main.updated_at,
         )
         child.agent_id, child.parent_key = agent_id, main.key
         return child
 
+    def _find_known(self, identifier: str) -> KnownMessage | None:
+        """Return where a message is that the batch did not ask for at its beginning."""
+        return self.batch.known.get(identifier) or archive.find_messages([identifier]).get(
+            identifier
+        )
+
     def _take_message(self, line: int, index: int, message: Message) -> None:
         batch = self.batch
         state = self._conversation_of(line, index, message)
         batch.touched.add(state.key)
         identifier = message.uuid or f"{state.id}.{_place(line, index)}"
-        known = batch.known.get(identifier)
+        known = batch.known.get(identifier) if message.uuid else self._find_known(identifier)
         copied: KnownMessage | None = None
-        if known is None and message.uuid is None:
-            known = archive.find_messages([identifier]).get(identifier)
         if known is not None and known.conversation_key != state.key:
-            copied = known
-            identifier = f"{state.id}.{message.uuid}"
-            known = batch.known.get(identifier) or archive.find_messages([identifier]).get(
-                identifier
-            )
-            if state.copied_from_key is None:
-                state.copied_from_key = copied.conversation_key
+            if message.uuid:
+                copied = known
+                identifier = f"{state.id}.{message.uuid}"
+                if state.copied_from_key is None:
+                    state.copied_from_key = copied.conversation_key
+            else:
+                # Another record without an id has this place in a conversation of this name.
+                identifier = f"{state.kind}.{identifier}"
+            known = self._find_known(identifier)
         call = None
         key = known.key if known else batch.next_message_key
         timestamp = message.timestamp or (
@@ -409,6 +438,7 @@ class _FileReading:
             # The file that it came from may have been forgotten: then it is this one's.
             if is_seen_again or (known.file_key is None and known.conversation_key == state.key):
                 batch.seen.append((line, self.chunk.generation, self.file_key, known.key))
+                batch.reread.add(state.key)
                 batch.known[identifier] = KnownMessage(
                     known.key, known.conversation_key, self.file_key, self.chunk.generation
                 )
@@ -538,7 +568,7 @@ class _FileReading:
             is_later_line
             or (row.file_key != self.file_key and usage.output_tokens >= row.output_tokens)
         )
-        if is_from_here or usage.output_tokens > row.output_tokens:
+        if is_from_here or _size(usage) > _size(row):
             row.usage_file_key = self.file_key
             row.model, row.stop_reason = call.model, call.stop_reason
             row.request_id = call.request_id or row.request_id
@@ -674,6 +704,16 @@ class _FileReading:
         add_to_total("ingest_lines", chunk.lines_read)
         add_to_total("ingest_bytes", chunk.bytes_read)
         add_to_total("ingest_bad_lines", len(chunk.bad_lines))
+
+
+def _size(usage: TokenUsage | ApiCallRow) -> tuple[int, ...]:
+    """Return what tells which of two copies of a response's numbers is the more complete."""
+    return (
+        usage.output_tokens,
+        usage.input_tokens,
+        usage.cache_creation_input_tokens,
+        usage.cache_read_input_tokens,
+    )
 
 
 def _place(line: int, index: int) -> str:

@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 from observatory.timestamps import format_timestamp
 
 SUFFIX = ".jsonl"
+SIDECAR_SUFFIX = ".meta.json"
 _LAST_SECOND = datetime(9998, 12, 31, tzinfo=UTC).timestamp()
 _INT64 = 2**63 - 1
 # How Python holds the bytes of a name that are not UTF-8, and how text_path writes them.
-_UNDECODED = re.compile("[\udc80-\udcff]")
-_ESCAPED = re.compile("%([89A-F][0-9A-F])")
+_UNDECODED = re.compile("[\udc80-\udcff]|%(?=[89A-F][0-9A-F]|25)")
+_ESCAPED = re.compile("%([89A-F][0-9A-F]|25)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class FoundFile:
 
     ``path`` names it in the archive, ``location`` opens it; they differ when a name is not UTF-8.
     ``modified_ns`` and ``changed_ns`` count nanoseconds from 1970; the latter no program can set.
+    ``has_sidecar`` tells whether a file that describes it lies beside it.
     """
 
     path: str
@@ -33,6 +35,7 @@ class FoundFile:
     changed_ns: int
     inode: int
     device: int
+    has_sidecar: bool = False
 
 
 def find_files(
@@ -49,7 +52,7 @@ def find_files(
     """
     found: dict[str, FoundFile] = {}
     for path in paths:
-        root = os.path.abspath(locate(path))
+        root = os.path.abspath(locate_given(path))
         real = os.path.realpath(root)
         for file in _find(root, on_problem):
             # The same folder can be named twice, by a link as well; the first name is kept.
@@ -59,7 +62,8 @@ def find_files(
 
 def _find(path: str, on_problem: Callable[[str, str], None]) -> Iterator[FoundFile]:
     if os.path.isfile(path):
-        yield _stat(path, os.stat(path))
+        sidecar = os.path.splitext(path)[0] + SIDECAR_SUFFIX
+        yield _stat(path, os.stat(path), has_sidecar=os.path.exists(sidecar))
         return
     folders = [path]
     while folders:
@@ -72,12 +76,15 @@ def _find(path: str, on_problem: Callable[[str, str], None]) -> Iterator[FoundFi
         except OSError as error:
             on_problem(text_path(folder), error.strerror or "can not be read")
             continue
+        sidecars = {entry.name for entry in entries if entry.name.endswith(SIDECAR_SUFFIX)}
         for entry in entries:
             try:
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(entry.path)
                 elif entry.name.endswith(SUFFIX) and entry.is_file(follow_symlinks=False):
-                    yield _stat(entry.path, entry.stat(follow_symlinks=False))
+                    has_sidecar = entry.name.removesuffix(SUFFIX) + SIDECAR_SUFFIX in sidecars
+                    status = entry.stat(follow_symlinks=False)
+                    yield _stat(entry.path, status, has_sidecar=has_sidecar)
             except FileNotFoundError:
                 continue
             except OSError as error:
@@ -85,15 +92,27 @@ def _find(path: str, on_problem: Callable[[str, str], None]) -> Iterator[FoundFi
 
 
 def text_path(path: str) -> str:
-    """Return a path as text that can be stored and sent: bytes that are no UTF-8 become ``%XX``."""
-    return _UNDECODED.sub(lambda found: f"%{ord(found[0]) - 0xDC00:02X}", path)
+    """Return a path as text that can be stored and sent: bytes that are no UTF-8 become ``%XX``.
+
+    A ``%`` that could be taken for one of those becomes ``%25``, so that no two paths are one.
+    """
+    return _UNDECODED.sub(
+        lambda found: "%25" if found[0] == "%" else f"%{ord(found[0]) - 0xDC00:02X}", path
+    )
 
 
 def locate(path: str) -> str:
     """Return the path that opens what ``text_path`` named."""
-    if "%" not in path or os.path.lexists(path):
+    if "%" not in path:
         return path
-    return _ESCAPED.sub(lambda found: chr(0xDC00 + int(found[1], 16)), path)
+    return _ESCAPED.sub(
+        lambda found: "%" if found[1] == "25" else chr(0xDC00 + int(found[1], 16)), path
+    )
+
+
+def locate_given(path: str) -> str:
+    """Return the path that opens what somebody named: as it is, or as ``text_path`` writes it."""
+    return path if os.path.lexists(path) else locate(path)
 
 
 def modified_at(modified_ns: int) -> str:
@@ -102,7 +121,7 @@ def modified_at(modified_ns: int) -> str:
     return format_timestamp(datetime.fromtimestamp(seconds, UTC))
 
 
-def _stat(path: str, status: os.stat_result) -> FoundFile:
+def _stat(path: str, status: os.stat_result, *, has_sidecar: bool) -> FoundFile:
     return FoundFile(
         text_path(path),
         path,
@@ -112,4 +131,5 @@ def _stat(path: str, status: os.stat_result) -> FoundFile:
         max(-_INT64, min(status.st_ctime_ns, _INT64)),
         status.st_ino & _INT64,
         status.st_dev & _INT64,
+        has_sidecar,
     )

@@ -115,7 +115,7 @@ def _read_in_turn(paths: list[str]) -> None:
     while not _is_process_ending():
         try:
             with held(database.database, "ingest", wait_seconds=_TRY_SECONDS):
-                ingest(paths, should_stop=_is_process_ending)
+                ingest([locate(path) for path in paths], should_stop=_is_process_ending)
                 return
         except LockHeld:
             if time.monotonic() > deadline:

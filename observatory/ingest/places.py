@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from observatory.errors import FileOutside, InvalidParameter, NotFound
-from observatory.ingest.discover import SUFFIX, locate, text_path
+from observatory.ingest.discover import SUFFIX, locate_given, text_path
 from observatory.ingest.uploads import stored_uploads, uploads_folder
 
 
@@ -24,7 +24,7 @@ def find_place(path: str, *, folders: Iterable[str], database_path: str | Path) 
     """
     if not os.path.isabs(path):
         raise FileOutside
-    real = os.path.realpath(locate(path))
+    real = os.path.realpath(locate_given(path))
     uploads = os.fspath(uploads_folder(database_path))
     for folder in (*folders, uploads):
         inside = os.path.relpath(real, os.path.realpath(folder))

@@ -18,7 +18,7 @@ from pathlib import Path
 from observatory.errors import MalformedRecord
 from observatory.ingest.discover import FoundFile
 from observatory.store.transcript_files import FileState
-from observatory.transcripts.lines import Line, parse_objects, read_lines
+from observatory.transcripts.lines import BadPart, Line, parse_objects, read_lines
 from observatory.transcripts.records import Record, parse_record
 
 CHUNK_BYTES = 4 * 1024 * 1024
@@ -72,9 +72,15 @@ def is_unchanged(file: FoundFile, state: FileState | None) -> bool:
 
 
 def read_chunks(
-    file: FoundFile, state: FileState | None, *, chunk_bytes: int = CHUNK_BYTES
+    file: FoundFile,
+    state: FileState | None,
+    *,
+    chunk_bytes: int = CHUNK_BYTES,
+    is_whole: bool = False,
 ) -> Iterator[Chunk]:
     """Yield what is new in a file, in chunks of about so many bytes; always at least one.
+
+    Half a last line waits for the rest, unless the file is known to be whole: then it is bad.
 
     Raises:
         OSError: The file can not be opened or read.
@@ -90,7 +96,7 @@ def read_chunks(
         stream.seek(offset)
         chunk = Chunk(file, generation, offset == 0, byte_offset=offset, line_count=number)
         for line in read_lines(stream.read, offset=offset, number=number):
-            _read_line(line, chunk)
+            _read_line(line, chunk, is_whole=is_whole)
             if chunk.bytes_read >= chunk_bytes and line.is_terminated:
                 chunk.tail_hash = _tail_hash(stream.fileno(), chunk.byte_offset)
                 yield chunk
@@ -122,15 +128,18 @@ def _tail_hash(descriptor: int, offset: int) -> bytes:
     return hashlib.blake2b(tail, digest_size=16).digest()
 
 
-def _read_line(line: Line, chunk: Chunk) -> None:
+def _read_line(line: Line, chunk: Chunk, *, is_whole: bool) -> None:
     """Add what a line says to a chunk."""
     try:
-        objects = parse_objects(line)
+        objects, bad = parse_objects(line)
     except Exception as error:
-        if not line.is_terminated:
-            return
-        objects = []
-        chunk.bad_lines.append(BadLine(line.number, line.start, line.end, _reason(error)))
+        objects, bad = [], [BadPart(0, line.end - line.start, _reason(error))]
+    if bad and not line.is_terminated and not is_whole:
+        return
+    length = len(line.data or b"")
+    for part in bad:
+        end = line.start + part.end if part.end < length else line.end
+        chunk.bad_lines.append(BadLine(line.number, line.start + part.start, end, part.reason))
     chunk.lines_read += 1
     chunk.bytes_read += line.end - line.start
     if line.is_terminated:

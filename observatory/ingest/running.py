@@ -13,9 +13,10 @@ from observatory.ingest.applying import apply_chunks, batches
 from observatory.ingest.discover import FoundFile, find_files
 from observatory.ingest.reading import Chunk, is_unchanged, read_chunks
 from observatory.ingest.sidecars import take_late_agent_types
+from observatory.ingest.uploads import is_upload
 from observatory.log import log
 from observatory.store import search
-from observatory.store.database import OperationalError
+from observatory.store.database import OperationalError, database
 from observatory.store.sums import read_sums
 from observatory.store.transcript_files import (
     FileState,
@@ -214,7 +215,8 @@ def _read_all(
         if state is not None and _is_worth_telling(file, state):
             mark_processing(state.key)
         try:
-            for chunk in read_chunks(file, state):
+            is_whole = is_upload(file.path, database_path=database.database)
+            for chunk in read_chunks(file, state, is_whole=is_whole):
                 yield chunk
                 if file.path in failed:
                     break

@@ -6,19 +6,18 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from observatory.ingest.discover import FoundFile
+from observatory.ingest.discover import SIDECAR_SUFFIX, FoundFile
 from observatory.store import conversation_states as states
 from observatory.store.counters import refresh_conversations
 from observatory.store.database import writing
 from observatory.transcripts.lines import clean_text
 
-SUFFIX = ".meta.json"
 _MAX_BYTES = 64 * 1024
 
 
 def read_agent_type(transcript_path: str) -> str | None:
     """Return the agent type in the ``.meta.json`` beside a subagent's transcript, or ``None``."""
-    path = Path(transcript_path).with_suffix(SUFFIX)
+    path = Path(transcript_path).with_suffix(SIDECAR_SUFFIX)
     try:
         if not path.is_file():
             return None
@@ -32,12 +31,11 @@ def read_agent_type(transcript_path: str) -> str | None:
 
 def take_late_agent_types(files: Iterable[FoundFile]) -> None:
     """Give subagents the type that a file beside theirs tells, had it come after the transcript."""
-    untyped = states.find_untyped_subagents()
-    if not untyped:
-        return
+    described = [file for file in files if file.has_sidecar]
+    untyped = states.find_untyped_subagents() if described else {}
     types = {
         untyped[file.path]: agent_type
-        for file in files
+        for file in described
         if file.path in untyped and (agent_type := read_agent_type(file.location))
     }
     if types:

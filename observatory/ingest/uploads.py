@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from observatory.errors import MalformedRecord, TooLarge
+from observatory.errors import TooLarge
 from observatory.transcripts.lines import parse_objects, read_lines
 
 _INCOMING = ".incoming"
@@ -37,6 +37,11 @@ def stored_uploads(database_path: str | Path) -> list[str]:
     """Return the paths of all uploads that arrived whole."""
     found = uploads_folder(database_path).glob("[!.]*/*.jsonl")
     return sorted(str(path) for path in found if path.is_file() and not path.is_symlink())
+
+
+def is_upload(path: str, *, database_path: str | Path) -> bool:
+    """Tell whether a path is that of an upload: whole, for nobody writes to it any more."""
+    return Path(path).parent.parent == uploads_folder(database_path)
 
 
 def read_stem(filename: str) -> str | None:
@@ -113,11 +118,10 @@ class Incoming:
             for line in read_lines(stream.read, max_line_bytes=1024 * 1024):
                 if line.number > _NAMING_LINES:
                     break
-                with suppress(MalformedRecord):
-                    for record in parse_objects(line):
-                        session_id = record.get("sessionId")
-                        if isinstance(session_id, str) and read_stem(session_id):
-                            return read_stem(session_id)
+                for record in parse_objects(line)[0]:
+                    session_id = record.get("sessionId")
+                    if isinstance(session_id, str) and read_stem(session_id):
+                        return read_stem(session_id)
         return None
 
 

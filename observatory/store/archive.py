@@ -213,12 +213,18 @@ def mark_messages_seen(rows: list[tuple[int, int, int, int]]) -> None:
     )
 
 
-def mark_messages_superseded(file_key: int, *, generation: int) -> None:
-    """Mark what a rewritten file no longer holds: its messages of earlier generations."""
-    execute(
-        "UPDATE messages SET is_superseded = 1 WHERE file_key = ? AND generation < ?",
+def mark_messages_superseded(file_key: int, *, generation: int) -> set[int]:
+    """Mark what a rewritten file no longer holds: its messages of earlier generations.
+
+    Returns:
+        The conversations of the messages that were not marked before.
+    """
+    rows = fetch_all(
+        "UPDATE messages SET is_superseded = 1 WHERE file_key = ? AND generation < ?"
+        " AND is_superseded = 0 RETURNING conversation_key",
         (file_key, generation),
     )
+    return {row[0] for row in rows}
 
 
 def mark_rewound_branch(conversation_key: int, parent_id: str) -> None:
@@ -227,17 +233,32 @@ def mark_rewound_branch(conversation_key: int, parent_id: str) -> None:
     A person who goes back and types something else makes a second prompt with the first one's
     parent. A transcript grows in one line, so what was abandoned is all that lies between them.
     """
-    prompts = fetch_all(
-        "SELECT position FROM messages WHERE conversation_key = ? AND parent_id = ?"
-        " AND kind IN ('prompt', 'queued_prompt') ORDER BY position",
-        (conversation_key, parent_id),
+    _mark_rewound(f"{_PROMPTS} AND parent_id = ?2", (conversation_key, parent_id))
+
+
+def mark_rewound_branches(conversation_key: int) -> None:
+    """Mark all that was rewound in a conversation, and nothing else in it."""
+    execute(
+        "UPDATE messages SET is_on_main_branch = 1 WHERE conversation_key = ?"
+        " AND is_on_main_branch = 0",
+        (conversation_key,),
     )
-    if len(prompts) > 1:
-        execute(
-            "UPDATE messages SET is_on_main_branch = 0"
-            " WHERE conversation_key = ? AND position >= ? AND position < ?",
-            (conversation_key, prompts[0][0], prompts[-1][0]),
-        )
+    _mark_rewound(f"{_PROMPTS} AND parent_id IS NOT NULL", (conversation_key,))
+
+
+_PROMPTS = (
+    "SELECT min(position), max(position) FROM messages WHERE conversation_key = ?1"
+    " AND kind IN ('prompt', 'queued_prompt') AND is_superseded = 0"
+)
+
+
+def _mark_rewound(prompts: str, values: tuple[Any, ...]) -> None:
+    branches = fetch_all(f"{prompts} GROUP BY parent_id HAVING count(*) > 1", values)
+    execute_many(
+        "UPDATE messages SET is_on_main_branch = 0"
+        " WHERE conversation_key = ? AND position >= ? AND position < ?",
+        [(values[0], first, last) for first, last in branches],
+    )
 
 
 def interrupt_tool_uses(conversation_key: int, *, before: int) -> None:
@@ -250,31 +271,55 @@ def interrupt_tool_uses(conversation_key: int, *, before: int) -> None:
     )
 
 
-def link_subagent(conversation_key: int, tool_use_id: str, *, subagent_id: str) -> None:
-    """Note which subagent a tool use started, unless that is known."""
-    execute(
-        "UPDATE tool_uses SET subagent_id = coalesce(subagent_id, ?)"
-        " WHERE conversation_key = ? AND tool_use_id = ?",
-        (subagent_id, conversation_key, tool_use_id),
-    )
+class UnlinkedTasks:
+    """The tasks of a conversation of which it is not known which subagents they started."""
 
+    def __init__(self, conversation_key: int) -> None:
+        self._conversation_key = conversation_key
+        rows = fetch_all(
+            "SELECT t.tool_use_id, m.position, trim(json_extract(t.parameters, '$.prompt'),"
+            " char(32, 9, 10, 13)) FROM tool_uses t JOIN messages m ON m.key = t.message_key"
+            " WHERE t.conversation_key = ? AND t.subagent_id IS NULL"
+            " AND t.name IN ('Task', 'Agent') ORDER BY m.position, t.key",
+            (conversation_key,),
+        )
+        self._places: dict[str, tuple[str, int]] = {}
+        self._by_prompt: dict[str, dict[str, int]] = {}
+        for tool_use_id, position, prompt in rows:
+            self._places[tool_use_id] = (prompt, position)
+            self._by_prompt.setdefault(prompt, {})[tool_use_id] = position
 
-def find_unlinked_task(
-    conversation_key: int, prompt: str, *, subagent_id: str, before: int
-) -> str | None:
-    """Return the first task of this prompt without a subagent, unless this one has its task.
+    def link(self, tool_use_id: str, *, subagent_id: str) -> bool:
+        """Note which subagent a tool use started, unless that is known."""
+        place = self._places.pop(tool_use_id, None)
+        if place is not None:
+            del self._by_prompt[place[0]][tool_use_id]
+        execute(
+            "UPDATE tool_uses SET subagent_id = coalesce(subagent_id, ?)"
+            " WHERE conversation_key = ? AND tool_use_id = ?",
+            (subagent_id, self._conversation_key, tool_use_id),
+        )
+        return True
 
-    A task stands before its subagent: only those above the position ``before`` are looked at.
-    """
-    row = fetch_one(
-        "SELECT t.tool_use_id FROM tool_uses t JOIN messages m ON m.key = t.message_key"
-        " WHERE t.conversation_key = ?1 AND t.subagent_id IS NULL"
-        " AND t.name IN ('Task', 'Agent') AND trim(json_extract(t.parameters, '$.prompt'),"
-        " char(32, 9, 10, 13)) = ?2 AND m.position < ?4 AND NOT EXISTS (SELECT 1 FROM tool_uses"
-        " WHERE subagent_id = ?3 AND conversation_key = ?1) ORDER BY m.position, t.key LIMIT 1",
-        (conversation_key, prompt, subagent_id, before),
-    )
-    return row[0] if row else None
+    def link_first(self, prompt: str, *, subagent_id: str, before: int) -> bool:
+        """Note that the first task of this prompt started a subagent, unless it has its task.
+
+        A task stands before its subagent: only those above the position ``before`` are looked at.
+
+        Returns:
+            Whether there is such a task.
+        """
+        first = next(iter(self._by_prompt.get(prompt, {}).items()), None)
+        if first is None or first[1] >= before or self._is_linked(subagent_id):
+            return False
+        return self.link(first[0], subagent_id=subagent_id)
+
+    def _is_linked(self, subagent_id: str) -> bool:
+        row = fetch_one(
+            "SELECT 1 FROM tool_uses WHERE subagent_id = ? AND conversation_key = ?",
+            (subagent_id, self._conversation_key),
+        )
+        return row is not None
 
 
 def find_task_of(subagent_id: str, *, parent_key: int) -> tuple[str | None, str | None] | None:
@@ -340,6 +385,26 @@ def find_last_sidechain(file_key: int, *, generation: int, main_key: int) -> int
     return row[0] if row else None
 
 
+def find_sidechain_at(file_key: int, line: int, *, main_key: int) -> int | None:
+    """Return the conversation of the sidechain that was read from a line of a file, or ``None``."""
+    row = fetch_one(
+        "SELECT conversation_key FROM messages WHERE file_key = ? AND position = ?"
+        " AND conversation_key <> ? ORDER BY key LIMIT 1",
+        (file_key, line, main_key),
+    )
+    return row[0] if row else None
+
+
+def find_conversations_of(message_keys: Iterable[int]) -> set[int]:
+    """Return the conversations of messages."""
+    rows = fetch_all(
+        "SELECT DISTINCT conversation_key FROM messages"
+        " WHERE key IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(message_keys)),),
+    )
+    return {row[0] for row in rows}
+
+
 def reopen_messages(file_key: int, *, after: int) -> set[int]:
     """Mark the messages behind a line as superseded, until they are seen again; return their keys.
 
@@ -352,10 +417,13 @@ def reopen_messages(file_key: int, *, after: int) -> set[int]:
     return {row[0] for row in rows}
 
 
-def adopt_rows(old_file_key: int, *, file_key: int) -> None:
+def adopt_rows(old_file_key: int, *, file_key: int, generation: int) -> None:
     """Give what was read from a file that is gone to the file that holds the same now."""
     keys = (file_key, old_file_key)
-    execute("UPDATE messages SET file_key = ?, generation = 0 WHERE file_key = ?", keys)
+    execute(
+        "UPDATE messages SET file_key = ?, generation = ? WHERE file_key = ?",
+        (file_key, generation, old_file_key),
+    )
     execute("UPDATE api_calls SET file_key = ? WHERE file_key = ?", keys)
     execute("UPDATE api_calls SET usage_file_key = ? WHERE usage_file_key = ?", keys)
 

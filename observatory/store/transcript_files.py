@@ -44,11 +44,6 @@ class FileState:
     status: str
     is_reread: bool
 
-    @property
-    def is_unread(self) -> bool:
-        """Whether nothing was ever read of it."""
-        return self.generation == 1 and not self.byte_offset and not self.has_open_line
-
 
 # Above the keys that are there and those that were: an id is never given to another file.
 _NEXT_KEY = (

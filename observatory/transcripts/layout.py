@@ -44,6 +44,11 @@ def read_path(path: str) -> TranscriptPath:
     return TranscriptPath("session", stem)
 
 
+def path_part(identifier: str) -> str:
+    """Return an id as one part of a path: real ones have no slash, lines can say anything."""
+    return identifier.replace("/", "%2F")
+
+
 def normalise_project_path(cwd: str) -> str:
     """Return a working directory in one spelling: editors write ``c:\\x``, the CLI ``C:\\x``."""
     if len(cwd) >= 2 and cwd[1] == ":" and cwd[0].isalpha():

@@ -11,11 +11,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import orjson
-
-from observatory.errors import MalformedRecord
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
@@ -23,6 +22,10 @@ MAX_DEPTH = 200
 _BOM = b"\xef\xbb\xbf"
 _INT64 = 2**63
 _DECODER = json.JSONDecoder()
+_NO_OBJECT = "line is not a JSON object"
+# Half a record has about as many places to try as it is deep; a hostile line has any number.
+_MAX_ATTEMPTS = 10_000
+_MAX_PASSES = 20
 
 
 class Line(NamedTuple):
@@ -83,56 +86,111 @@ def read_lines(
         yield Line(number + 1, offset, offset + pending_bytes, data, False)
 
 
-def parse_objects(line: Line) -> list[dict[str, Any]]:
-    """Return the JSON objects on a line: none when it is blank, usually one, several when glued.
+class BadPart(NamedTuple):
+    """What of a line is no JSON object: its bytes, counted from the line's start, and why."""
 
-    Strings come back free of NUL and of lone surrogates, numbers within 64 bits and finite, and
-    nesting bounded, so that whatever is in them can be stored and served.
+    start: int
+    end: int
+    reason: str
 
-    Raises:
-        MalformedRecord: The line is not made of JSON objects.
+
+def parse_objects(line: Line) -> tuple[list[dict[str, Any]], list[BadPart]]:
+    """Return the JSON objects on a line and what of it is none.
+
+    A blank line has neither, most have one object, glued ones several. Half an object, which a
+    crash left, costs none of the whole ones beside it. Strings come back free of NUL and of lone
+    surrogates, numbers within 64 bits and finite, and nesting bounded, so that whatever is in them
+    can be stored and served.
     """
     data = line.data
     if data is None:
-        raise MalformedRecord("line is longer than 64 MiB")
+        return [], [BadPart(0, line.end - line.start, "line is longer than 64 MiB")]
     if line.number == 1 and data.startswith(_BOM):
-        data = data[3:]
+        data = b"   " + data[3:]
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError:
         return _parse_slowly(data)
     if not isinstance(value, dict):
-        raise MalformedRecord("line is not a JSON object")
+        return [], [BadPart(0, len(data), _NO_OBJECT)]
     if b"\\u0000" in data:
-        return [clean(value)]
-    return [value]
+        return [clean(value)], []
+    return [value], []
 
 
-def _parse_slowly(data: bytes) -> list[dict[str, Any]]:
+def _parse_slowly(data: bytes) -> tuple[list[dict[str, Any]], list[BadPart]]:
     """Read what the fast parser refuses: blanks, NULs, bad UTF-8, surrogates, glued objects."""
-    text = data.replace(b"\0", b"").decode("utf-8", "replace").strip()
+    text = data.replace(b"\0", b"").decode("utf-8", "surrogateescape")
     objects: list[dict[str, Any]] = []
-    position = 0
+    bad: list[BadPart] = []
+    position = _skip_blanks(text, 0)
     while position < len(text):
-        try:
-            value, position = _DECODER.raw_decode(text, position)
-        except RecursionError as error:
-            raise MalformedRecord("line is nested too deeply") from error
-        except ValueError as error:
-            raise MalformedRecord(_reason(error)) from error
-        if not isinstance(value, dict):
-            raise MalformedRecord("line is not a JSON object")
-        objects.append(clean(value))
-        while position < len(text) and text[position].isspace():
+        start = position
+        value, position, reason = _decode(text, start)
+        if reason is not None:
+            position = _find_object(text, start + 1)
+        elif isinstance(value, dict):
+            objects.append(clean(value))
+        else:
+            reason = _NO_OBJECT
+        if reason is not None:
+            bad.append(BadPart(_byte_of(data, text, start), _byte_of(data, text, position), reason))
+        position = _skip_blanks(text, position)
+    return objects, bad
+
+
+def _decode(text: str, position: int) -> tuple[Any, int, str | None]:
+    """Return the JSON value at a place, where it ends or fails, and what is wrong, if anything."""
+    try:
+        return *_DECODER.raw_decode(text, position), None
+    except RecursionError:
+        return None, position, "line is nested too deeply"
+    except json.JSONDecodeError as error:
+        return None, error.pos, f"not JSON: {error.msg} at character {error.pos}"
+    except ValueError:
+        return None, position, "not JSON: a number is too long"
+
+
+def _find_object(text: str, position: int) -> int:
+    """Return where the next whole record begins, or the end of the text.
+
+    What a half object holds may be whole objects, too: those are followed by what goes on with it,
+    a record by another one or by the end.
+    """
+    attempts, characters = 0, 0
+    while attempts < _MAX_ATTEMPTS and characters <= _MAX_PASSES * len(text):
+        position = text.find('{"', position)
+        if position < 0:
+            break
+        value, end, reason = _decode(text, position)
+        if reason is not None:
+            attempts += 1
+            characters += end - position
             position += 1
-    return objects
+            continue
+        follows = _skip_blanks(text, end)
+        if isinstance(value.get("type"), str) and text[follows : follows + 1] in ("", "{"):
+            return position
+        position = end
+    return len(text)
 
 
-def _reason(error: ValueError) -> str:
-    """Name what is wrong without quoting the line, which may hold a secret."""
-    if isinstance(error, json.JSONDecodeError):
-        return f"not JSON: {error.msg} at character {error.pos}"
-    return "not JSON: a number is too long"
+def _skip_blanks(text: str, position: int) -> int:
+    while position < len(text) and text[position].isspace():
+        position += 1
+    return position
+
+
+def _byte_of(data: bytes, text: str, position: int) -> int:
+    """Return the byte of a line at which a place of its text, which lacks its NULs, lies."""
+    if position >= len(text):
+        return len(data)
+    kept = len(text[:position].encode("utf-8", "surrogateescape"))
+    if b"\0" not in data:
+        return kept
+    return next(
+        at for at, before in enumerate(accumulate(byte != 0 for byte in data)) if before > kept
+    )
 
 
 def clean(value: Any, depth: int = 0) -> Any:

@@ -22,6 +22,7 @@ from observatory.transcripts.content import (
     read_content,
     replace_binary,
 )
+from observatory.transcripts.layout import path_part
 from observatory.transcripts.prompts import text_kind, user_kind
 from observatory.transcripts.usage import (
     NANODOLLARS_PER_DOLLAR,
@@ -121,12 +122,9 @@ def _message(record: dict[str, Any], **said: Any) -> Message:
     """Return a message with the fields that all chain records share."""
     get = record.get
     return Message(
-        # An id is one part of a path of the API. A real one has no slash; a line can say anything.
-        uuid=value.replace("/", "%2F") if type(value := get("uuid")) is str and value else None,
-        parent_uuid=value.replace("/", "%2F")
-        if type(value := get("parentUuid")) is str and value
-        else None,
-        session_id=value if type(value := get("sessionId")) is str and value else None,
+        uuid=path_part(value) if type(value := get("uuid")) is str and value else None,
+        parent_uuid=path_part(value) if type(value := get("parentUuid")) is str and value else None,
+        session_id=path_part(value) if type(value := get("sessionId")) is str and value else None,
         agent_id=value if type(value := get("agentId")) is str and value else None,
         is_sidechain=get("isSidechain") is True,
         timestamp=parse_timestamp(get("timestamp")),
@@ -296,7 +294,7 @@ def parse_progress(record: dict[str, Any]) -> SubagentLink | None:
 def parse_summary(record: dict[str, Any]) -> Summary | None:
     """Return a title for the conversation in which a message lies."""
     summary, leaf_uuid = _string(record, "summary"), _string(record, "leafUuid")
-    return Summary(summary, leaf_uuid.replace("/", "%2F")) if summary and leaf_uuid else None
+    return Summary(summary, path_part(leaf_uuid)) if summary and leaf_uuid else None
 
 
 def parse_ai_title(record: dict[str, Any]) -> Title | None:

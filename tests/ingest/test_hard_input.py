@@ -15,7 +15,7 @@ import pytest
 
 from observatory.ingest import applying, discover, reading, running
 from observatory.store.database import OperationalError, fetch_all, fetch_one
-from tests.ingest.dumps import check_sound, dump
+from tests.ingest.dumps import check_sound
 from tests.transcripts_for_tests import Transcript, encode
 
 SESSION = "11111111-1111-4111-8111-111111111111"
@@ -352,56 +352,6 @@ def test_versions_that_undercount_are_flagged(client, write, ingest):
     assert conversation["usage_quality"] == "undercounted"
 
 
-def forked() -> tuple[Transcript, Transcript]:
-    """Return a session, and one that begins with a copy of it."""
-    original = Transcript(SESSION)
-    original.prompt("shared prompt")
-    original.tool_use("Bash", {"command": "ls"})
-    original.tool_result("file.txt")
-    fork = Transcript(OTHER, prefix="b")
-    for record in original.records:
-        assert isinstance(record, dict)
-        fork.records.append({**record, "sessionId": OTHER})
-    original.prompt("only in the original")
-    fork.prompt("only in the fork", parentUuid=original.uuid(3))
-    fork.answer("forked")
-    return original, fork
-
-
-def test_a_copied_conversation_is_linked_and_stored_once(client, write, ingest):
-    original, fork = forked()
-    os.utime(write(original), ns=(1, 1))
-    write(fork)
-    ingest()
-    page = client.get(f"/api/conversations/{OTHER}/messages").json["data"]
-    contents = [m["content"] for m in page["messages"]]
-    assert contents == ["shared prompt", "", "file.txt", "only in the fork", "forked"]
-    assert page["messages"][1]["tool_calls"][0]["result"] == "file.txt"
-    assert [m["copied_from"] is None for m in page["messages"]] == [False] * 3 + [True] * 2
-    assert fetch_one("SELECT count(*) FROM messages WHERE content = 'shared prompt'") == (1,)
-    conversation = client.get(f"/api/conversations/{OTHER}").json["data"]
-    assert conversation["copied_from"] == SESSION
-    assert conversation["copied_message_count"] == 3
-    tokens = fetch_one("SELECT sum(total_tokens), sum(tool_use_count) FROM conversations")
-    assert tokens == (2 * 1123, 1)
-
-
-def test_reading_a_copy_again_changes_nothing(write, ingest):
-    original, fork = forked()
-    os.utime(write(original), ns=(1, 1))
-    path = write(fork)
-    ingest()
-    held = dump()
-    path.write_bytes(b"\n" + fork.bytes())
-    ingest()
-    path.write_bytes(fork.bytes())
-    ingest()
-    again = dump()
-    assert again["messages"] == held["messages"]
-    assert again["conversations"] == held["conversations"]
-    check_sound()
-
-
 def test_a_rewound_branch_is_kept_and_marked(client, write, ingest):
     transcript = Transcript()
     transcript.prompt("begin")
@@ -473,7 +423,7 @@ def test_a_time_that_no_calendar_has_stops_no_run(write, ingest, monkeypatch):
         st_ino=2**64 - 1,
         st_dev=1,
     )
-    found = discover._stat(str(path), status)
+    found = discover._stat(str(path), status, has_sidecar=False)
     monkeypatch.setattr(running, "find_files", lambda paths, **_: [found])
     ingest()
     assert texts() == ["one"]
@@ -548,12 +498,24 @@ def test_names_that_are_no_text_are_read_and_told(client, write, ingest, project
     assert texts() == ["one", "two"]
 
 
-def test_a_name_that_looks_escaped_is_taken_as_it_is(write, ingest, projects):
-    transcript = Transcript()
-    transcript.prompt("one")
-    path = write(transcript, "-work/a%E9.jsonl")
-    ingest()
-    assert file_row("path") == (str(path),)
+def test_a_name_that_looks_escaped_is_another_than_what_it_looks_like(
+    write, ingest, projects, client
+):
+    looks, odd = Transcript(), Transcript(OTHER, prefix="b")
+    looks.prompt("one")
+    odd.prompt("two")
+    path = write(looks, "-work/a%FF%25%20.jsonl")
+    Path(os.fsdecode(os.fsencode(path.parent) + b"/a\xff%25%20.jsonl")).write_bytes(odd.bytes())
+    assert ingest().files == 2
+    rows = fetch_all("SELECT path FROM transcript_files ORDER BY path")
+    shown = [f"{projects}/-work/a%25FF%2525%20.jsonl", f"{projects}/-work/a%FF%2525%20.jsonl"]
+    assert [row[0] for row in rows] == shown
+    looks.prompt("three")
+    path.write_bytes(looks.bytes())
+    for name in (path, shown[1]):
+        ingest(name)
+    assert sorted(texts()) == ["one", "three", "two"]
+    assert fetch_one("SELECT count(*) FROM transcript_files") == (2,)
 
 
 def test_what_can_not_be_looked_at_is_told_and_stops_nothing(write, ingest, monkeypatch, projects):
@@ -585,10 +547,10 @@ def test_a_file_that_vanishes_while_folders_are_looked_at_hides_no_other(
         write(transcript)
     find = discover._stat
 
-    def vanish(path, status):
+    def vanish(path, status, **options):
         if path.endswith("/11111111.jsonl"):
             raise FileNotFoundError(path)
-        return find(path, status)
+        return find(path, status, **options)
 
     monkeypatch.setattr(discover, "_stat", vanish)
     assert ingest().files == 3
@@ -696,7 +658,7 @@ def test_a_file_that_failed_first_has_its_role(write, ingest, monkeypatch):
     transcript.prompt("one")
     write(transcript, f"-work/{SESSION}/subagents/agent-aaa.jsonl")
 
-    def fail(*_):
+    def fail(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(running, "read_chunks", fail)
@@ -734,80 +696,6 @@ def test_a_subagent_that_begins_with_a_title_has_its_session(write, ingest):
         " LEFT JOIN conversations p ON p.key = c.parent_key WHERE c.kind = 'subagent'"
     )
     assert rows == [(f"{SESSION}.aaa", SESSION, "A title")]
-
-
-@pytest.mark.parametrize("first", ["agent", "session"])
-def test_the_copy_with_the_most_output_counts_whichever_is_read_first(first, write, ingest):
-    agent, session = Transcript(SESSION, prefix="c"), Transcript(SESSION)
-    agent.common.update(isSidechain=True, agentId="aaa")
-    agent.answer("found", message_id="msg_1", usage={"output_tokens": 351})
-    session.answer("thinking", message_id="msg_1", usage={"output_tokens": 40})
-    session.answer("found", message_id="msg_1", usage={"output_tokens": 100})
-    paths = {
-        "agent": write(agent, f"-work/{SESSION}/subagents/agent-aaa.jsonl"),
-        "session": write(session),
-    }
-    ingest(paths.pop(first))
-    ingest(*paths.values())
-    rows = fetch_all(
-        "SELECT c.id, a.output_tokens, a.is_sidechain, m.content FROM api_calls a"
-        " JOIN conversations c ON c.key = a.conversation_key"
-        " JOIN messages m ON m.key = a.message_key"
-    )
-    assert rows == [(SESSION, 351, 0, "found")]
-    # Read again from its start, it is the same.
-    paths = {"session": write(session)}
-    paths["session"].write_bytes(b"\n" + session.bytes())
-    ingest()
-    assert fetch_all("SELECT output_tokens FROM api_calls") == [(351,)]
-
-
-@pytest.mark.parametrize("first", ["original", "fork"])
-@pytest.mark.parametrize("together", [True, False])
-def test_a_tool_use_of_a_copy_finds_its_result(first, together, client, write, ingest):
-    """A conversation copied while a tool ran has the use in common, and not the result."""
-    original = Transcript(SESSION)
-    original.prompt("go")
-    original.tool_use("Bash", {"command": "ls"})
-    fork = Transcript(OTHER, prefix="b")
-    fork.records = [{**record, "sessionId": OTHER} for record in original.records]
-    original.tool_result("file.txt")
-    fork.prompt("never mind")
-    paths = {"original": write(original), "fork": write(fork)}
-    for number, name in enumerate(sorted(paths, key=lambda name: name != first)):
-        os.utime(paths[name], ns=(number, number))
-        if not together:
-            ingest(paths[name])
-    ingest()
-    for conversation_id in (SESSION, OTHER):
-        page = client.get(f"/api/conversations/{conversation_id}/messages").json["data"]
-        [call] = page["messages"][1]["tool_calls"]
-        assert (call["result"], call["status"]) == ("file.txt", "success")
-        assert call["execution_time_ms"] == 1000
-    assert fetch_all("SELECT count(*) FROM tool_uses") == [(1,)]
-    check_sound()
-
-
-def test_each_copy_shows_the_result_that_it_got(client, write, ingest):
-    original = Transcript(SESSION)
-    original.prompt("go")
-    original.tool_use("Bash", {"command": "ls"})
-    fork = Transcript(OTHER, prefix="b")
-    fork.records = [{**record, "sessionId": OTHER} for record in original.records]
-    original.tool_result("file.txt")
-    fork.number, fork.last = 2, original.uuid(2)
-    fork.tool_result("not allowed", is_error=True)
-    os.utime(write(original), ns=(1, 1))
-    write(fork)
-    ingest()
-    shown = {}
-    for conversation_id in (SESSION, OTHER):
-        page = client.get(f"/api/conversations/{conversation_id}/messages").json["data"]
-        [call] = page["messages"][1]["tool_calls"]
-        shown[conversation_id] = (call["result"], call["status"])
-        message = client.get(f"/api/messages/{page['messages'][1]['id']}").json["data"]
-        assert message["tool_calls"] == [call]
-    assert shown == {SESSION: ("file.txt", "success"), OTHER: ("not allowed", "error")}
 
 
 def test_a_full_disk_says_so_and_loses_nothing(write, ingest):
@@ -865,43 +753,70 @@ def test_a_model_is_named_whole(write, ingest, client):
     assert shown["metadata"]["model"] == 'a "quoted" model'
 
 
-def test_copies_whose_original_is_removed_are_not_doubled_by_another_reading(client, write, ingest):
-    original, fork = forked()
-    third = Transcript("33333333-3333-4333-8333-333333333333", prefix="c")
-    third.records = [{**record, "sessionId": third.session_id} for record in original.records[:2]]
-    third.prompt("only in the third")
-    os.utime(write(original), ns=(1, 1))
-    paths = [write(fork), write(third)]
-    ingest()
-    before = {
-        session: client.get(f"/api/conversations/{session}").json["data"]["message_count"]
-        for session in (OTHER, third.session_id)
-    }
-    client.delete(f"/api/conversations/{SESSION}?permanent=true")
-    for path, transcript in zip(paths, (fork, third), strict=True):
-        path.write_bytes(b"\n" + transcript.bytes())
-    ingest()
-    for session, count in before.items():
-        shown = client.get(f"/api/conversations/{session}").json["data"]
-        assert shown["message_count"] == count
-    check_sound()
+def test_a_whole_record_beside_half_a_one_is_kept(write, ingest):
+    transcript = Transcript()
+    whole = encode(transcript.prompt("one"))
+    half = encode(transcript.prompt("lost"))[:-40]
+    after = encode(transcript.prompt("two"))
+    transcript.records = [whole + half + after]
+    write(transcript)
+    assert ingest().bad_lines == 1
+    assert texts() == ["one", "two"]
+    rows = fetch_all("SELECT line, byte_start, byte_end FROM transcript_errors")
+    assert rows == [(1, len(whole), len(whole) + len(half))]
 
 
-def test_two_copies_keep_both_their_results(client, write, ingest):
-    original = Transcript(SESSION)
-    original.prompt("go")
-    original.tool_use("Bash", {"command": "ls"})
-    os.utime(write(original), ns=(1, 1))
-    for number, prefix in ((2, "b"), (3, "c")):
-        fork = Transcript(f"{number}" * 8, prefix=prefix)
-        fork.records = [{**record, "sessionId": fork.session_id} for record in original.records[:2]]
-        fork.last = original.uuid(2)
-        fork.tool_result(f"result {number}")
-        write(fork)
+def test_half_a_record_and_what_a_restart_wrote_behind_it(write, ingest):
+    transcript = Transcript()
+    transcript.prompt("one")
+    path = write(transcript)
+    half = encode(transcript.answer("lost"))[:-30]
+    path.write_bytes(path.read_bytes() + half)
     ingest()
-    for number in (2, 3):
-        page = client.get(f"/api/conversations/{number * 11111111}/messages").json["data"]
-        assert page["messages"][2]["content"] == f"result {number}"
-        block = client.get(f"/api/messages/{page['messages'][2]['id']}").json["data"]["blocks"]
-        assert [b["content"] for b in block] == [f"result {number}"]
-    check_sound()
+    assert (texts(), fetch_all("SELECT count(*) FROM transcript_errors")) == (["one"], [(0,)])
+    with path.open("ab") as stream:
+        stream.write(encode(transcript.prompt("two")) + b"\n")
+    ingest()
+    assert texts() == ["one", "two"]
+    assert file_row("bad_line_count") == (1,)
+
+
+def test_a_rewind_is_taken_back_with_its_prompt(write, ingest):
+    transcript = Transcript()
+    transcript.prompt("go")
+    root = transcript.last
+    transcript.prompt("this way")
+    transcript.answer("so")
+    transcript.last = root
+    lines = len(transcript.records)
+    transcript.prompt("that way")
+    path = write(transcript)
+    ingest()
+    marks = "SELECT content, is_on_main_branch, is_superseded FROM messages ORDER BY key"
+    assert fetch_all(marks) == [("go", 1, 0), ("this way", 0, 0), ("so", 0, 0), ("that way", 1, 0)]
+    path.write_bytes(b"\n" + transcript.bytes(lines))
+    ingest()
+    assert fetch_all(marks) == [("go", 1, 0), ("this way", 1, 0), ("so", 1, 0), ("that way", 1, 1)]
+
+
+def test_a_copy_of_a_file_that_goes_on_is_where_its_rows_belong(write, ingest, projects):
+    transcript = Transcript()
+    transcript.prompt("one")
+    transcript.prompt("two")
+    path = write(transcript)
+    ingest()
+    copy = projects / "-elsewhere" / path.name
+    copy.parent.mkdir()
+    copy.write_bytes(path.read_bytes())
+    ingest()
+    path.unlink()
+    transcript.prompt("three")
+    copy.write_bytes(transcript.bytes())
+    ingest()
+    here = fetch_one("SELECT key FROM transcript_files WHERE path = ?", (str(copy),))
+    rows = fetch_all("SELECT DISTINCT file_key, is_superseded FROM messages")
+    assert rows == [(here[0], 0)]
+    copy.write_bytes(b"\n" + transcript.bytes(1))
+    ingest()
+    rows = fetch_all("SELECT content, is_superseded FROM messages ORDER BY key")
+    assert rows == [("one", 0), ("two", 1), ("three", 1)]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from urllib.parse import quote
 
-from observatory.store.database import fetch_all
-from tests.transcripts_for_tests import Transcript
+from observatory.store import archive
+from observatory.store.database import execute, fetch_all, writing
+from tests.transcripts_for_tests import Transcript, encode
 
 SESSION = "11111111-1111-4111-8111-111111111111"
 AGENT = "a4c69c858dab2afd6"
@@ -180,3 +182,76 @@ def test_a_pipe_beside_a_transcript_holds_up_nothing(write, ingest):
     path = write(agent_transcript(), f"-work/{SESSION}/subagents/agent-{AGENT}.jsonl")
     os.mkfifo(path.with_suffix(".meta.json"))
     assert ingest().files == 1
+
+
+def test_sidechains_without_ids_share_no_name_with_glued_records(write, ingest):
+    transcript = Transcript(SESSION)
+    side = {"isSidechain": True, "uuid": None}
+    root = encode(transcript.prompt("in the sidechain", **side))
+    beside = encode(transcript.prompt("beside it", uuid=None))
+    transcript.records = [root + beside]
+    path = write(transcript)
+    for data in (transcript.bytes(), b"\n" + transcript.bytes()):
+        path.write_bytes(data)
+        ingest()
+        rows = fetch_all(
+            "SELECT c.kind, m.content, m.copy_of_key FROM messages m"
+            " JOIN conversations c ON c.key = m.conversation_key"
+        )
+        assert rows[:2] == [
+            ("subagent", "in the sidechain", None),
+            ("session", "beside it", None),
+        ]
+
+
+def test_a_sidechain_that_had_another_name_is_found_by_its_place(write, ingest):
+    transcript = Transcript(SESSION)
+    transcript.prompt("go")
+    transcript.prompt("in the sidechain", isSidechain=True, uuid=None, parentUuid=None)
+    path = write(transcript)
+    ingest()
+    with writing():
+        execute(
+            "UPDATE conversations SET id = replace(id, '.2', '.99') WHERE kind = 'subagent'",
+        )
+        execute("UPDATE messages SET id = replace(id, '.2.2', '.99.2')")
+    transcript.prompt("more")
+    # Another file of the same beginning: it is read from its start.
+    path.unlink()
+    write(transcript)
+    ingest()
+    rows = fetch_all("SELECT content, is_superseded FROM messages ORDER BY position")
+    assert rows == [("go", 0), ("in the sidechain", 0), ("more", 0)]
+    assert fetch_all("SELECT count(*) FROM conversations") == [(2,)]
+
+
+def test_a_session_that_names_itself_oddly_can_be_asked_for(client, write, ingest):
+    agent = Transcript("a/b")
+    agent.common.update(isSidechain=True, agentId="aaa")
+    agent.prompt("go")
+    write(agent, "-work/agent-aaa.jsonl")
+    ingest()
+    for conversation_id in ("a%2Fb", "a%2Fb.aaa"):
+        path = quote(conversation_id, safe="")
+        assert client.get(f"/api/conversations/{path}").json["data"]["id"] == conversation_id
+
+
+def test_many_tasks_are_linked_each_to_its_own_sidechain(client, write, ingest, monkeypatch):
+    transcript = Transcript(SESSION)
+    for number in range(40):
+        task = {**TASK, "prompt": f"Look {number % 7}"}
+        transcript.tool_use("Task", task, tool_use_id=f"toolu_{number}")
+    roots = []
+    for number in range(40):
+        root = transcript.prompt(f"Look {number % 7}", isSidechain=True, parentUuid=None)
+        roots.append(root["uuid"])
+    write(transcript)
+    asked = []
+    monkeypatch.setattr(
+        archive, "fetch_all", lambda sql, values=(): asked.append(sql) or fetch_all(sql, values)
+    )
+    ingest()
+    linked = {child["agent_id"]: child["tool_use_id"] for child in subagents_of(client)}
+    assert linked == {root: f"toolu_{number}" for number, root in enumerate(roots)}
+    # Looking through all tasks for each of them would take a time that grows with its square.
+    assert sum("json_extract(t.parameters" in sql for sql in asked) == 1

@@ -7,7 +7,7 @@ import json
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from observatory.errors import MalformedRecord
@@ -60,18 +60,18 @@ def test_a_line_over_the_limit_is_passed_over(length, piece):
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_objects_or_a_malformed_record(data):
-    try:
-        objects = parse_objects(line(data.replace(b"\n", b"")))
-    except MalformedRecord:
-        return
+def test_any_bytes_are_objects_or_bad_parts(data):
+    data = data.replace(b"\n", b"")
+    objects, bad = parse_objects(line(data))
     assert all(isinstance(value, dict) for value in objects)
+    ends = [0, *(at for part in bad for at in (part.start, part.end)), len(data)]
+    assert ends == sorted(ends)
 
 
 @given(st.dictionaries(TEXT, JSON, max_size=4))
 def test_whatever_json_holds_can_be_stored_and_sent(value):
     data = json.dumps(value).encode()
-    [found] = parse_objects(line(data))
+    [found], _ = parse_objects(line(data))
     text = encode_json(found)
     text.encode()
     assert "\\u0000" not in text
@@ -81,7 +81,49 @@ def test_whatever_json_holds_can_be_stored_and_sent(value):
 @given(st.lists(st.dictionaries(st.text("ab"), st.integers(0, 9)), min_size=1, max_size=4))
 def test_glued_objects_are_all_recovered(objects):
     data = b"".join(orjson.dumps(value) for value in objects)
-    assert parse_objects(line(data)) == objects
+    assert parse_objects(line(data)) == (objects, [])
+
+
+RECORDS = st.fixed_dictionaries(
+    {"type": st.sampled_from(("user", "x")), "é": st.lists(st.dictionaries(st.text('a{"é'), JSON))}
+)
+
+
+@settings(max_examples=40)
+@given(st.lists(RECORDS, max_size=2), RECORDS, st.lists(RECORDS, max_size=2), st.data())
+def test_whole_records_beside_half_a_one_are_recovered(before, cut, after, data):
+    whole, half, rest = (
+        b"".join(json.dumps(value).encode() for value in values)
+        for values in (before, [cut], after)
+    )
+    half = half[: data.draw(st.integers(1, len(half) - 1))]
+    objects, [bad] = parse_objects(line(whole + half + rest))
+    assert objects == [lines.clean(value) for value in (*before, *after)]
+    assert (bad.start, bad.end) == (len(whole), len(whole) + len(half))
+
+
+def test_what_is_bad_is_told_in_bytes():
+    data = b'\0\xc3\xa9\xff{"type":"a"}\0 {"type":"b"} 7\0'
+    objects, bad = parse_objects(line(data))
+    assert objects == [{"type": "a"}, {"type": "b"}]
+    assert [data[part.start : part.end] for part in bad] == [b"\xc3\xa9\xff", b"7\0"]
+
+
+@pytest.mark.parametrize("part", [b'{"', b'{"a":', b'{"a":[', b'{"a":{}', b'{"a":{"b":"'])
+def test_a_hostile_line_is_gone_over_a_bounded_number_of_times(part, monkeypatch):
+    data = part * 50_000
+    characters = 0
+
+    def decode(text, position):
+        nonlocal characters
+        value, end, reason = decoding(text, position)
+        characters += end - position + 1
+        return value, end, reason
+
+    decoding = lines._decode
+    monkeypatch.setattr(lines, "_decode", decode)
+    assert parse_objects(line(data))[0] == []
+    assert characters < 30 * len(data)
 
 
 @given(
@@ -136,17 +178,17 @@ def test_any_record_is_read_or_malformed(kind, fields):
 
 def test_nesting_is_bounded():
     depth = 900
-    [found] = parse_objects(line(b'{"a":' * depth + b"1" + b"}" * depth))
+    [found], _ = parse_objects(line(b'{"a":' * depth + b"1" + b"}" * depth))
     assert "nested too deeply" in encode_json(found)
 
 
 @pytest.mark.parametrize("data", [b"", b"   ", b"\r", b"\0\0\0", b"\t\r"])
 def test_blank_lines_hold_nothing(data):
-    assert parse_objects(line(data)) == []
+    assert parse_objects(line(data)) == ([], [])
 
 
 def test_a_byte_order_mark_counts_only_at_the_beginning():
     data = b'\xef\xbb\xbf{"a":1}'
-    assert parse_objects(line(data, number=1)) == [{"a": 1}]
-    with pytest.raises(MalformedRecord):
-        parse_objects(line(data, number=2))
+    assert parse_objects(line(data, number=1)) == ([{"a": 1}], [])
+    # Elsewhere it is a bad part of the line.
+    assert [bad.end for bad in parse_objects(line(data, number=2))[1]] == [len(data)]
