@@ -16,6 +16,7 @@ import falcon
 
 from observatory.api.index import POLICY
 from observatory.api.openapi import build_document, is_current
+from observatory.api.params import NoParams, read_params
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -259,6 +260,7 @@ class Docs:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with the page, which is made once."""
+        read_params(req, NoParams)
         body, digest = _read("docs")
         resp.set_header("Content-Security-Policy", POLICY)
         if not is_current(req, resp, digest):
@@ -273,6 +275,7 @@ class DocsStyle:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with the style sheet."""
+        read_params(req, NoParams)
         body, digest = _read("docs.css")
         if not is_current(req, resp, digest):
             resp.content_type = "text/css; charset=utf-8"

@@ -30,6 +30,7 @@ from observatory.api.operations import (
     Operation,
     Raw,
 )
+from observatory.api.params import NoParams, read_params
 from observatory.api.schemas import Error, Pagination
 
 _ABOUT = """\
@@ -172,8 +173,7 @@ def _describe(spec: APISpec, path: str, operation: Operation) -> dict[str, Any]:
         for name, schema in PATH_PARAMETERS.items()
         if f"{{{name}}}" in path
     ]
-    if operation.params is not None:
-        parameters.append({"in": "query", "schema": operation.params})
+    parameters.append({"in": "query", "schema": operation.params})
     for wanted, name in (
         (operation.is_cached, "If-None-Match"),
         (operation.takes_match, "If-Match"),
@@ -226,10 +226,8 @@ def _responses(spec: APISpec, path: str, operation: Operation) -> dict[str, Any]
 
 def list_refusals(path: str, operation: Operation) -> set[int]:
     """Return the statuses with which an operation can be refused."""
-    refusals = {403, _TOO_LONG, 500, *operation.refusals}
+    refusals = {400, 403, _TOO_LONG, 500, *operation.refusals}
     has_body = operation.body is not None or bool(operation.bodies)
-    if operation.params is not None or has_body:
-        refusals.add(400)
     if "{" in path:
         refusals.add(404)
     if has_body:
@@ -283,7 +281,7 @@ def _wrap(data: dict[str, Any]) -> dict[str, Any]:
 
 def _data(spec: APISpec, operation: Operation) -> dict[str, Any]:
     answer = operation.answer
-    can_choose = operation.params is not None and "columns" in operation.params().fields
+    can_choose = "columns" in operation.params().fields
     if isinstance(answer, ListOf):
         rows = describe(spec, (answer.rows,))
         if can_choose:
@@ -327,6 +325,7 @@ class Description:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with the document, which is made once."""
+        read_params(req, NoParams)
         body, digest = _encoded()
         if is_current(req, resp, digest):
             return

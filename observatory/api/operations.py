@@ -83,7 +83,7 @@ class Operation:
         id: Its name in programs, unique.
         summary: One line for people.
         answer: What a good answer holds.
-        params: The schema of the query string; ``None`` when it is not looked at.
+        params: The schema of the query string.
         body: The schema of a JSON body.
         bodies: Other bodies: JSON Schema by media type.
         example: A body, or a query string, that works.
@@ -100,7 +100,7 @@ class Operation:
     id: str
     summary: str
     answer: Answer
-    params: type[Schema] | None = NoParams
+    params: type[Schema] = NoParams
     body: type[Schema] | AnyOf | None = None
     bodies: dict[str, dict[str, Any]] = field(default_factory=dict)
     example: dict[str, Any] | None = None
@@ -249,18 +249,18 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         schemas.FileDetail, statuses=(202,), refusals=(409,),
     ),
     ("GET", "/health"): Operation(
-        "Server", "getHealth", "Whether the server lives", schemas.Status, None,
+        "Server", "getHealth", "Whether the server lives", schemas.Status,
         needs_database=False,
     ),
     ("GET", "/health/ready"): Operation(
-        "Server", "getReadiness", "Whether it can do its work", schemas.Status, None,
+        "Server", "getReadiness", "Whether it can do its work", schemas.Status,
         needs_database=False, refusals=(503,),
     ),
     ("GET", "/metrics"): Operation(
-        "Server", "getMetrics", "Numbers for Prometheus", Raw(("text/plain",)), None,
+        "Server", "getMetrics", "Numbers for Prometheus", Raw(("text/plain",)),
     ),
     ("GET", "/openapi.json"): Operation(
-        "Server", "getDescription", "This description, as OpenAPI 3.1", Raw((JSON,)), None,
+        "Server", "getDescription", "This description, as OpenAPI 3.1", Raw((JSON,)),
         is_cached=True, needs_database=False,
     ),
 }  # fmt: skip

@@ -47,7 +47,7 @@ def test_an_unknown_id_is_not_found(client, session, route):
     check_refusal(client.get(fill(route, "404404"), expect_errors=True), 404, "NOT_FOUND")
 
 
-@pytest.mark.parametrize("route", [route for route in READ if route.startswith("/api/")])
+@pytest.mark.parametrize("route", READ)
 def test_an_unknown_parameter_is_named(client, session, route):
     answer = client.get(fill(route) + "?no_such_parameter=1", expect_errors=True)
     error = check_refusal(answer, 400, "VALIDATION_ERROR")

@@ -49,7 +49,7 @@ def test_every_method_of_every_route_is_in_the_document():
 def test_the_table_names_the_schemas_that_the_responder_loads(key):
     operation, source = OPERATIONS[key], source_of(*key)
     params = re.findall(r"read_params\(req, (\w+)\)", source)
-    assert params == ([operation.params.__name__] if operation.params else [])
+    assert params == [operation.params.__name__]
     loaded = set(re.findall(r"read_json\(req, (\w+)\)|(\w+)\(\)\.load\(", source))
     bodies = operation.body.forms if isinstance(operation.body, AnyOf) else (operation.body,)
     wanted = {body.__name__ for body in bodies if body is not None}
@@ -68,7 +68,7 @@ def test_every_parameter_is_in_the_document(key):
     operation = OPERATIONS[key]
     shown = described(*key)["parameters"]
     query = {p["name"] for p in shown if p.get("in") == "query"}
-    fields = operation.params().fields if operation.params else {}
+    fields = operation.params().fields
     assert query == {field.data_key or name for name, field in fields.items()}
     path = {p["name"] for p in shown if p.get("in") == "path"}
     assert path == set(re.findall(r"{(\w+)}", key[1]))
@@ -170,8 +170,8 @@ def test_the_page_shows_every_operation_and_its_anchors_are_there(client):
 
 
 def test_an_operation_is_refused_in_few_ways_by_default():
-    plain = Operation("Server", "x", "x", openapi.Error, None, needs_database=False)
-    assert openapi.list_refusals("/x", plain) == {403, 414, 500}
+    plain = Operation("Server", "x", "x", openapi.Error, needs_database=False)
+    assert openapi.list_refusals("/x", plain) == {400, 403, 414, 500}
 
 
 def test_chosen_fields_are_described(client, session):
