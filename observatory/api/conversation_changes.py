@@ -18,8 +18,10 @@ from observatory.api.etags import find_revision
 from observatory.api.params import Text
 from observatory.errors import PreconditionFailed
 from observatory.store import idempotency
+from observatory.store.conversation_changes import MAX_TAGS
 from observatory.store.database import writing
 from observatory.store.message_changes import TOOL_STATUSES, NewMessage, NewToolCall
+from observatory.store.totals import read_archive_id
 from observatory.timestamps import parse_moment
 
 TITLE_CHARACTERS = 200
@@ -39,13 +41,13 @@ class Trimmed(Text):
 
 
 class Tag(Trimmed):
-    """A short word or two; no commas, so that lists of tags can be written with them."""
+    """A short word or two: what can be one of a list with commas, and one part of a path."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
             validate=validate.Regexp(
-                rf"[^,\x00-\x1f]{{1,{TAG_CHARACTERS}}}\Z",
-                error=f"Takes 1 to {TAG_CHARACTERS} characters without commas.",
+                rf"(?!\.{{1,2}}\Z)[^,/\x00-\x1f]{{1,{TAG_CHARACTERS}}}\Z",
+                error=f"Takes 1 to {TAG_CHARACTERS} characters without commas and slashes.",
             ),
             **kwargs,
         )
@@ -82,8 +84,13 @@ class ConversationMetadata(Schema):
     os = _short()
     model = _short()
     project_type = _short()
-    tags = fields.List(Tag(), validate=validate.Length(max=50))
+    tags = fields.List(Tag(), validate=validate.Length(max=MAX_TAGS))
     custom = SmallObject(allow_none=True)
+
+    @post_load
+    def name_tags_once(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Leave out what is said twice."""
+        return {**data, "tags": list(dict.fromkeys(data["tags"]))} if "tags" in data else data
 
 
 _TITLE = validate.Length(1, TITLE_CHARACTERS)
@@ -271,7 +278,8 @@ def read_wanted_revision(req: falcon.Request) -> int | None:
     header = req.get_header("If-Match")
     if header is None or header.strip() == "*":
         return None
-    revisions = [find_revision(tag.strip()) for tag in header.split(",")]
+    archive_id = read_archive_id()
+    revisions = [find_revision(tag.strip(), archive_id) for tag in header.split(",")]
     known = [revision for revision in revisions if revision is not None]
     if not known:
         raise PreconditionFailed
@@ -285,8 +293,11 @@ def answer_once(
     *,
     status: int,
     act: Callable[[], Any],
-) -> None:
+) -> bool:
     """Act and answer with what comes back; with an Idempotency-Key act on the first request only.
+
+    Returns:
+        Whether it acted.
 
     Raises:
         ValidationError: The key is malformed.
@@ -296,7 +307,7 @@ def answer_once(
     if key is None:
         resp.status = falcon.code_to_http_status(status)
         answer(req, resp, act())
-        return
+        return True
     if not _IDEMPOTENCY_KEY.fullmatch(key):
         raise ValidationError("Takes 1 to 255 visible characters.", "Idempotency-Key")
     body_hash = hashlib.sha256(body).digest()
@@ -311,3 +322,4 @@ def answer_once(
             resp.set_header("Idempotency-Replayed", "true")
     resp.status = falcon.code_to_http_status(status)
     answer(req, resp, orjson.Fragment(data))
+    return first is None

@@ -33,10 +33,10 @@ from observatory.store.conversation_changes import (
     trash_conversation,
     update_conversation,
 )
+from observatory.store.conversation_removal import delete_conversation
 from observatory.store.conversations import (
     SORT_COLUMNS,
     ConversationFilter,
-    delete_conversation,
     get_conversation,
     list_conversations,
 )
@@ -178,8 +178,12 @@ class RestoredConversation:
     def on_post(self, req: falcon.Request, resp: falcon.Response, conversation_id: str) -> None:
         """Take it and its subagents out of the trash."""
         read_params(req, NoParams)
-        restore_conversation(conversation_id)
-        answer(req, resp, get_conversation(conversation_id))
+
+        def restore() -> Fragment:
+            restore_conversation(conversation_id)
+            return get_conversation(conversation_id)
+
+        answer_once(req, resp, b"", status=200, act=restore)
 
 
 class ConversationTag:
@@ -211,7 +215,7 @@ class ConversationTag:
             name = Tag().deserialize(tag)
         except ValidationError as error:
             raise ValidationError(error.messages, "tag") from error
-        tags = set_tag(conversation_id, name, is_set=is_set)
+        tags = set_tag(conversation_id, name, is_set=is_set, revision=read_wanted_revision(req))
         answer(req, resp, {"id": conversation_id, "tags": tags})
 
 

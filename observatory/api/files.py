@@ -12,6 +12,7 @@ from observatory.api import schemas
 from observatory.api.answers import answer, answer_page
 from observatory.api.bodies import read_json
 from observatory.api.columns import FieldNames
+from observatory.api.conversation_changes import answer_once
 from observatory.api.params import NoParams, PageParams, Text, read_key, read_params
 from observatory.api.schemas import FILE_STATUSES
 from observatory.errors import Conflict, LockHeld
@@ -112,12 +113,13 @@ class RereadFile:
         path = get_path(key)
         if not os.path.isfile(locate(path)):
             raise Conflict("The file is gone from the disk; what was read of it stays.")
-        mark_reread(key)
-        # Looked at before the reading can begin: the answer says as what it was accepted.
-        accepted = get_file(key)
-        jobs.submit(path)
-        resp.status = falcon.HTTP_202
-        answer(req, resp, accepted)
+
+        def accept() -> dict[str, Any]:
+            mark_reread(key)
+            return get_file(key)
+
+        if answer_once(req, resp, b"", status=202, act=accept):
+            jobs.submit(path)
 
 
 class RequestedFiles:
@@ -129,14 +131,10 @@ class RequestedFiles:
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Have the file read; how far that is stands at ``/api/files/{id}``."""
         read_params(req, NoParams)
-        _, body = read_json(req, FileRequest)
+        raw, body = read_json(req, FileRequest)
         path = find_place(body["file_path"], folders=self._folders, database_path=database.database)
-        key = note(path)
-        # Looked at before the reading can begin: the answer says as what it was accepted.
-        accepted = get_file(key)
-        jobs.submit(path)
-        resp.status = falcon.HTTP_202
-        answer(req, resp, accepted)
+        if answer_once(req, resp, raw, status=202, act=lambda: get_file(note(path))):
+            jobs.submit(path)
 
 
 def _forget_tag_of_running(req: falcon.Request, rows: list[dict[str, Any]]) -> None:

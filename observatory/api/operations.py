@@ -162,13 +162,15 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ),
     ("POST", f"{_CONVERSATION}/restore"): Operation(
         "Conversations", "restoreConversation", "Take a conversation out of the trash",
-        schemas.ConversationDetail,
+        schemas.ConversationDetail, takes_key=True, refusals=(409,),
     ),
     ("PUT", _TAG): Operation(
         "Conversations", "tagConversation", "File a conversation under a tag", schemas.Tagged,
+        takes_match=True, refusals=(409,),
     ),
     ("DELETE", _TAG): Operation(
         "Conversations", "untagConversation", "Take a tag from a conversation", schemas.Tagged,
+        takes_match=True,
     ),
     ("GET", f"{_CONVERSATION}/export"): Operation(
         "Conversations", "exportConversation", "Get a whole conversation as a file",
@@ -229,6 +231,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("POST", "/api/files/process-jsonl"): Operation(
         "Files", "processFile", "Have a file read that lies in a transcripts folder",
         schemas.FileDetail, body=files.FileRequest, statuses=(202,), refusals=(404,),
+        takes_key=True,
         example={"file_path": "/home/ada/.claude/projects/-work/3f2b8c1e.jsonl"},
     ),
     ("GET", "/api/files/{file_id}"): Operation(
@@ -246,7 +249,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ),
     ("POST", "/api/files/{file_id}/reprocess"): Operation(
         "Files", "reprocessFile", "Have a file read from its start again",
-        schemas.FileDetail, statuses=(202,), refusals=(409,),
+        schemas.FileDetail, statuses=(202,), refusals=(409,), takes_key=True,
     ),
     ("GET", "/health"): Operation(
         "Server", "getHealth", "Whether the server lives", schemas.Status,

@@ -69,6 +69,13 @@ class _Root(NamedTuple):
     line: int
 
 
+class _Removed(Exception):
+    """A record belongs to a subagent that a user removed for good."""
+
+    def __init__(self, conversation_id: str) -> None:
+        self.conversation_id = conversation_id
+
+
 class _Batch:
     """What one transaction knows and will write."""
 
@@ -77,10 +84,12 @@ class _Batch:
         wanted = {m.uuid for m in messages if m.uuid}
         wanted.update(m.parent_uuid for m in messages if m.is_sidechain and m.parent_uuid)
         self.known: dict[str, KnownMessage] = archive.find_messages(wanted)
+        self.removed: dict[str, str] = archive.find_deleted_messages(wanted)
         self.calls: dict[str, ApiCallRow] = archive.find_api_calls(
             {m.api_call.id for m in messages if m.api_call}
         )
         self.conversations: dict[str, ConversationState] = {}
+        self.new_conversations: set[int] = set()
         self.touched: set[int] = set()
         self.messages: list[MessageRow] = []
         self.changed_calls: dict[str, ApiCallRow] = {}
@@ -111,9 +120,10 @@ class _Batch:
         """
         state = self.conversations.get(conversation_id)
         if state is None:
-            state = states.find_state(conversation_id) or states.insert_conversation(
-                conversation_id, kind=kind, timestamp=timestamp
-            )
+            state = states.find_state(conversation_id)
+            if state is None:
+                state = states.insert_conversation(conversation_id, kind=kind, timestamp=timestamp)
+                self.new_conversations.add(state.key)
             self.conversations[conversation_id] = state
             self.touched.add(state.key)
         if state.kind != kind:
@@ -161,6 +171,7 @@ class _Batch:
         self._take_summaries()
         for state in self.conversations.values():
             states.update_conversation(state)
+        states.follow_into_trash(self.new_conversations)
         states.take_times_of_subagents(
             state.key for state in self.conversations.values() if not state.message_count
         )
@@ -333,10 +344,18 @@ class _FileReading:
                     call.usage_file_key = self.file_key
 
     def _conversation_of(self, line: int, index: int, message: Message) -> ConversationState:
-        """Return the conversation of a message: an inline sidechain is one of its own."""
+        """Return the conversation of a message: an inline sidechain is one of its own.
+
+        Raises:
+            _Removed: It was removed for good.
+        """
         main = self._ensure_main(message)
         if not message.is_sidechain or self.path.role != "session":
             return main
+        for uuid in (message.uuid, message.parent_uuid):
+            removed = self.batch.removed.get(uuid) if uuid else None
+            if removed is not None and removed.startswith(f"{main.id}."):
+                raise _Removed(removed)
         child = self._find_sidechain(main, message)
         if child is None and message.uuid is None and index == 0:
             # Earlier versions gave it another name.
@@ -391,10 +410,11 @@ class _FileReading:
     def _ensure_sidechain(
         self, main: ConversationState, agent_id: str, message: Message
     ) -> ConversationState:
+        name = f"{main.id}.{path_part(agent_id)}"
+        if name not in self.batch.conversations and find_deleted([name]):
+            raise _Removed(name)
         child = self.batch.ensure_conversation(
-            f"{main.id}.{path_part(agent_id)}",
-            kind="subagent",
-            timestamp=message.timestamp or main.updated_at,
+            name, kind="subagent", timestamp=message.timestamp or main.updated_at
         )
         child.agent_id, child.parent_key = agent_id, main.key
         return child
@@ -407,7 +427,14 @@ class _FileReading:
 
     def _take_message(self, line: int, index: int, message: Message) -> None:
         batch = self.batch
-        state = self._conversation_of(line, index, message)
+        try:
+            state = self._conversation_of(line, index, message)
+        except _Removed as removed:
+            # What answers it belongs there, too.
+            if message.uuid is not None:
+                batch.removed[message.uuid] = removed.conversation_id
+                archive.insert_deleted_message(message.uuid, removed.conversation_id)
+            return
         batch.touched.add(state.key)
         identifier = message.uuid or f"{state.id}.{_place(line, index)}"
         known = batch.known.get(identifier) if message.uuid else self._find_known(identifier)

@@ -144,6 +144,24 @@ def find_messages(ids: Iterable[str]) -> dict[str, KnownMessage]:
     return {row[0]: KnownMessage(*row[1:]) for row in rows}
 
 
+def find_deleted_messages(ids: Iterable[str]) -> dict[str, str]:
+    """Return which of these messages went with a subagent that was removed for good, and which."""
+    rows = fetch_all(
+        "SELECT id, conversation_id FROM deleted_messages"
+        " WHERE id IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(ids)),),
+    )
+    return dict(rows)
+
+
+def insert_deleted_message(message_id: str, conversation_id: str) -> None:
+    """Note that a message belongs to a subagent that was removed for good."""
+    execute(
+        "INSERT INTO deleted_messages (id, conversation_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
+        (message_id, conversation_id),
+    )
+
+
 def find_api_calls(ids: Iterable[str]) -> dict[str, ApiCallRow]:
     """Return which of these model calls the archive holds."""
     rows = fetch_all(

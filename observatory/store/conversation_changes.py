@@ -19,6 +19,8 @@ from observatory.store.database import execute, execute_many, fetch_one, writing
 from observatory.store.projects import ensure_project
 from observatory.timestamps import now
 
+MAX_TAGS = 50
+
 
 def insert_conversation(
     *, title: str, project_path: str | None, project_name: str | None, metadata: dict[str, Any]
@@ -78,17 +80,23 @@ def update_conversation(
         refresh_conversations([key])
 
 
-def set_tag(conversation_id: str, tag: str, *, is_set: bool) -> list[str]:
+def set_tag(
+    conversation_id: str, tag: str, *, is_set: bool, revision: int | None = None
+) -> list[str]:
     """File a conversation under a tag, or no longer; return its tags.
 
     Raises:
         NotFound: There is none, or it is in the trash.
+        Conflict: It has as many tags as there may be.
+        PreconditionFailed: It was changed after that revision.
     """
     with writing():
-        key = _lock(conversation_id, revision=None)
+        key = _lock(conversation_id, revision=revision)
         metadata = _metadata(key)
-        tags = [known for known in metadata.get("tags", []) if known != tag]
-        if is_set:
+        tags = [known for known in metadata.get("tags", []) if known != tag or is_set]
+        if is_set and tag not in tags:
+            if len(tags) >= MAX_TAGS:
+                raise Conflict(f"It has {MAX_TAGS} tags, as many as there may be; remove one.")
             tags.append(tag)
         _set_metadata(key, {**metadata, "tags": tags})
         refresh_conversations([key])
@@ -115,21 +123,29 @@ def trash_conversation(conversation_id: str, *, revision: int | None = None) -> 
 
 
 def restore_conversation(conversation_id: str) -> None:
-    """Take a conversation and its subagents out of the trash.
+    """Take a conversation, and the subagents that went with it, out of the trash.
 
     Raises:
         NotFound: It is not in the trash.
+        Conflict: What started it is in the trash.
     """
     with writing():
         row = fetch_one(
-            "SELECT key FROM conversations WHERE id = ? AND deleted_at IS NOT NULL",
+            "SELECT c.key, c.deleted_at, p.id FROM conversations c LEFT JOIN conversations p"
+            " ON p.key = c.parent_key AND p.deleted_at IS NOT NULL"
+            " WHERE c.id = ? AND c.deleted_at IS NOT NULL",
             (conversation_id,),
         )
         if row is None:
             raise NotFound("conversation in the trash", conversation_id)
-        keys = family(row[0])
+        key, deleted_at, parent_id = row
+        if parent_id is not None:
+            raise Conflict(f"It belongs to {parent_id}, which is in the trash; restore that one.")
+        keys = family(key)
+        # A subagent that was moved there by itself has another time, and stays.
         execute_many(
-            "UPDATE conversations SET deleted_at = NULL WHERE key = ?", [(key,) for key in keys]
+            "UPDATE conversations SET deleted_at = NULL WHERE key = ? AND deleted_at = ?",
+            [(member, deleted_at) for member in keys],
         )
         refresh_conversations(keys)
 

@@ -91,6 +91,16 @@ def update_conversation(state: ConversationState) -> None:
     execute(_UPDATE, (*values, key))
 
 
+def follow_into_trash(keys: Iterable[int]) -> None:
+    """Move new subagents of a conversation that is in the trash there, too."""
+    execute_many(
+        "UPDATE conversations SET deleted_at = parent.deleted_at FROM conversations parent"
+        " WHERE parent.key = conversations.parent_key AND parent.deleted_at IS NOT NULL"
+        " AND conversations.key = ?",
+        [(key,) for key in keys],
+    )
+
+
 def take_times_of_subagents(keys: Iterable[int]) -> None:
     """Give conversations without messages of their own the times of their subagents, if any."""
     execute_many(

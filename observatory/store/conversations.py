@@ -14,14 +14,11 @@ from typing import Any
 import orjson
 from orjson import Fragment
 
-from observatory.errors import NotFound, PreconditionFailed
-from observatory.store import search
+from observatory.errors import NotFound
 from observatory.store.conversation_documents import UNTITLED, cost
-from observatory.store.counters import refresh_conversations
-from observatory.store.database import execute, execute_many, fetch_all, fetch_one, writing
+from observatory.store.database import fetch_all, fetch_one
 from observatory.store.pages import Page, decode_cursor, make_page
 from observatory.store.search_language import matching_query
-from observatory.timestamps import now
 
 SORT_COLUMNS = {
     "title": (str, "conversations_by_title"),
@@ -230,66 +227,3 @@ def find_deleted(conversation_ids: Iterable[str]) -> set[str]:
         (orjson.dumps(list(conversation_ids)).decode(),),
     )
     return {row[0] for row in rows}
-
-
-def delete_conversation(conversation_id: str, *, revision: int | None = None) -> None:
-    """Really remove a conversation and its subagents: rows, entries in the index, counts.
-
-    A copy of it keeps the text that both share, and loses the tool uses and model calls, which
-    were counted here. Its transcript, when it is read again, does not bring it back.
-
-    Args:
-        conversation_id: Which one, also in the trash.
-        revision: Remove it only if it was not changed after this revision of the archive.
-
-    Raises:
-        NotFound: There is none.
-        PreconditionFailed: It was changed after that revision.
-    """
-    with writing():
-        row = fetch_one("SELECT key, revision FROM conversations WHERE id = ?", (conversation_id,))
-        if row is None:
-            raise NotFound("conversation", conversation_id)
-        if revision is not None and row[1] > revision:
-            raise PreconditionFailed
-        for key in family(row[0]):
-            _delete(key)
-
-
-def _delete(key: int) -> None:
-    copies = fetch_all(
-        "SELECT c.key, c.conversation_key, o.id FROM messages c JOIN messages o"
-        " ON o.key = c.copy_of_key WHERE o.conversation_key = ? ORDER BY c.key DESC",
-        (key,),
-    )
-    execute(
-        "UPDATE messages SET content = o.content, blocks = o.blocks FROM messages o"
-        " WHERE o.key = messages.copy_of_key AND o.conversation_key = ?",
-        (key,),
-    )
-    execute(
-        "DELETE FROM message_search WHERE rowid IN (SELECT key FROM messages"
-        " WHERE conversation_key = ? AND copy_of_key IS NULL AND key <="
-        " (SELECT value FROM totals WHERE name = 'indexed_message_key'))",
-        (key,),
-    )
-    execute(
-        "INSERT INTO message_cjk (message_key, spaced) SELECT c.key, k.spaced"
-        " FROM messages c JOIN messages o ON o.key = c.copy_of_key"
-        " JOIN message_cjk k ON k.message_key = o.key WHERE o.conversation_key = ?",
-        (key,),
-    )
-    linked = fetch_all(
-        "SELECT key FROM conversations WHERE parent_key = ?1 OR copied_from_key = ?1", (key,)
-    )
-    execute(
-        "INSERT INTO deleted_conversations (id, deleted_at)"
-        " SELECT id, ? FROM conversations WHERE key = ? ON CONFLICT DO NOTHING",
-        (now(), key),
-    )
-    execute("DELETE FROM conversations WHERE key = ?", (key,))
-    # The first copy is the original now, under the id by which a transcript knows it.
-    heirs = {original_id: copy_key for copy_key, _, original_id in copies}
-    execute_many("UPDATE messages SET id = ? WHERE key = ?", list(heirs.items()))
-    search.index_again(copy[0] for copy in copies)
-    refresh_conversations({copy[1] for copy in copies} | {other[0] for other in linked})

@@ -249,6 +249,16 @@ class DeletedConversation(Table):
         table_name = "deleted_conversations"
 
 
+class DeletedMessage(Table):
+    """A message of a subagent that was removed for good, to be known inside its session's file."""
+
+    id = pw.TextField(primary_key=True)
+    conversation_id = pw.TextField()
+
+    class Meta:
+        table_name = "deleted_messages"
+
+
 class IdempotencyKey(Table):
     """The first answer to a request that a client may send again."""
 
@@ -286,6 +296,7 @@ TABLES = (
     Summary,
     ConversationTag,
     DeletedConversation,
+    DeletedMessage,
     IdempotencyKey,
     Total,
 )

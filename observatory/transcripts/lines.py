@@ -26,6 +26,7 @@ _NO_OBJECT = "line is not a JSON object"
 # Half a record has about as many places to try as it is deep; a hostile line has any number.
 _MAX_ATTEMPTS = 10_000
 _MAX_PASSES = 20
+_RECORD_KEYS = frozenset({"uuid", "sessionId", "leafUuid", "messageId"})
 
 
 class Line(NamedTuple):
@@ -154,8 +155,8 @@ def _decode(text: str, position: int) -> tuple[Any, int, str | None]:
 def _find_object(text: str, position: int) -> int:
     """Return where the next whole record begins, or the end of the text.
 
-    What a half object holds may be whole objects, too: those are followed by what goes on with it,
-    a record by another one or by the end.
+    What a half object holds may be whole objects, too: they lack what all records have, or are
+    followed by what goes on with it, and not by another record or the end.
     """
     attempts, characters = 0, 0
     while attempts < _MAX_ATTEMPTS and characters <= _MAX_PASSES * len(text):
@@ -169,7 +170,8 @@ def _find_object(text: str, position: int) -> int:
             position += 1
             continue
         follows = _skip_blanks(text, end)
-        if isinstance(value.get("type"), str) and text[follows : follows + 1] in ("", "{"):
+        is_record = isinstance(value.get("type"), str) and not _RECORD_KEYS.isdisjoint(value)
+        if is_record and text[follows : follows + 1] in ("", "{"):
             return position
         position = end
     return len(text)

@@ -17,7 +17,7 @@ from observatory.api import exports
 from observatory.api.export_markdown import fence, in_line
 from observatory.api.exports import make_filename
 from observatory.store import exports as store
-from observatory.store.conversations import delete_conversation
+from observatory.store.conversation_removal import delete_conversation
 from tests.api.asking import ask, check_refusal, refuse
 from tests.api.sessions import SESSION, numbered
 from tests.processes import Home, serving, wait_for

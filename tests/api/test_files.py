@@ -356,6 +356,25 @@ def test_a_file_that_waits_to_be_read_again_is_pending(reader, session, db):
     assert ask(reader, f"{PATH}/1")["status"] == "completed"
 
 
+def test_a_reading_that_is_asked_for_again_gets_the_first_answer(reader, session, projects):
+    [file] = ask(reader, PATH)["files"]
+    headers = {"Idempotency-Key": "key-1"}
+    body = {"file_path": file["file_path"]}
+    for again in ("", "true"):
+        answers = [
+            reader.post(f"{PATH}/{file['id']}/reprocess", headers=headers, status=202),
+            reader.post_json(f"{PATH}/process-jsonl", body, headers=headers, status=202),
+        ]
+        jobs.join()
+        assert [a.headers.get("Idempotency-Replayed", "") for a in answers] == [again] * 2
+        [now] = ask(reader, PATH)["files"]
+        assert now["status"] == "completed"
+    # The file was read from its start once, and not for each request.
+    assert fetch_all("SELECT generation FROM transcript_files") == [(2,)]
+    other = {"file_path": str(projects / "other.jsonl")}
+    reader.post_json(f"{PATH}/process-jsonl", other, headers=headers, status=404)
+
+
 def test_a_file_that_is_gone_can_not_be_read_again(reader, session, projects):
     (projects / "-work" / f"{SESSION}.jsonl").unlink()
     answer = reader.post(f"{PATH}/1/reprocess", expect_errors=True)

@@ -133,6 +133,16 @@ def test_all_lines_may_be_bad(client, db):
     assert data["conversations"] == []
 
 
+def test_a_cut_last_line_is_a_bad_line(client, db, content):
+    cut = content[:-30]
+    data = send_raw(client, cut).json["data"]
+    assert (data["message_count"], data["bad_line_count"]) == (1, 2)
+    [_, bad] = data["bad_lines"]
+    assert (bad["line"], bad["byte_end"]) == (3, len(cut))
+    whole = send_raw(client, content[:-1]).json["data"]
+    assert (whole["message_count"], whole["bad_line_count"]) == (1, 1)
+
+
 def test_an_upload_of_a_subagent_belongs_to_its_session(client, db):
     transcript = Transcript(SESSION)
     transcript.common |= {"isSidechain": True, "agentId": "abc123"}

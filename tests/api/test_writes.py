@@ -145,6 +145,80 @@ def test_the_trash_and_back(client, told):
     client.post(f"{told}/restore", status=404)
 
 
+def test_what_was_deleted_by_itself_stays_when_its_parent_comes_back(client, told):
+    child = f"{told}.kid"
+    client.delete(child)
+    client.delete(told)
+    client.post(f"{told}/restore")
+    client.get(child, status=404)
+    client.post(f"{child}/restore")
+    assert client.get(child).json["data"]["message_count"] == 1
+
+
+def test_a_subagent_does_not_come_back_without_its_session(client, told):
+    client.delete(told)
+    answer = client.post(f"{told}.kid/restore", status=409)
+    assert answer.json["code"] == "CONFLICT"
+    assert SESSION in answer.json["error"]
+    client.post(f"{told}/restore")
+    client.get(f"{told}.kid")
+
+
+@pytest.mark.parametrize("place", ["file", "inline"])
+def test_a_new_subagent_of_what_is_in_the_trash_is_there_too(place, client, told, write, ingest):
+    client.delete(told)
+    child = Transcript(SESSION, prefix="d")
+    child.common.update(isSidechain=True, agentId="late")
+    child.prompt("cherry")
+    if place == "inline":
+        session = Transcript(SESSION)
+        session.prompt("apple")
+        session.answer("pear")
+        session.records += child.records
+        write(session)
+    else:
+        write(child, f"-work/{SESSION}/subagents/agent-late.jsonl")
+    ingest()
+    client.get(f"{told}.late", status=404)
+    assert client.get("/api/conversations").json["data"]["pagination"]["total"] == 0
+    assert client.get("/api/search?q=cherry").json["data"]["hits"] == []
+    client.post(f"{told}/restore")
+    assert client.get(f"{told}.late").json["data"]["message_count"] == 1
+
+
+@pytest.mark.parametrize("names", ["agentId", "uuid"])
+def test_a_subagent_inside_its_sessions_file_is_removed_for_good(names, client, write, ingest):
+    session = Transcript(SESSION)
+    session.prompt("apple")
+    main = session.last
+    session.last = None
+    fields = {"isSidechain": True, **({"agentId": "kid"} if names == "agentId" else {})}
+    root = session.prompt("plum", **fields)["uuid"]
+    session.answer("plum, too", **fields)
+    write(session)
+    ingest()
+    told = f"/api/conversations/{SESSION}"
+    child = f"{told}.{'kid' if names == 'agentId' else root}"
+    assert client.get(child).json["data"]["message_count"] == 2
+    client.delete(f"{child}?permanent=true")
+    for _ in range(2):
+        # What is added to it later goes the same way.
+        session.answer("plum again", **fields)
+        kept, session.last = session.last, main
+        main = session.answer("pear")["uuid"]
+        session.last = kept
+        write(session).touch()
+        ingest()
+        client.get(child, status=404)
+        assert client.get("/api/search?q=plum").json["data"]["hits"] == []
+    execute("UPDATE transcript_files SET is_reread = 1")
+    ingest()
+    client.get(child, status=404)
+    assert client.get(told).json["data"]["message_count"] == 3
+    assert fetch_one("SELECT count(*) FROM conversations") == (1,)
+    check_sound()
+
+
 def test_removed_for_good_is_gone_everywhere(client, told, write, ingest, projects):
     client.delete(f"{told}?permanent=true")
     for table in ("conversations", "messages", "api_calls", "tool_uses", "message_cjk"):
@@ -258,8 +332,39 @@ def test_tags_are_set_removed_and_listed(client, own, told):
     found = client.get("/api/conversations?tag=later+on").json["data"]["conversations"]
     assert len(found) == 2
     assert client.delete(f"{own}/tags/later%20on").json["data"]["tags"] == ["b"]
-    client.put(f"{own}/tags/{'x' * 51}", status=400)
+    for wrong in ("x" * 51, "a%2Cb", "a\x01", "%2E%2E"):
+        client.put(f"{own}/tags/{wrong}", status=400)
     assert client.get(told).json["data"]["metadata"]["version"] == "2.1.120"
+
+
+def test_a_tag_is_kept_once_and_of_no_more_than_fifty(client, own):
+    tags = [f"t{number}" for number in range(50)]
+    changed = client.patch_json(own, {"metadata": {"tags": [*tags[:49], "t0"]}}).json["data"]
+    assert changed["metadata"]["tags"] == tags[:49]
+    assert client.put(f"{own}/tags/t49").json["data"]["tags"] == tags
+    assert client.put(f"{own}/tags/t3").json["data"]["tags"] == tags
+    answer = client.put(f"{own}/tags/t50", status=409)
+    assert answer.json["code"] == "CONFLICT"
+    assert client.get(own).json["data"]["metadata"]["tags"] == tags
+    client.patch_json(own, {"metadata": {"tags": ["a/b"]}}, status=400)
+
+
+def test_tags_are_set_on_what_was_seen_only(client, own):
+    before = {"If-Match": client.get(own).headers["ETag"]}
+    client.put(f"{own}/tags/a", headers=before)
+    for call in (client.put, client.delete):
+        answer = call(f"{own}/tags/a", headers=before, status=412)
+        assert answer.json["code"] == "PRECONDITION_FAILED"
+    client.delete(f"{own}/tags/a", headers={"If-Match": client.get(own).headers["ETag"]})
+
+
+def test_a_restoring_that_is_sent_again_gets_the_first_answer(client, told):
+    client.delete(told)
+    headers = {"Idempotency-Key": "key-1"}
+    first = client.post(f"{told}/restore", headers=headers)
+    again = client.post(f"{told}/restore", headers=headers)
+    assert again.json["data"] == first.json["data"]
+    assert again.headers["Idempotency-Replayed"] == "true"
 
 
 def test_the_same_key_and_body_give_the_first_answer_again(client, db):

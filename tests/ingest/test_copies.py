@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 
-from observatory.store.database import fetch_all, fetch_one
+from observatory.store.database import close, configure, connect, fetch_all, fetch_one
 from tests.ingest.dumps import check_sound, dump
 from tests.transcripts_for_tests import Transcript
 
@@ -234,3 +235,62 @@ def test_of_copies_with_equal_output_the_fuller_counts(first, write, ingest):
     ingest()
     rows = fetch_all("SELECT cache_read_input_tokens, output_tokens FROM api_calls")
     assert rows == [(1000, 20)]
+
+
+def test_when_the_original_is_removed_its_copies_are_as_if_they_were_read_alone(
+    client, write, ingest, projects, tmp_path, empty_database
+):
+    original, fork = forked()
+    fork.tool_use("Read", {"file_path": "/x"}, tool_use_id="toolu_2")
+    fork.tool_result("中文 text", tool_use_id="toolu_2")
+    third = Transcript("33333333-3333-4333-8333-333333333333", prefix="c")
+    # It was copied while the tool ran, and got a result of its own.
+    third.records = [{**record, "sessionId": third.session_id} for record in original.records[:2]]
+    third.last = original.uuid(2)
+    third.tool_result("another file", is_error=True)
+    path = write(original)
+    os.utime(path, ns=(1, 1))
+    os.utime(write(fork), ns=(2, 2))
+    os.utime(write(third), ns=(3, 3))
+    ingest()
+    client.delete(f"/api/conversations/{SESSION}?permanent=true")
+    check_sound()
+    left = dump()
+    found = client.get("/api/search?q=shared").json["data"]["hits"]
+    assert [hit["conversation_id"] for hit in found] == [OTHER]
+    shown = {name: in_conversation(client, name) for name in (OTHER, third.session_id)}
+    close()
+    path.unlink()
+    alone = tmp_path / "alone.db"
+    shutil.copy(empty_database, alone)
+    configure(alone)
+    connect()
+    ingest()
+    expected = dump()
+    for table in ("conversations", "messages", "api_calls", "tool_uses", "indexed", "total"):
+        assert left[table] == expected[table], table
+    assert shown == {name: in_conversation(client, name) for name in shown}
+
+
+def test_nothing_of_a_copy_stays_in_its_original(client, write, ingest):
+    """The tool's result came to the original from the copy, and goes with it."""
+    original = Transcript(SESSION)
+    original.prompt("go")
+    original.tool_use("Bash", {"command": "ls"})
+    fork = Transcript(OTHER, prefix="b")
+    fork.records = [{**record, "sessionId": OTHER} for record in original.records]
+    fork.last = original.uuid(2)
+    fork.tool_result([{"type": "text", "text": "secret"}], toolUseResult={"stdout": "secret"})
+    os.utime(write(original), ns=(1, 1))
+    write(fork)
+    ingest()
+    use = f"/api/conversations/{SESSION}/tool-uses"
+    [shown] = client.get(use).json["data"]["tool_uses"]
+    assert shown["result"] == "secret"
+    client.delete(f"/api/conversations/{OTHER}?permanent=true")
+    [shown] = client.get(use).json["data"]["tool_uses"]
+    assert (shown["result"], shown["status"], shown["result_message_id"]) == (
+        None, "interrupted", None,
+    )  # fmt: skip
+    assert fetch_all("SELECT result, details FROM tool_uses") == [(None, None)]
+    check_sound()

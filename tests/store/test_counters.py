@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from observatory.ingest.running import ingest
 from observatory.store import schema
 from observatory.store.conversation_documents import make_documents
-from observatory.store.conversations import delete_conversation
+from observatory.store.conversation_removal import delete_conversation
 from observatory.store.database import close, configure, connect, fetch_all
 from observatory.store.search_language import matching_query
 from tests.ingest.dumps import check_sound

@@ -85,7 +85,11 @@ def test_glued_objects_are_all_recovered(objects):
 
 
 RECORDS = st.fixed_dictionaries(
-    {"type": st.sampled_from(("user", "x")), "é": st.lists(st.dictionaries(st.text('a{"é'), JSON))}
+    {
+        "type": st.sampled_from(("user", "x")),
+        "uuid": TEXT,
+        "é": st.lists(st.dictionaries(st.text('a{"é'), JSON)),
+    }
 )
 
 
@@ -103,9 +107,9 @@ def test_whole_records_beside_half_a_one_are_recovered(before, cut, after, data)
 
 
 def test_what_is_bad_is_told_in_bytes():
-    data = b'\0\xc3\xa9\xff{"type":"a"}\0 {"type":"b"} 7\0'
+    data = b'\0\xc3\xa9\xff{"type":"a","uuid":"1"}\0 {"type":"b"} 7\0'
     objects, bad = parse_objects(line(data))
-    assert objects == [{"type": "a"}, {"type": "b"}]
+    assert objects == [{"type": "a", "uuid": "1"}, {"type": "b"}]
     assert [data[part.start : part.end] for part in bad] == [b"\xc3\xa9\xff", b"7\0"]
 
 

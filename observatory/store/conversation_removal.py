@@ -1,0 +1,167 @@
+"""Removing a conversation for good: afterwards the archive is as if it had never been read.
+
+What other conversations copied from it goes to them: text, tool uses and model calls have a new
+owner. What they only showed of it goes, too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from observatory.errors import NotFound, PreconditionFailed
+from observatory.store import search
+from observatory.store.conversations import family
+from observatory.store.counters import refresh_conversations
+from observatory.store.database import execute, execute_many, fetch_all, fetch_one, writing
+from observatory.timestamps import milliseconds_between, now
+
+
+def delete_conversation(conversation_id: str, *, revision: int | None = None) -> None:
+    """Really remove a conversation and its subagents: rows, entries in the index, counts.
+
+    Its transcript, when it is read again, does not bring it back.
+
+    Args:
+        conversation_id: Which one, also in the trash.
+        revision: Remove it only if it was not changed after this revision of the archive.
+
+    Raises:
+        NotFound: There is none.
+        PreconditionFailed: It was changed after that revision.
+    """
+    with writing():
+        row = fetch_one("SELECT key, revision FROM conversations WHERE id = ?", (conversation_id,))
+        if row is None:
+            raise NotFound("conversation", conversation_id)
+        if revision is not None and row[1] > revision:
+            raise PreconditionFailed
+        for key in family(row[0]):
+            _delete(key)
+
+
+# The first copy of each message: its key, its conversation, and the original with its call.
+_HEIRS = """
+    SELECT min(c.key), c.conversation_key, o.key, o.id, o.api_call_key
+    FROM messages o JOIN messages c ON c.copy_of_key = o.key
+    WHERE o.conversation_key = ? GROUP BY o.key ORDER BY o.position, o.key
+"""
+
+
+def _delete(key: int) -> None:
+    linked = fetch_all(
+        "SELECT key FROM conversations WHERE parent_key = ?1 OR copied_from_key = ?1"
+        " UNION SELECT c.conversation_key FROM messages c JOIN messages o ON o.key = c.copy_of_key"
+        " WHERE o.conversation_key = ?1"
+        " UNION SELECT t.conversation_key FROM tool_uses t"
+        " JOIN messages r ON r.key = t.result_message_key WHERE r.conversation_key = ?1",
+        (key,),
+    )
+    heirs = fetch_all(_HEIRS, (key,))
+    # While the index can still see what it is to forget.
+    execute(
+        "DELETE FROM message_search WHERE rowid IN (SELECT key FROM messages"
+        " WHERE conversation_key = ? AND copy_of_key IS NULL AND key <="
+        " (SELECT value FROM totals WHERE name = 'indexed_message_key'))",
+        (key,),
+    )
+    _hand_over_texts(heirs)
+    _hand_over_tool_uses(heirs)
+    _take_back_results(key)
+    _hand_over_calls(heirs, owner=key)
+    execute(
+        "UPDATE conversations SET copied_from_key = (SELECT o.conversation_key FROM messages m"
+        " JOIN messages o ON o.key = m.copy_of_key WHERE m.conversation_key = conversations.key"
+        " ORDER BY m.position LIMIT 1) WHERE copied_from_key = ?",
+        (key,),
+    )
+    execute(
+        "INSERT INTO deleted_conversations (id, deleted_at)"
+        " SELECT id, ? FROM conversations WHERE key = ? ON CONFLICT DO NOTHING",
+        (now(), key),
+    )
+    # A sidechain inside its session's file is told by its messages alone.
+    execute(
+        "INSERT INTO deleted_messages (id, conversation_id) SELECT m.id, c.id FROM messages m"
+        " JOIN conversations c ON c.key = m.conversation_key"
+        " WHERE c.key = ? AND c.parent_key IS NOT NULL ON CONFLICT DO NOTHING",
+        (key,),
+    )
+    execute("DELETE FROM conversations WHERE key = ?", (key,))
+    # An heir has the id by which transcripts know the message.
+    execute_many("UPDATE messages SET id = ? WHERE key = ?", [(row[3], row[0]) for row in heirs])
+    search.index_again(row[0] for row in heirs)
+    refresh_conversations({row[0] for row in linked} - {key})
+
+
+def _hand_over_texts(heirs: list[tuple[Any, ...]]) -> None:
+    pairs = [(heir, original) for heir, _, original, *_ in heirs]
+    execute_many(
+        "INSERT INTO message_cjk (message_key, spaced)"
+        " SELECT ?, spaced FROM message_cjk WHERE message_key = ?",
+        pairs,
+    )
+    execute_many(
+        "UPDATE messages SET copy_of_key = NULL, (content, blocks) ="
+        " (SELECT content, blocks FROM messages WHERE key = ?2) WHERE key = ?1",
+        pairs,
+    )
+    execute_many("UPDATE messages SET copy_of_key = ? WHERE copy_of_key = ?", pairs)
+
+
+def _hand_over_tool_uses(heirs: list[tuple[Any, ...]]) -> None:
+    for heir, conversation_key, original, *_ in heirs:
+        uses = fetch_all(
+            "SELECT key, tool_use_id, started_at FROM tool_uses WHERE message_key = ?", (original,)
+        )
+        for use, tool_use_id, started_at in uses:
+            own = fetch_one(
+                "SELECT key, finished_at FROM tool_uses"
+                " WHERE conversation_key = ? AND tool_use_id = ?",
+                (conversation_key, tool_use_id),
+            )
+            if own is None:
+                execute(
+                    "UPDATE tool_uses SET conversation_key = ?, message_key = ? WHERE key = ?",
+                    (conversation_key, heir, use),
+                )
+                continue
+            # The copy has a result of its own for this use.
+            took = (
+                milliseconds_between(started_at, own[1])
+                if started_at is not None and own[1] is not None
+                else None
+            )
+            execute(
+                "UPDATE tool_uses SET message_key = ?1, execution_time_ms = ?2, (name, server,"
+                " started_at, parameters, subagent_id) = (SELECT name, server, started_at,"
+                " parameters, coalesce(tool_uses.subagent_id, t.subagent_id)"
+                " FROM tool_uses t WHERE key = ?3) WHERE key = ?4",
+                (heir, took, use, own[0]),
+            )
+    execute_many(
+        "UPDATE tool_uses SET result_message_key = ? WHERE result_message_key = ?",
+        [(heir, original) for heir, _, original, *_ in heirs],
+    )
+
+
+def _take_back_results(key: int) -> None:
+    """Leave nothing of a conversation in the tool uses of others that it had a result for."""
+    execute(
+        "UPDATE tool_uses SET result_message_key = NULL, result = NULL, details = NULL,"
+        " status = 'interrupted', is_error = 0, error_category = NULL, finished_at = NULL,"
+        " execution_time_ms = NULL, reported_duration_ms = NULL"
+        " WHERE conversation_key <> ?1 AND result_message_key IN"
+        " (SELECT key FROM messages WHERE conversation_key = ?1)",
+        (key,),
+    )
+
+
+def _hand_over_calls(heirs: list[tuple[Any, ...]], *, owner: int) -> None:
+    """Let the last copied line of each model call have it, as the last line always has."""
+    last = {call: heir for heir, _, _, _, call in heirs if call is not None}
+    execute_many(
+        "UPDATE api_calls SET message_key = ?1, (conversation_key, position, file_key,"
+        " usage_file_key) = (SELECT conversation_key, position, file_key, file_key"
+        " FROM messages WHERE key = ?1) WHERE key = ?2 AND conversation_key = ?3",
+        [(heir, call, owner) for call, heir in last.items()],
+    )

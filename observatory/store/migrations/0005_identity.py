@@ -1,0 +1,14 @@
+"""The archive has a name of its own, and remembers which messages were removed for good."""
+
+from typing import Any
+
+
+def up(migrator: Any, db: Any) -> None:
+    """Add both: a tag of one archive says nothing of another, and no reading brings back a row."""
+    db.execute_sql(
+        "INSERT INTO totals (name, value) VALUES ('archive_id', abs(random() % 4294967296))"
+    )
+    db.execute_sql(
+        "CREATE TABLE deleted_messages (id TEXT NOT NULL PRIMARY KEY,"
+        " conversation_id TEXT NOT NULL) WITHOUT ROWID"
+    )
