@@ -19,7 +19,7 @@ import falcon
 from observatory.api.compression import Accepted
 from observatory.store.database import Reading
 
-_OURS = re.compile(r'"([0-9a-f]{1,8})\.([0-9a-f]{1,16})-[0-9a-f]{16}"')
+_OURS = re.compile(r'"([0-9a-f]{1,8})-([0-9a-f]{1,16})-[0-9a-f]{16}"')
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -37,7 +37,7 @@ _CODE = _describe_code()
 def make_etag(req: falcon.Request, accepted: Accepted, reading: Reading) -> str:
     """Return the strong tag of the answer to a GET as the archive is while it is read."""
     digest = _digest(req.path, req.query_string, accepted, int(time()) // 3600)
-    return f'"{reading.archive_id:x}.{reading.revision:x}-{digest}"'
+    return f'"{reading.archive_id:x}-{reading.revision:x}-{digest}"'
 
 
 @lru_cache(maxsize=1024)

@@ -341,11 +341,16 @@ class UnlinkedTasks:
 
 
 def find_task_of(subagent_id: str, *, parent_key: int) -> tuple[str | None, str | None] | None:
-    """Return description and agent type of the task that started a subagent, or ``None``."""
+    """Return description and agent type of the task that started a subagent, or ``None``.
+
+    The message that holds the task may be a copy of another conversation's.
+    """
     row = fetch_one(
-        "SELECT json_extract(parameters, '$.description'),"
-        " json_extract(parameters, '$.subagent_type') FROM tool_uses"
-        " WHERE subagent_id = ? AND conversation_key = ? ORDER BY message_key LIMIT 1",
+        "SELECT json_extract(t.parameters, '$.description'),"
+        " json_extract(t.parameters, '$.subagent_type') FROM tool_uses t"
+        " WHERE t.subagent_id = ?1 AND (t.conversation_key = ?2 OR EXISTS (SELECT 1 FROM messages m"
+        " WHERE m.copy_of_key = t.message_key AND m.conversation_key = ?2))"
+        " ORDER BY t.message_key LIMIT 1",
         (subagent_id, parent_key),
     )
     if row is None:

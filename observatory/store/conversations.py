@@ -162,7 +162,10 @@ _SUBAGENTS = """
         c.api_call_count, c.unpriced_call_count,
         (SELECT t.tool_use_id FROM tool_uses t
          WHERE t.subagent_id = coalesce(c.workflow_run_id, c.agent_id)
-             AND t.conversation_key = c.parent_key ORDER BY t.key LIMIT 1)
+             AND (t.conversation_key = c.parent_key OR EXISTS (
+                 SELECT 1 FROM messages copied WHERE copied.copy_of_key = t.message_key
+                     AND copied.conversation_key = c.parent_key))
+         ORDER BY t.key LIMIT 1)
     FROM conversations c WHERE c.parent_key = ? AND c.deleted_at IS NULL
     ORDER BY c.created_at, c.key
 """
