@@ -100,7 +100,9 @@ def insert_messages(conversation_id: str, messages: Sequence[NewMessage]) -> lis
             uses += [
                 _tool_use(use, conversation_key, message_key, moment) for use in message.tool_calls
             ]
-            texts = (message.content, *(use.parameters for use in message.tool_calls))
+            texts = [message.content]
+            for use in message.tool_calls:
+                texts += [use.parameters, use.result or ""]
             found = " ".join(filter(None, map(spaced_cjk, texts)))
             if found:
                 spaced.append((message_key, found))

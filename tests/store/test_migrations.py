@@ -9,11 +9,14 @@ from pathlib import Path
 import peewee
 import pytest
 
+from observatory.app import create_app
 from observatory.errors import LockHeld, SchemaError
-from observatory.store import schema
+from observatory.store import schema, search
 from observatory.store.database import close, configure, connect, database, execute, fetch_all
 from observatory.store.locks import held
 from observatory.store.models import TABLES
+from tests.api.described import DescribedApp
+from tests.ingest.dumps import check_sound
 
 
 @pytest.fixture
@@ -23,6 +26,28 @@ def fresh(tmp_path: Path):
     connect()
     yield path
     close()
+
+
+@pytest.fixture
+def older(fresh, tmp_path, monkeypatch):
+    """Migrates a fresh file up to a number; leaving it to the test to go on."""
+
+    def up_to(number: str) -> DescribedApp:
+        folder = tmp_path / "migrations"
+        shutil.copytree(schema.MIGRATIONS, folder)
+        for file in folder.glob("*.py"):
+            if file.name[:4] > number and file.name != "__init__.py":
+                file.unlink()
+        with monkeypatch.context() as patch:
+            patch.setattr(schema, "MIGRATIONS", folder)
+            schema.migrate()
+        return DescribedApp(create_app(cors_origins=(), folders=()), lint=True)
+
+    return up_to
+
+
+def count_hits(client: DescribedApp, q: str) -> int:
+    return len(client.get("/api/search", {"q": q}).json["data"]["hits"])
 
 
 def migrate_in_process(path: str, results) -> None:
@@ -127,3 +152,35 @@ def test_a_schema_that_lacks_a_table_is_refused(db):
     execute("DROP TABLE summaries")
     with pytest.raises(SchemaError, match="has no summaries"):
         schema.check_current()
+
+
+def test_results_that_clients_wrote_are_found_after_migrating(older):
+    client = older("0003")
+    made = client.post_json("/api/conversations", {"title": "mine"}).json["data"]
+    path = f"/api/conversations/{made['id']}"
+    call = {"function": {"name": "Bash"}, "result": "gigawatts"}
+    body = {"role": "assistant", "content": "flux", "tool_calls": [call]}
+    client.post_json(f"{path}/messages", body)
+    assert [count_hits(client, q) for q in ("flux", "gigawatts")] == [1, 0]
+    schema.migrate()
+    assert [count_hits(client, q) for q in ("flux", "gigawatts")] == [1, 1]
+    assert fetch_all("SELECT count(*) FROM message_search('flux')") == [(1,)]
+    check_sound()
+    client.delete(f"{path}?permanent=true")
+    assert fetch_all("SELECT count(*) FROM message_search('flux OR gigawatts')") == [(0,)]
+    check_sound()
+
+
+def test_messages_that_wait_are_not_indexed_by_migrating(older):
+    client = older("0003")
+    made = client.post_json("/api/conversations", {"title": "mine"}).json["data"]
+    call = {"function": {"name": "Bash"}, "result": "gigawatts"}
+    body = {"role": "assistant", "content": "flux", "tool_calls": [call]}
+    client.post_json(f"/api/conversations/{made['id']}/messages", body)
+    execute("DELETE FROM message_search WHERE rowid = 1")
+    execute("UPDATE totals SET value = 0 WHERE name = 'indexed_message_key'")
+    schema.migrate()
+    assert fetch_all("SELECT count(*) FROM message_search('flux')") == [(0,)]
+    search.index_messages()
+    assert fetch_all("SELECT count(*) FROM message_search('flux AND gigawatts')") == [(1,)]
+    check_sound()
