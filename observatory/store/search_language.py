@@ -8,7 +8,11 @@ Everything else is text: nothing that can be typed reaches FTS5 as an operator.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import groupby
+
+import orjson
 
 from observatory.errors import InvalidParameter
 
@@ -21,7 +25,10 @@ _TOKEN = re.compile(
 )
 CJK = "\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u3100-\u312f\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf"
 CJK += "\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\uff66-\uff9d\U00020000-\U0003ffff"
-_CJK_RUN = re.compile(f"[{CJK}]+")
+_CJK = re.compile(f"([{CJK}])")
+# Stands between the parts of a word that spaced_cjk takes apart: a control character, which
+# SQLite's tokenizer takes for a space, and which no word has in it.
+JOINT = "\x1f"
 _SEARCHABLE = re.compile(r"[^\W_]")
 
 
@@ -46,14 +53,45 @@ class _Group:
 
 
 def spaced_cjk(text: str) -> str:
-    """Return the Chinese, Japanese and Korean characters of a text, spaced; empty if none.
+    """Return the words of a text that have Chinese, Japanese or Korean in them, taken apart.
 
-    SQLite's tokenizer takes a run of them for one word. Spaced, each is a word, and a phrase of
-    them finds any part of the run.
+    SQLite's tokenizer takes a run of such characters, and the letters and digits beside them, for
+    one word. Here each of them is a word, and so is what stands between them: a phrase finds any
+    part of the run. The parts are joined by JOINT, words by a space.
     """
-    if text.isascii():
+    if text.isascii() or not _CJK.search(text):
         return ""
-    return " ".join(" ".join(run) for run in _CJK_RUN.findall(text))
+    words = (_CJK.split(word) for word in text.split() if _CJK.search(word))
+    return " ".join(JOINT.join(filter(None, parts)) for parts in words)
+
+
+def spaced_message(texts: Iterable[str], *, parameters: Iterable[str]) -> str:
+    """Return the same of all that a message says, and of the strings in its tools' parameters.
+
+    Args:
+        texts: What it says, and what its tools answered.
+        parameters: JSON texts.
+    """
+    found = [spaced_cjk(text) for text in texts]
+    for text in parameters:
+        if _CJK.search(text):
+            found += map(spaced_cjk, _list_strings(orjson.loads(text)))
+    return " ".join(filter(None, found))
+
+
+def _list_strings(value: object) -> list[str]:
+    """Return the strings in JSON data, but for the names of fields."""
+    found: list[str] = []
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            found.append(item)
+        elif isinstance(item, dict):
+            waiting += reversed(item.values())
+        elif isinstance(item, list):
+            waiting += reversed(item)
+    return found
 
 
 def parse_query(text: str) -> ParsedQuery:
@@ -135,19 +173,18 @@ _EXAMPLES = {
 
 def _terms(value: str, *, is_beginning: bool) -> tuple[str, str]:
     """Return a word or phrase as FTS5 takes it, for messages and for titles; empty if no word."""
-    if not _SEARCHABLE.search(value):
+    parts = []
+    for has_cjk, words in groupby(value.split(), key=lambda word: bool(_CJK.search(word))):
+        part = " ".join(words)
+        if _SEARCHABLE.search(part):
+            parts.append(f"cjk: {_quote(spaced_cjk(part))}" if has_cjk else _quote(part))
+    if not parts:
         return "", ""
-    star = "*" if is_beginning else ""
-    quoted = _quote(value) + star
-    runs = _CJK_RUN.findall(value)
-    if not runs:
-        return quoted, quoted
-    parts = [f"cjk: {_quote(' '.join(run))}" for run in runs]
-    rest = _CJK_RUN.sub(" ", value)
-    if _SEARCHABLE.search(rest):
-        parts.append(_quote(rest))
+    if is_beginning:
+        parts[-1] += "*"
+    match = f"({' AND '.join(parts)})"
     # A title is one token per run: its beginning can be found.
-    return f"({' AND '.join(parts)})", _quote(value) + "*"
+    return match, _quote(value) + "*" if _CJK.search(value) else match
 
 
 def _quote(text: str) -> str:

@@ -8,7 +8,6 @@ says when there were more.
 from __future__ import annotations
 
 import html
-import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from observatory.errors import InvalidParameter
 from observatory.store.conversation_documents import UNTITLED
 from observatory.store.database import DatabaseError, fetch_all, fetch_one
 from observatory.store.pages import decode_cursor, encode_cursor
-from observatory.store.search_language import CJK, ParsedQuery, parse_query
+from observatory.store.search_language import JOINT, ParsedQuery, parse_query
 from observatory.timestamps import parse_moment
 
 CANDIDATES = 1000
@@ -28,7 +27,6 @@ CANDIDATES = 1000
 EXAMINED = 50_000
 SNIPPET_TOKENS = 24
 _OPEN, _CLOSE = "\x02", "\x03"
-_SPACED = re.compile(f"(?<=[{CJK}{_OPEN}{_CLOSE}]) ([{_OPEN}{_CLOSE}]*[{CJK}])")
 ROLES = ("user", "assistant", "system")
 
 
@@ -301,8 +299,8 @@ def _read_snippets(keys: list[int], match: str) -> dict[int, str]:
 
 
 def _mark(text: str) -> str:
-    """Return a snippet as HTML, with spaced Chinese, Japanese and Korean put together again."""
-    text = html.escape(_SPACED.sub(r"\1", text))
+    """Return a snippet as HTML, with words that were taken apart put together again."""
+    text = html.escape(text.replace(JOINT, ""))
     return text.replace(_OPEN, "<mark>").replace(_CLOSE, "</mark>")
 
 

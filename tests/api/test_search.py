@@ -31,6 +31,10 @@ def archive(write, ingest):
     second = Transcript(OTHER, cwd="/home/bob/boat", prefix="b")
     second.prompt("请先理解项目结构 然后修改 config.yaml 文件")
     second.answer("flux again", timestamp="2026-05-06T00:00:00.000Z")
+    second.prompt("请调用getZedUser函数。看看 src/zed.py里的")
+    second.tool_use(
+        "Write", {"zed_key": "第一行\nnewline在这", "n": ["\n第text"]}, tool_use_id="toolu_2"
+    )
     second.side("custom-title", customTitle="Regatta planning")
     write(second)
     ingest()
@@ -68,7 +72,25 @@ def found(client, q: str | None = None, **parameters) -> list[str]:
         ("项目结构", {"01"}),
         ("构项", set()),
         ("理解 config.yaml", {"01"}),
-        ("文件config", {"01"}),
+        ("文件 config", {"01"}),
+        ("文件config", set()),
+        ("getZedUser", {"03"}),
+        ("getzeduser", {"03"}),
+        ("getZed*", {"03"}),
+        ("getZed", set()),
+        ("用getZedUser", {"03"}),
+        ("请调用getZedUser函数", {"03"}),
+        ("用getZed*", {"03"}),
+        ("用getZed", set()),
+        ("用User", set()),
+        ("函数 getZedUser", {"03"}),
+        ('"src/zed.py里的"', {"03"}),
+        ("src/zed.py", {"03"}),
+        ('"看看 src/zed.py里的"', {"03"}),
+        ("请 -getZedUser", {"01"}),
+        ("ntext", set()),
+        ("newline", {"04"}),
+        ("zed_key", set()),
     ],
 )
 def test_the_query_language(q, numbers, client, archive):
@@ -112,6 +134,19 @@ def test_a_hit_tells_where_it_is(client, archive):
 def test_snippets_put_chinese_together_again(client, archive):
     [hit] = search(client, "项目结构")["data"]["hits"]
     assert "<mark>项目结构</mark>" in hit["snippet"]
+
+
+@pytest.mark.parametrize(
+    ("q", "snippet"),
+    [
+        ("用getZedUser", "请调<mark>用getZedUser</mark>函数。看看 src/zed.py里的"),
+        ("getZedUser", "请调用<mark>getZedUser</mark>函数。看看 src/zed.py里的"),
+        ("在这", "第一行 newline<mark>在这</mark> 第text"),
+    ],
+)
+def test_snippets_put_words_beside_chinese_together_again(q, snippet, client, archive):
+    [hit] = search(client, q)["data"]["hits"]
+    assert hit["snippet"] == snippet
 
 
 def test_titles_are_found_too(client, archive):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import shutil
 from pathlib import Path
@@ -183,4 +184,52 @@ def test_messages_that_wait_are_not_indexed_by_migrating(older):
     assert fetch_all("SELECT count(*) FROM message_search('flux')") == [(0,)]
     search.index_messages()
     assert fetch_all("SELECT count(*) FROM message_search('flux AND gigawatts')") == [(1,)]
+    check_sound()
+
+
+def test_words_beside_chinese_are_found_after_migrating(older, monkeypatch):
+    client = older("0003")
+    made = client.post_json("/api/conversations", {"title": "mine"}).json["data"]
+    path = f"/api/conversations/{made['id']}"
+    texts = [f"请调用getZedUser{number}函数" for number in range(5)]
+    client.post_json(
+        f"{path}/messages", {"messages": [{"role": "user", "content": text} for text in texts]}
+    )
+    # As an earlier version wrote it: the characters alone. The last message waits for the index,
+    # and of the first only the characters are left, as in a copy whose original was removed.
+    execute("DELETE FROM message_search WHERE rowid IN (SELECT key FROM messages)")
+    execute("UPDATE message_cjk SET spaced = '请 调 用 函 数'")
+    execute("UPDATE messages SET content = '' WHERE key = 1")
+    execute("UPDATE totals SET value = 0 WHERE name = 'indexed_message_key'")
+    search.index_messages(batch_messages=4)
+    assert [count_hits(client, q) for q in ("调用", "getZedUser1", "用getZedUser1")] == [4, 0, 0]
+    migration = importlib.import_module("observatory.store.migrations.0004_search")
+    monkeypatch.setattr(migration, "BATCH_MESSAGES", 2)
+    schema.migrate()
+    assert [count_hits(client, q) for q in ("调用", "getZedUser1", "用getZedUser1")] == [4, 1, 1]
+    assert count_hits(client, "getZedUser4") == 0
+    search.index_messages()
+    assert count_hits(client, "getZedUser4函数") == 1
+    check_sound()
+    client.delete(f"{path}?permanent=true")
+    assert fetch_all("SELECT count(*) FROM message_search_docsize") == [(0,)]
+    check_sound()
+
+
+def test_a_result_in_chinese_is_found_after_migrating(older):
+    client = older("0003")
+    made = client.post_json("/api/conversations", {"title": "mine"}).json["data"]
+    calls = [{"function": {"name": "Bash"}, "result": "调用getZedUser函数"}]
+    bodies = [
+        {"role": "assistant", "content": "flux", "tool_calls": calls},
+        {"role": "assistant", "content": "flux", "tool_calls": [{**calls[0], "result": "x"}]},
+    ]
+    client.post_json(f"/api/conversations/{made['id']}/messages", {"messages": bodies})
+    execute("DELETE FROM message_search")
+    execute("DELETE FROM message_cjk")
+    execute("UPDATE totals SET value = 0 WHERE name = 'indexed_message_key'")
+    search.index_messages()
+    schema.migrate()
+    assert [count_hits(client, q) for q in ("用getZedUser", "x", "flux")] == [1, 1, 2]
+    assert fetch_all("SELECT count(*) FROM message_cjk") == [(1,)]
     check_sound()

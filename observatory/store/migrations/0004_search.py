@@ -1,6 +1,9 @@
-"""What the search index reads: results of tool calls that clients write, too."""
+"""What the search index reads: results that clients write, too; words beside Chinese."""
 
+import json
 from typing import Any
+
+from observatory.store.search_language import JOINT, spaced_cjk
 
 # A transcript keeps the text of a result in a message of its own. A tool use whose result lost its
 # message, because that was copied and removed, has text as well: it was never part of this message.
@@ -41,8 +44,11 @@ SELECT key, text, thinking, tool_input, tool_result, cjk FROM searchable_message
 """
 
 
+BATCH_MESSAGES = 1000
+
+
 def up(migrator: Any, db: Any) -> None:
-    """Make the view anew, and index again what it shows otherwise.
+    """Make the view and the words with Chinese, Japanese or Korean anew, and index them again.
 
     FTS5 reads through the view what it has to take out of the index: that goes first.
     """
@@ -50,3 +56,39 @@ def up(migrator: Any, db: Any) -> None:
     db.execute_sql("DROP VIEW searchable_messages")
     db.execute_sql(VIEW)
     db.execute_sql(f"{INDEX} WHERE key IN ({WRITTEN_RESULTS})")
+    # These may have such words in a result; who has none is forgotten again below.
+    db.execute_sql(
+        f"INSERT INTO message_cjk (message_key, spaced) SELECT DISTINCT message_key, ''"
+        f" FROM ({WRITTEN_RESULTS}) WHERE true ON CONFLICT DO NOTHING"
+    )
+    last = 0
+    while keys := _fetch(
+        db,
+        "SELECT message_key FROM message_cjk WHERE message_key > ? ORDER BY message_key LIMIT ?",
+        (last, BATCH_MESSAGES),
+    ):
+        last = keys[-1]
+        [indexed] = _fetch(db, "SELECT value FROM totals WHERE name = 'indexed_message_key'")
+        known = json.dumps([key for key in keys if key <= indexed])
+        listed = "(SELECT value FROM json_each(?))"
+        db.execute_sql(f"DELETE FROM message_search WHERE rowid IN {listed}", (known,))
+        for key in keys:
+            _space_again(db, key)
+        db.execute_sql(f"{INDEX} WHERE key IN {listed}", (known,))
+    db.execute_sql("DELETE FROM message_cjk WHERE spaced = ''")
+
+
+def _fetch(db: Any, sql: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
+    return [row[0] for row in db.execute_sql(sql, parameters).fetchall()]
+
+
+def _space_again(db: Any, key: int) -> None:
+    """Take the words of a message apart again, as the code does now."""
+    spaced, *columns = db.execute_sql(
+        "SELECT k.spaced, s.text, s.thinking, s.tool_input, s.tool_result FROM message_cjk k"
+        " LEFT JOIN searchable_messages s ON s.key = k.message_key WHERE k.message_key = ?",
+        (key,),
+    ).fetchone()
+    # A copy whose original was removed has lost the parameters of its tools, but not their words.
+    again = spaced_cjk("\n".join(filter(None, columns))) or spaced.replace(" ", JOINT)
+    db.execute_sql("UPDATE message_cjk SET spaced = ? WHERE message_key = ?", (again, key))
