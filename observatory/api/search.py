@@ -55,9 +55,18 @@ class _Filters(Schema):
         }
 
 
+_CURSOR = (
+    "A next_cursor. With sort=time the pages have each hit once; with sort=relevance each is cut"
+    " from the ranking at the time of its request: hits may be repeated or skipped when it changes."
+)
+
+
 class SearchParams(_Filters, CursorParams):
     """``GET /api/search``."""
 
+    cursor = Text(
+        load_default=None, validate=validate.Length(1, 2000), metadata={"description": _CURSOR}
+    )
     limit = WholeNumber(load_default=20, validate=validate.Range(1, 100))
     facets = _flag()
     columns = FieldNames(Hit)

@@ -62,10 +62,12 @@ class Matches:
     """The bounded set of messages that match, in the order asked for.
 
     ``is_exact`` is false when there are more than were looked at. ``ceiling`` is the newest message
-    that could be found; later pages look no further.
+    that could be found; later pages look no further. ``times`` has the time of each message by key
+    when they are in that order.
     """
 
     candidates: list[Candidate]
+    times: dict[int, str]
     is_exact: bool
     ceiling: int
     match: str
@@ -143,12 +145,13 @@ def find_matches(
         ceiling = row[0] if row else 0
     rows, is_exact = _find(parsed.match, request, names, ceiling, is_ranked=not newest_first)
     candidates = [Candidate(*row) for row in rows]
+    times: dict[int, str] = {}
     if newest_first:
         times = _read_column(candidates, "created_at")
-        candidates.sort(key=lambda c: (times.get(c.key, ""), c.key), reverse=True)
+        candidates.sort(key=lambda c: (times[c.key], c.key), reverse=True)
     else:
         candidates.sort(key=lambda c: (c.rank, -c.key))
-    return Matches(candidates, is_exact, ceiling, parsed.match, parsed.title_match)
+    return Matches(candidates, times, is_exact, ceiling, parsed.match, parsed.title_match)
 
 
 def _read_column(candidates: Iterable[Candidate], column: str) -> dict[int, Any]:
@@ -380,7 +383,10 @@ def search_messages(
         newest_first: Latest message first, instead of best match first.
         limit: Largest number of hits, 1 to 100.
         offset: How many hits to pass over.
-        cursor: The place after which to go on; messages that came later are left out.
+        cursor: Where the page before this one ended; messages that came since the first page are
+            left out. Newest first that is a place in time: each message that can still be found is
+            shown once. Best first it is a number of hits to pass over in the ranking as it is now,
+            which may have changed.
         with_facets: Whether to count what matches by project, role, tool, model and month.
 
     Raises:
@@ -388,27 +394,34 @@ def search_messages(
     """
     order = f"search:{'newest' if newest_first else 'best'}"
     ceiling: int | None = None
-    if cursor is not None:
+    position: list[Any] | None = None
+    if cursor is not None and newest_first:
+        ceiling, *position = decode_cursor(cursor, order=order, types=(int, str, int))
+    elif cursor is not None:
         ceiling, offset = decode_cursor(cursor, order=order, types=(int, int))
         if offset < 0:
             raise InvalidParameter("cursor", "Not a cursor of this list.")
     matches = find_matches(request, newest_first=newest_first, ceiling=ceiling)
     found = matches.candidates
+    if position is not None:
+        offset = sum([matches.times[c.key], c.key] >= position for c in found)
     shown = found[offset : offset + limit]
-    has_more = len(found) > offset + limit
+    next_cursor = None
+    if len(found) > offset + limit:
+        last = shown[-1].key
+        place = (matches.times[last], last) if newest_first else (offset + limit,)
+        next_cursor = encode_cursor(order, (matches.ceiling, *place))
     return SearchPage(
         hits=read_hits(shown, match=matches.match) if shown else [],
-        titles=find_titles(matches.title_match) if offset == 0 else [],
+        titles=find_titles(matches.title_match) if offset == 0 and cursor is None else [],
         facets=count_facets(found) if with_facets else None,
         pagination={
             "total": len(found),
             "total_relation": "exact" if matches.is_exact else "at_least",
             "limit": limit,
             "offset": offset,
-            "has_more": has_more,
-            "next_cursor": encode_cursor(order, (matches.ceiling, offset + limit))
-            if has_more
-            else None,
+            "has_more": next_cursor is not None,
+            "next_cursor": next_cursor,
         },
     )
 

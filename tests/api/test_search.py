@@ -175,24 +175,62 @@ def test_facets_count_what_matches(client, archive):
     ]
 
 
+def walk(client, q: str, between=lambda: None, **parameters) -> list[str]:
+    """Return the ids on all pages, something being done between each two."""
+    ids, cursor = [], {}
+    while True:
+        data = search(client, q, limit=2, **parameters, **cursor)["data"]
+        ids += [hit["message_id"] for hit in data["hits"]]
+        if not data["pagination"]["has_more"]:
+            return ids
+        cursor = {"cursor": data["pagination"]["next_cursor"]}
+        between()
+
+
 @pytest.mark.parametrize("sort", ["relevance", "time"])
-def test_pages_by_cursor_miss_nothing_while_more_comes(sort, client, write, ingest):
+def test_a_walk_by_cursor_has_everything_once(sort, client, write, ingest):
     transcript = Transcript()
     for number in range(7):
         transcript.prompt(f"needle {number}")
-    path = write(transcript)
+    write(transcript)
     ingest()
-    ids, cursor = [], {}
-    while True:
-        data = search(client, "needle", limit=2, sort=sort, **cursor)["data"]
-        ids += [hit["message_id"] for hit in data["hits"]]
-        if not data["pagination"]["has_more"]:
-            break
-        cursor = {"cursor": data["pagination"]["next_cursor"]}
-        transcript.prompt("needle more")
-        path.write_bytes(transcript.bytes())
-        ingest()
+    ids = walk(client, "needle", sort=sort)
     assert len(ids) == len(set(ids)) == 7
+
+
+def test_a_walk_by_time_misses_nothing_while_more_comes_and_some_goes(client, write, ingest):
+    """Some of what was shown, and some of what was not, goes to the trash after each page."""
+    sessions = [Transcript(f"{number}" * 8, prefix="abcd"[number]) for number in range(4)]
+    for number in range(6):
+        for transcript in sessions:
+            transcript.prompt(f"needle {number}")
+    for transcript in sessions:
+        write(transcript)
+    ingest()
+    kept, trashed = sessions[0], [transcript.session_id for transcript in sessions[1:]]
+
+    def change() -> None:
+        if trashed:
+            client.delete(f"/api/conversations/{trashed.pop()}")
+        kept.prompt("needle more", timestamp="2026-03-04T05:06:09.000Z")
+        write(kept)
+        ingest()
+
+    ids = walk(client, "needle", change, sort="time")
+    assert len(ids) == len(set(ids))
+    assert [id_ for id_ in ids if id_[0] == "a"] == [kept.uuid(n) for n in range(6, 0, -1)]
+
+
+def test_titles_stand_on_the_first_page_alone(client, add):
+    for number in (1, 2, 3):
+        add(number, "needle")
+    page = search(client, "needle", sort="time", limit=2)["data"]
+    assert len(page["titles"]) == 3
+    for hit in page["hits"]:
+        client.delete(f"/api/conversations/{hit['conversation_id']}")
+    cursor = page["pagination"]["next_cursor"]
+    last = search(client, "needle", sort="time", limit=2, cursor=cursor)["data"]
+    assert (len(last["hits"]), last["titles"], last["pagination"]["offset"]) == (1, [], 0)
 
 
 def test_the_total_is_a_least_number_beyond_the_bound(client, archive, monkeypatch):
