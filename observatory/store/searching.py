@@ -10,7 +10,7 @@ from __future__ import annotations
 import html
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import orjson
@@ -51,10 +51,15 @@ class SearchRequest:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A message that matches; a smaller ``rank`` is better."""
+    """A message that matches; a smaller ``rank`` is better.
+
+    ``key`` is the message that has the text, ``shown_key`` the one to show: itself, or a copy of it
+    in another conversation.
+    """
 
     key: int
     rank: float
+    shown_key: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +79,32 @@ class Matches:
     title_match: str
 
 
+# Of f, which has the text, m, which is shown, and the conversation c of m.
 _CONDITIONS = {
     "project": "c.project_key IN (SELECT key FROM projects WHERE path = :project"
     " OR name = :project COLLATE NOCASE OR path LIKE :project_like ESCAPE '\\')",
     "role": "m.role = :role",
     "kind": "m.kind = :kind",
-    "tool": "EXISTS (SELECT 1 FROM tool_uses t WHERE (t.message_key = m.key"
-    " OR t.result_message_key = m.key) AND t.name = :tool COLLATE NOCASE)",
+    "tool": "EXISTS (SELECT 1 FROM tool_uses t WHERE (t.message_key = f.key"
+    " OR t.result_message_key = f.key) AND t.name = :tool COLLATE NOCASE)",
     "model": "m.model LIKE :model_like ESCAPE '\\'",
     "is_error": "(m.kind = 'api_error' OR EXISTS (SELECT 1 FROM tool_uses t WHERE"
-    " (t.message_key = m.key OR t.result_message_key = m.key) AND t.is_error = 1)) = :is_error",
+    " (t.message_key = f.key OR t.result_message_key = f.key) AND t.is_error = 1)) = :is_error",
     "before": "m.created_at < :before",
     "after": "m.created_at >= :after",
-    "conversation_id": "m.conversation_key = :conversation_key",
 }
+# The message itself where that can be shown, or else the first of its copies that can.
+_SHOWN = """coalesce(
+    (SELECT k.key FROM messages k CROSS JOIN conversations d ON d.key = k.conversation_key
+     WHERE k.key = f.key AND {there}),
+    (SELECT min(k.key) FROM messages k CROSS JOIN conversations d ON d.key = k.conversation_key
+     WHERE k.copy_of_key = f.key AND {there}))"""
+# The messages that have the texts of a conversation: its own, and the originals of its copies.
+_TEXTS_OF = """
+    SELECT key FROM messages WHERE conversation_key = :conversation_key
+    UNION ALL SELECT copy_of_key FROM messages
+    WHERE conversation_key = :conversation_key AND copy_of_key IS NOT NULL
+"""
 
 
 def _merge(request: SearchRequest) -> tuple[ParsedQuery, SearchRequest]:
@@ -133,8 +150,7 @@ def find_matches(
         InvalidParameter: Nothing to search for, or something that can not be read.
     """
     parsed, request = _merge(request)
-    names = [name for name in _CONDITIONS if getattr(request, name) is not None]
-    if not parsed.match and not names:
+    if not parsed.match and request == SearchRequest(q=request.q):
         raise InvalidParameter("q", "Takes words to find, or a filter.")
     if ceiling is None:
         row = fetch_one(
@@ -143,24 +159,23 @@ def find_matches(
             else "SELECT coalesce(max(key), 0) FROM messages"
         )
         ceiling = row[0] if row else 0
-    rows, is_exact = _find(parsed.match, request, names, ceiling, is_ranked=not newest_first)
+    rows, is_exact = _find(parsed.match, request, ceiling, is_ranked=not newest_first)
     candidates = [Candidate(*row) for row in rows]
     times: dict[int, str] = {}
     if newest_first:
-        times = _read_column(candidates, "created_at")
+        times = _read_column((c.key for c in candidates), "created_at")
         candidates.sort(key=lambda c: (times[c.key], c.key), reverse=True)
     else:
         candidates.sort(key=lambda c: (c.rank, -c.key))
     return Matches(candidates, times, is_exact, ceiling, parsed.match, parsed.title_match)
 
 
-def _read_column(candidates: Iterable[Candidate], column: str) -> dict[int, Any]:
+def _read_column(keys: Iterable[int], column: str) -> dict[int, Any]:
     """Return one column of ``messages`` by key."""
-    keys = orjson.dumps([candidate.key for candidate in candidates]).decode()
     return dict(
         fetch_all(
             f"SELECT key, {column} FROM messages WHERE key IN (SELECT value FROM json_each(?))",
-            (keys,),
+            (orjson.dumps(list(keys)).decode(),),
         )
     )
 
@@ -170,61 +185,71 @@ def _has_trash() -> bool:
     return fetch_one(sql) == (1,)
 
 
+def _filter_values(request: SearchRequest) -> dict[str, Any]:
+    """Return what the conditions of the filters take."""
+    values = asdict(request)
+    for name in ("project", "model"):
+        values[f"{name}_like"] = f"%{_escape_like(values[name] or '')}%"
+    return values
+
+
 def _find(
-    match: str, request: SearchRequest, names: list[str], ceiling: int, *, is_ranked: bool
+    match: str, request: SearchRequest, ceiling: int, *, is_ranked: bool
 ) -> tuple[list[tuple[Any, ...]], bool]:
-    values: dict[str, Any] = {"ceiling": ceiling, "match": match, "floor": 0}
-    for name in names:
-        values[name] = getattr(request, name)
-    if "project" in names:
-        values["project_like"] = f"%{_escape_like(values['project'])}%"
-    if "model" in names:
-        values["model_like"] = f"%{_escape_like(values['model'])}%"
-    if "is_error" in names:
-        values["is_error"] = int(values["is_error"])
-    if "conversation_id" in names:
-        row = fetch_one(
-            "SELECT c.key, (SELECT min(m.key) FROM messages m WHERE m.conversation_key = c.key),"
-            " (SELECT max(m.key) FROM messages m WHERE m.conversation_key = c.key)"
-            " FROM conversations c WHERE c.id = ?",
-            (values["conversation_id"],),
+    """Return the rows of candidates, and whether these are all that match."""
+    values = _filter_values(request) | {
+        "match": match,
+        "floor": 0,
+        "ceiling": ceiling,
+        "examined": EXAMINED,
+        "limit": CANDIDATES + 1,
+    }
+    conditions = [sql for name, sql in _CONDITIONS.items() if values[name] is not None]
+    has_trash, is_within = _has_trash(), request.conversation_id is not None
+    there = "d.deleted_at IS NULL"
+    if is_within:
+        conversation = fetch_one(
+            f"SELECT key FROM conversations d WHERE id = :conversation_id AND {there}", values
         )
-        if row is None or row[1] is None:
+        if conversation is None:
             return [], True
-        values["conversation_key"], values["floor"] = row[0], row[1]
-        values["ceiling"] = min(ceiling, row[2])
-    values["limit"] = CANDIDATES + 1
-    conditions = " AND ".join(["c.deleted_at IS NULL", *(_CONDITIONS[name] for name in names)])
+        [values["conversation_key"]] = conversation
+        there = "d.key = :conversation_key"
+        first, last = fetch_all(f"SELECT min(key), max(key) FROM ({_TEXTS_OF})", values)[0]
+        values |= {"floor": first or 0, "ceiling": min(ceiling, last or 0)}
     if match:
         # bm25 and the walk in the order of keys are FTS5's; the bound keeps both short.
-        # To weigh a word, bm25 counts all its matches: only where the order asks for it.
+        # To weigh a word, bm25 counts all its matches: only where the order asks for it. With the
+        # plus, SQLite does not hand the keys to FTS5, which would search for each of them.
         rank = "bm25(message_search)" if is_ranked else "0.0"
         source = (
             f"SELECT rowid AS key, {rank} AS rank FROM message_search"
             " WHERE message_search MATCH :match AND rowid BETWEEN :floor AND :ceiling"
-            " ORDER BY rowid DESC"
+            f"{f' AND +rowid IN ({_TEXTS_OF})' if is_within else ''} ORDER BY rowid DESC"
         )
-        values["examined"] = EXAMINED if names else CANDIDATES + 1
     else:
         source = (
             "SELECT key, 0.0 AS rank FROM messages WHERE key BETWEEN :floor AND :ceiling"
+            f"{f' AND key IN ({_TEXTS_OF})' if is_within else ''}"
             " AND copy_of_key IS NULL ORDER BY key DESC"
         )
-        values["examined"] = EXAMINED
-    sql = (
-        "SELECT f.key, f.rank"
-        f" FROM ({source} LIMIT :examined) f CROSS JOIN messages m ON m.key = f.key"
-        f" CROSS JOIN conversations c ON c.key = m.conversation_key WHERE {conditions}"
-        " LIMIT :limit"
-    )
-    if match and not names and not _has_trash():
+    is_whole = not conditions and not has_trash
+    if is_whole and not is_within:
         # Nothing to look up: what FTS5 gives is the answer.
-        sql = f"{source} LIMIT :limit"
+        sql = f"SELECT key, rank, key FROM ({source} LIMIT :limit)"
+    else:
+        shown = _SHOWN.format(there=there) if has_trash or is_within else "f.key"
+        sql = (
+            f"SELECT f.key, f.rank, m.key FROM ({source} LIMIT :examined) f"
+            f" CROSS JOIN messages m ON m.key = {shown}"
+            " CROSS JOIN conversations c ON c.key = m.conversation_key"
+            f" WHERE {' AND '.join(conditions) or 'true'} LIMIT :limit"
+        )
     try:
         rows = fetch_all(sql, values)
         if len(rows) > CANDIDATES:
             return rows[:CANDIDATES], False
-        return rows, not _reached_bound(source, values)
+        return rows, is_whole or not _reached_bound(source, values)
     except DatabaseError as error:
         if "fts5" in str(error) or "malformed MATCH" in str(error):
             raise InvalidParameter("q", "This can not be searched for; use fewer signs.") from error
@@ -233,11 +258,7 @@ def _find(
 
 def _reached_bound(source: str, values: dict[str, Any]) -> bool:
     """Tell whether more messages match than were looked at."""
-    bounds = {name: values[name] for name in ("floor", "ceiling", "match", "examined")}
-    if "MATCH" not in source:
-        del bounds["match"]
-    row = fetch_one(f"SELECT 1 FROM ({source} LIMIT 1 OFFSET :examined)", bounds)
-    return row is not None
+    return fetch_one(f"SELECT 1 FROM ({source} LIMIT 1 OFFSET :examined)", values) is not None
 
 
 def _escape_like(text: str) -> str:
@@ -258,9 +279,9 @@ def read_hits(candidates: Iterable[Candidate], *, match: str) -> list[dict[str, 
     A snippet is HTML: the text is escaped, what matched is in ``<mark>``.
     """
     wanted = list(candidates)
-    keys = [candidate.key for candidate in wanted]
-    rows = {row[0]: row for row in fetch_all(_HITS, (orjson.dumps(keys).decode(),))}
-    snippets = _read_snippets(keys, match)
+    shown = orjson.dumps([candidate.shown_key for candidate in wanted]).decode()
+    rows = {row[0]: row for row in fetch_all(_HITS, (shown,))}
+    snippets = _read_snippets([candidate.key for candidate in wanted], match)
     return [
         {
             "message_id": row[1],
@@ -275,7 +296,7 @@ def read_hits(candidates: Iterable[Candidate], *, match: str) -> list[dict[str, 
             "snippet": snippets.get(candidate.key, ""),
         }
         for candidate in wanted
-        if (row := rows.get(candidate.key)) is not None
+        if (row := rows.get(candidate.shown_key)) is not None
     ]
 
 
@@ -344,11 +365,15 @@ FACET_VALUES = 20
 
 def count_facets(candidates: Iterable[Candidate]) -> dict[str, list[dict[str, Any]]]:
     """Return how many of the candidates have which project, role, tool, model and month."""
-    keys = orjson.dumps([candidate.key for candidate in candidates]).decode()
+    found = list(candidates)
+    shown = orjson.dumps([candidate.shown_key for candidate in found]).decode()
+    # Tool uses are kept once, with the original.
+    keys = orjson.dumps([candidate.key for candidate in found]).decode()
     facets = {}
     for name, sql in _FACETS.items():
         rows = fetch_all(
-            f"WITH wanted AS MATERIALIZED (SELECT value FROM json_each(?)) {sql}", (keys,)
+            f"WITH wanted AS MATERIALIZED (SELECT value FROM json_each(?)) {sql}",
+            (keys if name == "tool" else shown,),
         )
         counted = Counter(row[0] for row in rows)
         facets[name] = [
@@ -440,10 +465,11 @@ def search_conversations(
     """
     matches = find_matches(request, newest_first=newest_first)
     grouped: dict[int, list[Candidate]] = {}
-    conversation_keys = _read_column(matches.candidates, "conversation_key")
+    conversation_keys = _read_column(
+        (candidate.shown_key for candidate in matches.candidates), "conversation_key"
+    )
     for candidate in matches.candidates:
-        if candidate.key in conversation_keys:
-            grouped.setdefault(conversation_keys[candidate.key], []).append(candidate)
+        grouped.setdefault(conversation_keys[candidate.shown_key], []).append(candidate)
     shown = list(grouped.items())[offset : offset + limit]
     keys = orjson.dumps([key for key, _ in shown]).decode()
     documents = dict(

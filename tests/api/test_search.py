@@ -241,6 +241,107 @@ def test_the_total_is_a_least_number_beyond_the_bound(client, archive, monkeypat
     assert (bounded["total"], bounded["total_relation"]) == (2, "at_least")
 
 
+COPIES = ("22222222-2222-4222-8222-222222222222", "33333333-3333-4333-8333-333333333333")
+
+
+@pytest.fixture
+def copied(write, ingest):
+    """A conversation, and two in other projects that begin with its messages."""
+    original = Transcript(SESSION)
+    original.prompt("Mend the flux capacitor")
+    original.tool_use("Bash", {"command": "gigawatts"})
+    original.tool_result("gigawatts: not found", is_error=True)
+    write(original)
+    ingest()
+    for number, session in enumerate(COPIES):
+        copy = Transcript(session, cwd=f"/home/bob/{number}", prefix="bc"[number])
+        copy.records = [{**record, **copy.common} for record in original.records]
+        copy.number = original.number
+        copy.prompt(f"flux in copy {number}")
+        write(copy)
+        ingest()
+
+
+def places(client, q: str | None = None, **parameters) -> set[tuple[str, str]]:
+    """Return the first letter of each conversation that has a hit, with the id of the hit."""
+    hits = search(client, q, **parameters)["data"]["hits"]
+    found = [(hit["conversation_id"][0], hit["message_id"][-2:]) for hit in hits]
+    assert len(found) == len(set(found))
+    for hit in hits:
+        message = client.get(f"/api/messages/{hit['message_id']}").json["data"]
+        assert message["conversation_id"] == hit["conversation_id"]
+    return set(found)
+
+
+@pytest.mark.parametrize("sort", ["relevance", "time"])
+@pytest.mark.parametrize(
+    ("q", "trashed", "expected"),
+    [
+        ("capacitor", (), {("1", "01")}),
+        (f"capacitor in:{COPIES[0]}", (), {("2", "01")}),
+        (f"capacitor in:{SESSION}", (), {("1", "01")}),
+        (f"flux in:{COPIES[0]}", (), {("2", "01"), ("2", "04")}),
+        (f"in:{COPIES[0]}", (), {("2", "01"), ("2", "02"), ("2", "03"), ("2", "04")}),
+        (f"in:{COPIES[0]} tool:bash", (), {("2", "02"), ("2", "03")}),
+        (f"gigawatts in:{COPIES[1]} is:error", (), {("3", "02"), ("3", "03")}),
+        (f"capacitor in:{COPIES[1]} project:engine", (), set()),
+        ("capacitor", (SESSION,), {("2", "01")}),
+        ("flux", (SESSION,), {("2", "01"), ("2", "04"), ("3", "04")}),
+        ("capacitor", (SESSION, COPIES[0]), {("3", "01")}),
+        ("capacitor", (SESSION, *COPIES), set()),
+        ("capacitor", (COPIES[0],), {("1", "01")}),
+        ("gigawatts tool:Bash is:error", (SESSION,), {("2", "02"), ("2", "03")}),
+        ("project:/home/bob/0", (SESSION,), {("2", n) for n in ("01", "02", "03", "04")}),
+        ("capacitor project:/home/bob/0", (SESSION,), {("2", "01")}),
+        ("capacitor project:engine", (SESSION,), set()),
+        (f"capacitor in:{SESSION}", (SESSION,), set()),
+        (f"capacitor in:{COPIES[1]}", (SESSION,), {("3", "01")}),
+        (f"in:{COPIES[1]} kind:tool_result", (SESSION,), {("3", "03")}),
+    ],
+)
+def test_what_was_copied_is_found_once_where_it_can_be_read(
+    q, trashed, expected, sort, client, copied
+):
+    for conversation in trashed:
+        client.delete(f"/api/conversations/{conversation}")
+    assert places(client, q, sort=sort) == expected
+
+
+def test_a_copy_shows_the_text_that_it_copied(client, copied):
+    [hit] = search(client, f"capacitor in:{COPIES[0]}")["data"]["hits"]
+    assert hit["snippet"] == "Mend the flux <mark>capacitor</mark>"
+    assert hit["project_path"] == "/home/bob/0"
+    snippets = {hit["snippet"] for hit in search(client, f"in:{COPIES[0]}")["data"]["hits"]}
+    assert {"Mend the flux capacitor", "gigawatts: not found", "flux in copy 0"} <= snippets
+
+
+def test_facets_and_conversations_count_copies_where_they_are_found(client, copied):
+    client.delete(f"/api/conversations/{SESSION}")
+    facets = search(client, "gigawatts", facets="true")["data"]["facets"]
+    assert facets["project"] == [{"value": "/home/bob/0", "count": 2}]
+    assert facets["tool"] == [{"value": "Bash", "count": 2}]
+    for body, expected in (
+        ({"q": "flux"}, {COPIES[0]: 2, COPIES[1]: 1}),
+        ({"q": "flux", "conversation_id": COPIES[1]}, {COPIES[1]: 2}),
+    ):
+        data = client.post_json("/api/conversations/search", body).json["data"]
+        items = {item["conversation"]["id"]: item for item in data["conversations"]}
+        assert {key: item["matches"] for key, item in items.items()} == expected
+        for key, item in items.items():
+            assert {hit["conversation_id"] for hit in item["messages"]} == {key}
+            assert len(item["messages"]) == item["matches"]
+
+
+def test_what_is_newer_in_the_trash_hides_nothing(client, add, monkeypatch):
+    monkeypatch.setattr(searching, "CANDIDATES", 2)
+    ids = [add(number, "needle") for number in range(5)]
+    for conversation in ids[1:]:
+        client.delete(f"/api/conversations/{conversation}")
+    data = search(client, "needle")["data"]
+    assert [hit["conversation_id"] for hit in data["hits"]] == ids[:1]
+    assert data["pagination"]["total_relation"] == "exact"
+
+
 @pytest.mark.parametrize(
     ("q", "parameters", "field"),
     [
