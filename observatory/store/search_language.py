@@ -18,6 +18,8 @@ from observatory.errors import InvalidParameter
 
 FIELDS = ("project", "role", "kind", "tool", "model", "is", "before", "after", "in")
 _BARE_FIELDS = frozenset(f"{name}:" for name in FIELDS)
+# A word or phrase as FTS5 takes it: for messages, and for titles.
+_Term = tuple[str, str]
 MAX_CHARACTERS = 1000
 MAX_TERMS = 32
 _TOKEN = re.compile(
@@ -42,14 +44,6 @@ class ParsedQuery:
     match: str
     title_match: str
     filters: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Group:
-    """Terms of which one must be there: one, unless ``OR`` joined them."""
-
-    terms: list[str]
-    title_terms: list[str]
 
 
 def spaced_cjk(text: str) -> str:
@@ -98,66 +92,87 @@ def parse_query(text: str) -> ParsedQuery:
     """Return what a search asks for.
 
     Raises:
-        InvalidParameter: It is too long, has too many terms, or nothing that can be found.
+        InvalidParameter: It is too long, has too many terms, an ``OR`` that joins no two of them,
+            or nothing that can be found.
     """
     if len(text) > MAX_CHARACTERS:
         raise InvalidParameter("q", f"Takes at most {MAX_CHARACTERS} characters.")
-    groups: list[_Group] = []
-    excluded: list[_Group] = []
+    # Of each group one term must be there: its only one, unless OR joined others to it.
+    groups: list[list[_Term]] = []
+    excluded: list[_Term] = []
     filters: dict[str, str] = {}
-    joins_next = False
-    number = 0
+    # The group of the term just read, and the group that the next term is joined to.
+    last: list[_Term] | None = None
+    joined: list[_Term] | None = None
     for token in _TOKEN.finditer(text.replace("\0", " ")):
-        name, value = token["field"], token["phrase"] if token["word"] is None else token["word"]
-        if token.group() == "OR" and groups:
-            joins_next = True
+        if token.group() == "OR":
+            if last is None:
+                raise InvalidParameter("q", _OR_JOINS)
+            joined, last = last, None
             continue
-        if token.group() == "AND":
-            continue
-        if token["word"] is not None and token["word"] in _BARE_FIELDS:
-            name, value = token["word"][:-1], ""
-        if name is not None and name not in FIELDS:
-            value = f"{name}:{value}"
-            name = None
+        name, value = _read_field(token)
+        term = None
+        if name is None and token.group() != "AND":
+            term = _read_term(token, value)
+        if joined is not None and (term is None or token["minus"]):
+            raise InvalidParameter("q", _OR_JOINS)
+        last = None
         if name is not None:
-            if not value:
-                example = f"{name}:{_EXAMPLES[name]}"
-                raise InvalidParameter("q", f"{name}: takes a value, such as {example}.")
-            if token["minus"]:
-                raise InvalidParameter("q", f"-{name}: only words can be excluded.")
-            if filters.get(name, value) != value:
+            if filters.setdefault(name, value) != value:
                 raise InvalidParameter("q", f"{name}: can be given once.")
-            filters[name] = value
-            continue
-        is_beginning = token["star"] is not None
-        if token["word"] is not None and value.endswith("*"):
-            is_beginning, value = True, value.rstrip("*")
-        term, title_term = _terms(value, is_beginning=is_beginning)
-        if not term:
-            continue
-        number += 1
-        if number > MAX_TERMS:
-            raise InvalidParameter("q", f"Takes at most {MAX_TERMS} words and phrases.")
-        group = _Group([term], [title_term])
-        if token["minus"]:
-            excluded.append(group)
-        elif joins_next:
-            groups[-1].terms.append(term)
-            groups[-1].title_terms.append(title_term)
-        else:
-            groups.append(group)
-        joins_next = False
+        elif term is not None and token["minus"]:
+            excluded.append(term)
+        elif term is not None:
+            if joined is None:
+                groups.append([])
+            last = joined or groups[-1]
+            last.append(term)
+            joined = None
+    if joined is not None:
+        raise InvalidParameter("q", _OR_JOINS)
+    if sum(map(len, groups)) + len(excluded) > MAX_TERMS:
+        raise InvalidParameter("q", f"Takes at most {MAX_TERMS} words and phrases.")
     if excluded and not groups:
         raise InvalidParameter("q", "Takes at least one word to find beside those to exclude.")
     if not groups and not filters:
         raise InvalidParameter("q", "Takes at least one word; signs alone can not be found.")
     return ParsedQuery(
-        _expression([g.terms for g in groups], [g.terms for g in excluded]),
-        _expression([g.title_terms for g in groups], [g.title_terms for g in excluded]),
+        _expression([[match for match, _ in group] for group in groups], [m for m, _ in excluded]),
+        _expression([[title for _, title in group] for group in groups], [t for _, t in excluded]),
         filters,
     )
 
 
+def _read_field(token: re.Match[str]) -> tuple[str | None, str]:
+    """Return the filter that a token is, and its value; no filter when it is text."""
+    name, word = token["field"], token["word"]
+    value = token["phrase"] if word is None else word
+    if word in _BARE_FIELDS:
+        name, value = word[:-1], ""
+    if name is None:
+        return None, value
+    if name not in FIELDS:
+        return None, f"{name}:{value}"
+    if not value:
+        example = f"{name}:{_EXAMPLES[name]}"
+        raise InvalidParameter("q", f"{name}: takes a value, such as {example}.")
+    if token["minus"]:
+        raise InvalidParameter("q", f"-{name}: only words can be excluded.")
+    return name, value
+
+
+def _read_term(token: re.Match[str], value: str) -> _Term | None:
+    """Return the word or phrase that a token is, or ``None`` when there is no word in it."""
+    is_beginning = token["star"] is not None
+    if token["word"] is not None and value.endswith("*"):
+        is_beginning, value = True, value.rstrip("*")
+    return _make_term(value, is_beginning=is_beginning)
+
+
+_OR_JOINS = (
+    "OR joins two words or phrases, as in: one OR other; neither filters nor what is excluded."
+    ' The word itself is found as "OR", or in small letters.'
+)
 _EXAMPLES = {
     "project": "engine",
     "role": "user",
@@ -171,15 +186,15 @@ _EXAMPLES = {
 }
 
 
-def _terms(value: str, *, is_beginning: bool) -> tuple[str, str]:
-    """Return a word or phrase as FTS5 takes it, for messages and for titles; empty if no word."""
+def _make_term(value: str, *, is_beginning: bool) -> _Term | None:
+    """Return a word or phrase, or ``None`` when there is no word in it."""
     parts = []
     for has_cjk, words in groupby(value.split(), key=lambda word: bool(_CJK.search(word))):
         part = " ".join(words)
         if _SEARCHABLE.search(part):
             parts.append(f"cjk: {_quote(spaced_cjk(part))}" if has_cjk else _quote(part))
     if not parts:
-        return "", ""
+        return None
     if is_beginning:
         parts[-1] += "*"
     match = f"({' AND '.join(parts)})"
@@ -191,11 +206,11 @@ def _quote(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
-def _expression(groups: list[list[str]], excluded: list[list[str]]) -> str:
+def _expression(groups: list[list[str]], excluded: list[str]) -> str:
     if not groups:
         return ""
     joined = " AND ".join(f"({' OR '.join(terms)})" for terms in groups)
-    return " NOT ".join([f"({joined})", *(f"({terms[0]})" for terms in excluded)])
+    return " NOT ".join([f"({joined})", *excluded])
 
 
 def matching_query(words: str) -> tuple[str, str]:
@@ -206,6 +221,6 @@ def matching_query(words: str) -> tuple[str, str]:
     """
     given = words.replace("\0", " ").split()[:MAX_TERMS]
     last = len(given) - 1
-    terms = [_terms(word, is_beginning=at == last) for at, word in enumerate(given)]
-    found = [term for term in terms if term[0]]
+    terms = [_make_term(word, is_beginning=at == last) for at, word in enumerate(given)]
+    found = [term for term in terms if term is not None]
     return " AND ".join(term for term, _ in found), " AND ".join(term for _, term in found)

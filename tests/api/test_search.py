@@ -62,6 +62,13 @@ def found(client, q: str | None = None, **parameters) -> list[str]:
         ("capacitor -works", {"01"}),
         ("gigawatts OR mend", {"01", "02"}),
         ("capacitor works OR mend", {"01", "05"}),
+        ("gigawatts OR mend OR 1.21", {"01", "02", "04"}),
+        ("gigawatts AND hmm", {"02"}),
+        ("gigawatts or mend", set()),
+        ('"OR"', set()),
+        ('gigawatts OR "OR"', {"02"}),
+        ("gigawatts OR or", {"02"}),
+        ("1.21 -OR", {"04"}),
         ("gigawatts", {"02"}),
         ("foo_bar", {"01"}),
         ("fooBar", {"03", "04"}),
@@ -368,11 +375,46 @@ def test_what_can_not_be_searched_for_is_told(q, parameters, field, client, db):
     assert list(answer["details"]["fields"]) == [field]
 
 
+@pytest.mark.parametrize(
+    "q",
+    [
+        "foo OR -bar",
+        "-foo OR bar",
+        "foo OR project:x",
+        "project:x OR foo",
+        'foo OR project:"x y"',
+        "OR foo",
+        "foo OR",
+        "OR",
+        "foo OR OR bar",
+        "foo OR AND bar",
+        "foo AND OR bar",
+        "foo OR --- bar",
+        "foo --- OR bar",
+        "foo OR is:error bar",
+    ],
+)
+def test_or_beside_what_it_can_not_join_is_told(q, client, archive):
+    answer = search(client, q, status=400)
+    assert answer["code"] == "VALIDATION_ERROR"
+    [message] = answer["details"]["fields"]["q"]
+    assert message.startswith("OR joins two words or phrases")
+
+
 @ANYTHING
-@given(q=st.text(max_size=80) | st.text('"*-:() ORANDNOT^{}+項', max_size=60))
+@given(
+    q=st.text(max_size=80)
+    | st.text('"*-:() ORANDNOT^{}+項', max_size=60)
+    | st.lists(
+        st.sampled_from(("OR", "AND", "a", "-a", "項b", '"b 項"', "項*", "is:error", "in:x", "-"))
+    ).map(" ".join)
+)
 @example(q='"')
 @example(q="a-b c++ foo:bar it's")
 @example(q="NEAR(a b)")
+@example(q="a OR 项b")
+@example(q="OR")
+@example(q="项 OR")
 @example(q="content:(" * 100)
 @example(q="^a {b} + c")
 @example(q="a\0b")
