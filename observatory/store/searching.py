@@ -68,8 +68,10 @@ class Matches:
 
     ``is_exact`` is false when there are more than were looked at. ``ceiling`` is the newest message
     that could be found; later pages look no further. ``times`` has the time of each message by key
-    when they are in that order.
+    when they are in that order. ``request`` has the filters that stand in the query too.
     """
+
+    request: SearchRequest
 
     candidates: list[Candidate]
     times: dict[int, str]
@@ -79,10 +81,13 @@ class Matches:
     title_match: str
 
 
+_IN_PROJECT = (
+    "c.project_key IN (SELECT key FROM projects WHERE path = :project"
+    " OR name = :project COLLATE NOCASE OR path LIKE :project_like ESCAPE '\\')"
+)
 # Of f, which has the text, m, which is shown, and the conversation c of m.
 _CONDITIONS = {
-    "project": "c.project_key IN (SELECT key FROM projects WHERE path = :project"
-    " OR name = :project COLLATE NOCASE OR path LIKE :project_like ESCAPE '\\')",
+    "project": _IN_PROJECT,
     "role": "m.role = :role",
     "kind": "m.kind = :kind",
     "tool": "EXISTS (SELECT 1 FROM tool_uses t WHERE (t.message_key = f.key"
@@ -167,7 +172,7 @@ def find_matches(
         candidates.sort(key=lambda c: (times[c.key], c.key), reverse=True)
     else:
         candidates.sort(key=lambda c: (c.rank, -c.key))
-    return Matches(candidates, times, is_exact, ceiling, parsed.match, parsed.title_match)
+    return Matches(request, candidates, times, is_exact, ceiling, parsed.match, parsed.title_match)
 
 
 def _read_column(keys: Iterable[int], column: str) -> dict[int, Any]:
@@ -328,18 +333,34 @@ def _mark(text: str) -> str:
     return text.replace(_OPEN, "<mark>").replace(_CLOSE, "</mark>")
 
 
-_TITLES = f"""
-    SELECT c.id, highlight(title_search, 0, '{_OPEN}', '{_CLOSE}'), p.path, c.updated_at
-    FROM title_search t JOIN conversations c ON c.key = t.rowid AND c.deleted_at IS NULL
-    LEFT JOIN projects p ON p.key = c.project_key
-    WHERE title_search MATCH ? ORDER BY bm25(title_search), t.rowid DESC LIMIT ?
-"""
+# The filters that speak of conversations; one is of a time when it was active in it.
+_TITLE_CONDITIONS = {
+    "project": _IN_PROJECT,
+    "model": "EXISTS (SELECT 1 FROM json_each(c.models) WHERE value LIKE :model_like ESCAPE '\\')",
+    "before": "c.created_at < :before",
+    "after": "c.updated_at >= :after",
+    "conversation_id": "c.id = :conversation_id",
+}
 
 
-def find_titles(title_match: str, *, limit: int = 10) -> list[dict[str, Any]]:
-    """Return conversations whose title matches, best first."""
-    if not title_match:
+def find_titles(matches: Matches, *, limit: int = 10) -> list[dict[str, Any]]:
+    """Return conversations whose title matches, best first.
+
+    They are those that pass the filters. When one speaks of messages only, there are none.
+    """
+    values = _filter_values(matches.request) | {"match": matches.title_match, "limit": limit}
+    given = [name for name in _CONDITIONS if values[name] is not None]
+    if not matches.title_match or not _TITLE_CONDITIONS.keys() >= set(given):
         return []
+    conditions = [sql for name, sql in _TITLE_CONDITIONS.items() if values[name] is not None]
+    rows = fetch_all(
+        f"SELECT c.id, highlight(title_search, 0, '{_OPEN}', '{_CLOSE}'), p.path, c.updated_at"
+        " FROM title_search t JOIN conversations c ON c.key = t.rowid"
+        " LEFT JOIN projects p ON p.key = c.project_key"
+        f" WHERE {' AND '.join(['title_search MATCH :match', 'c.deleted_at IS NULL', *conditions])}"
+        " ORDER BY bm25(title_search), t.rowid DESC LIMIT :limit",
+        values,
+    )
     return [
         {
             "conversation_id": row[0],
@@ -347,7 +368,7 @@ def find_titles(title_match: str, *, limit: int = 10) -> list[dict[str, Any]]:
             "project_path": row[2],
             "updated_at": row[3],
         }
-        for row in fetch_all(_TITLES, (title_match, limit))
+        for row in rows
     ]
 
 
@@ -438,7 +459,7 @@ def search_messages(
         next_cursor = encode_cursor(order, (matches.ceiling, *place))
     return SearchPage(
         hits=read_hits(shown, match=matches.match) if shown else [],
-        titles=find_titles(matches.title_match) if offset == 0 and cursor is None else [],
+        titles=find_titles(matches) if offset == 0 and cursor is None else [],
         facets=count_facets(found) if with_facets else None,
         pagination={
             "total": len(found),
@@ -496,7 +517,7 @@ def search_conversations(
     has_more = len(grouped) > offset + limit
     return SearchPage(
         hits=conversations,
-        titles=find_titles(matches.title_match) if offset == 0 else [],
+        titles=find_titles(matches) if offset == 0 else [],
         facets=None,
         pagination={
             "total": len(grouped),

@@ -163,6 +163,40 @@ def test_titles_are_found_too(client, archive):
     assert data["titles"][0]["title"] == "<mark>Regatta</mark> planning"
 
 
+@pytest.mark.parametrize(
+    ("q", "parameters", "numbers"),
+    [
+        ("needle", {}, "012"),
+        ("needle project:boat", {}, "2"),
+        ("needle", {"project": "/home/ada/engine"}, "01"),
+        ("needle model:haiku", {}, "1"),
+        ("needle model:none", {}, ""),
+        ("needle after:2026-06-01", {}, "2"),
+        ("needle before:2026-06-01", {}, "01"),
+        ("needle", {"after": "2026-03-01", "before": "2026-05-01"}, "0"),
+        ("needle in:ID1", {}, "1"),
+        ("needle role:user", {}, ""),
+        ("needle kind:prompt", {}, ""),
+        ("needle tool:Bash", {}, ""),
+        ("needle", {"is_error": "false"}, ""),
+        ("project:boat", {}, ""),
+    ],
+)
+def test_titles_pass_the_filters_that_speak_of_conversations(q, parameters, numbers, client, add):
+    ids = [
+        add(0, "needle 0", at="2026-04-01T00:00:00.000Z"),
+        add(1, "needle 1", at="2026-05-06T00:00:00.000Z", model="claude-haiku-4-5"),
+        add(2, "needle 2", at="2026-07-01T00:00:00.000Z", cwd="/home/bob/boat"),
+    ]
+    q = q.replace("ID1", ids[1])
+    titles = search(client, q, **parameters)["data"]["titles"]
+    assert sorted(title["conversation_id"] for title in titles) == [ids[int(n)] for n in numbers]
+    body = {"q": q, **parameters}
+    if "is_error" in body:
+        body["is_error"] = False
+    assert client.post_json("/api/conversations/search", body).json["data"]["titles"] == titles
+
+
 def test_best_first_or_latest_first(client, archive):
     assert found(client, "flux")[0] == "05"
     times = [hit["timestamp"] for hit in search(client, "flux", sort="time")["data"]["hits"]]
