@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import chain, groupby
+from typing import NamedTuple
 
 import orjson
 
@@ -18,8 +19,6 @@ from observatory.errors import InvalidParameter
 
 FIELDS = ("project", "role", "kind", "tool", "model", "is", "before", "after", "in")
 _BARE_FIELDS = frozenset(f"{name}:" for name in FIELDS)
-# A word or phrase as FTS5 takes it: for messages, and for titles.
-_Term = tuple[str, str]
 MAX_CHARACTERS = 1000
 MAX_TERMS = 32
 _TOKEN = re.compile(
@@ -32,18 +31,42 @@ _CJK = re.compile(f"([{CJK}])")
 # SQLite's tokenizer takes for a space, and which no word has in it.
 JOINT = "\x1f"
 _SEARCHABLE = re.compile(r"[^\W_]")
+_EDGES = re.compile(r"^[\W_]+|[\W_]+$")
+
+
+class Term(NamedTuple):
+    """A word or phrase: as FTS5 takes it, and as it was typed.
+
+    In titles, Chinese, Japanese and Korean is not taken apart: there a term with such characters
+    (``has_cjk``) is looked for as a part of the text.
+    """
+
+    match: str
+    text: str
+    has_cjk: bool
+    is_beginning: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedQuery:
-    """An FTS5 expression (empty when there are only filters) and the filters by field.
+    """What must be there: of each group one term, and none of those excluded; filters by field."""
 
-    ``title_match`` is the same for the index of titles.
-    """
-
-    match: str
-    title_match: str
+    groups: tuple[tuple[Term, ...], ...] = ()
+    excluded: tuple[Term, ...] = ()
     filters: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def match(self) -> str:
+        """The FTS5 expression; empty when there are only filters."""
+        joined = " AND ".join(
+            f"({' OR '.join(term.match for term in group)})" for group in self.groups
+        )
+        return " NOT ".join([f"({joined})", *(t.match for t in self.excluded)]) if joined else ""
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """All terms, the excluded ones last."""
+        return (*chain(*self.groups), *self.excluded)
 
 
 def spaced_cjk(text: str) -> str:
@@ -98,12 +121,12 @@ def parse_query(text: str) -> ParsedQuery:
     if len(text) > MAX_CHARACTERS:
         raise InvalidParameter("q", f"Takes at most {MAX_CHARACTERS} characters.")
     # Of each group one term must be there: its only one, unless OR joined others to it.
-    groups: list[list[_Term]] = []
-    excluded: list[_Term] = []
+    groups: list[list[Term]] = []
+    excluded: list[Term] = []
     filters: dict[str, str] = {}
     # The group of the term just read, and the group that the next term is joined to.
-    last: list[_Term] | None = None
-    joined: list[_Term] | None = None
+    last: list[Term] | None = None
+    joined: list[Term] | None = None
     for token in _TOKEN.finditer(text.replace("\0", " ")):
         if token.group() == "OR":
             if last is None:
@@ -136,11 +159,7 @@ def parse_query(text: str) -> ParsedQuery:
         raise InvalidParameter("q", "Takes at least one word to find beside those to exclude.")
     if not groups and not filters:
         raise InvalidParameter("q", "Takes at least one word; signs alone can not be found.")
-    return ParsedQuery(
-        _expression([[match for match, _ in group] for group in groups], [m for m, _ in excluded]),
-        _expression([[title for _, title in group] for group in groups], [t for _, t in excluded]),
-        filters,
-    )
+    return ParsedQuery(tuple(map(tuple, groups)), tuple(excluded), filters)
 
 
 def _read_field(token: re.Match[str]) -> tuple[str | None, str]:
@@ -161,7 +180,7 @@ def _read_field(token: re.Match[str]) -> tuple[str | None, str]:
     return name, value
 
 
-def _read_term(token: re.Match[str], value: str) -> _Term | None:
+def _read_term(token: re.Match[str], value: str) -> Term | None:
     """Return the word or phrase that a token is, or ``None`` when there is no word in it."""
     is_beginning = token["star"] is not None
     if token["word"] is not None and value.endswith("*"):
@@ -186,7 +205,7 @@ _EXAMPLES = {
 }
 
 
-def _make_term(value: str, *, is_beginning: bool) -> _Term | None:
+def _make_term(value: str, *, is_beginning: bool) -> Term | None:
     """Return a word or phrase, or ``None`` when there is no word in it."""
     parts = []
     for has_cjk, words in groupby(value.split(), key=lambda word: bool(_CJK.search(word))):
@@ -197,30 +216,31 @@ def _make_term(value: str, *, is_beginning: bool) -> _Term | None:
         return None
     if is_beginning:
         parts[-1] += "*"
-    match = f"({' AND '.join(parts)})"
-    # A title is one token per run: its beginning can be found.
-    return match, _quote(value) + "*" if _CJK.search(value) else match
+    return Term(
+        f"({' AND '.join(parts)})",
+        _EDGES.sub("", " ".join(value.split())),
+        has_cjk=bool(_CJK.search(value)),
+        is_beginning=is_beginning,
+    )
 
 
 def _quote(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
-def _expression(groups: list[list[str]], excluded: list[str]) -> str:
-    if not groups:
-        return ""
-    joined = " AND ".join(f"({' OR '.join(terms)})" for terms in groups)
-    return " NOT ".join([f"({joined})", *excluded])
+def matching_query(words: str) -> tuple[str, str, list[str]]:
+    """Return how to find all words of a text, the last of which may be a beginning.
 
-
-def matching_query(words: str) -> tuple[str, str]:
-    """Return FTS5 expressions for all words of a text, the last of which may be a beginning.
-
-    The first is for messages, the second for titles. Nothing in them is an operator. Both are empty
-    when there is no word to find.
+    Returns:
+        An FTS5 expression for messages; one for titles; and the parts that a title must have
+        besides. Nothing in them is an operator. All are empty when there is no word to find.
     """
     given = words.replace("\0", " ").split()[:MAX_TERMS]
     last = len(given) - 1
     terms = [_make_term(word, is_beginning=at == last) for at, word in enumerate(given)]
     found = [term for term in terms if term is not None]
-    return " AND ".join(term for term, _ in found), " AND ".join(term for _, term in found)
+    return (
+        " AND ".join(term.match for term in found),
+        " AND ".join(term.match for term in found if not term.has_cjk),
+        [term.text for term in found if term.has_cjk],
+    )

@@ -8,9 +8,11 @@ says when there were more.
 from __future__ import annotations
 
 import html
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -19,7 +21,7 @@ from observatory.errors import InvalidParameter
 from observatory.store.conversation_documents import UNTITLED
 from observatory.store.database import DatabaseError, fetch_all, fetch_one
 from observatory.store.pages import decode_cursor, encode_cursor
-from observatory.store.search_language import JOINT, ParsedQuery, parse_query
+from observatory.store.search_language import JOINT, ParsedQuery, Term, parse_query
 from observatory.timestamps import parse_moment
 
 CANDIDATES = 1000
@@ -68,17 +70,16 @@ class Matches:
 
     ``is_exact`` is false when there are more than were looked at. ``ceiling`` is the newest message
     that could be found; later pages look no further. ``times`` has the time of each message by key
-    when they are in that order. ``request`` has the filters that stand in the query too.
+    when they are in that order. ``request`` has the filters that stand in ``query`` too.
     """
 
+    query: ParsedQuery
     request: SearchRequest
 
     candidates: list[Candidate]
     times: dict[int, str]
     is_exact: bool
     ceiling: int
-    match: str
-    title_match: str
 
 
 _IN_PROJECT = (
@@ -114,7 +115,7 @@ _TEXTS_OF = """
 
 def _merge(request: SearchRequest) -> tuple[ParsedQuery, SearchRequest]:
     """Return the query and the request with the filters that stand in the query."""
-    parsed = ParsedQuery("", "") if request.q is None else parse_query(request.q)
+    parsed = ParsedQuery() if request.q is None else parse_query(request.q)
     changes: dict[str, Any] = {}
     for name, value in parsed.filters.items():
         target, wanted = _read_filter(name, value)
@@ -172,7 +173,7 @@ def find_matches(
         candidates.sort(key=lambda c: (times[c.key], c.key), reverse=True)
     else:
         candidates.sort(key=lambda c: (c.rank, -c.key))
-    return Matches(request, candidates, times, is_exact, ceiling, parsed.match, parsed.title_match)
+    return Matches(parsed, request, candidates, times, is_exact, ceiling)
 
 
 def _read_column(keys: Iterable[int], column: str) -> dict[int, Any]:
@@ -346,30 +347,64 @@ _TITLE_CONDITIONS = {
 def find_titles(matches: Matches, *, limit: int = 10) -> list[dict[str, Any]]:
     """Return conversations whose title matches, best first.
 
-    They are those that pass the filters. When one speaks of messages only, there are none.
+    They are those that pass the filters. When one speaks of messages only, there are none. With
+    Chinese, Japanese or Korean in the query all titles are looked through, latest activity first.
     """
-    values = _filter_values(matches.request) | {"match": matches.title_match, "limit": limit}
+    query, values = matches.query, _filter_values(matches.request) | {"limit": limit}
     given = [name for name in _CONDITIONS if values[name] is not None]
-    if not matches.title_match or not _TITLE_CONDITIONS.keys() >= set(given):
+    if not query.groups or not _TITLE_CONDITIONS.keys() >= set(given):
         return []
-    conditions = [sql for name, sql in _TITLE_CONDITIONS.items() if values[name] is not None]
+    conditions = ["c.deleted_at IS NULL"]
+    conditions += [sql for name, sql in _TITLE_CONDITIONS.items() if values[name] is not None]
+    if any(term.has_cjk for term in query.terms):
+        title, source, order = "c.title", "conversations c", "c.updated_at DESC, c.key DESC"
+        conditions.append(_title_condition(query, values))
+    else:
+        title = f"highlight(title_search, 0, '{_OPEN}', '{_CLOSE}')"
+        source = "title_search t JOIN conversations c ON c.key = t.rowid"
+        order = "bm25(title_search), t.rowid DESC"
+        conditions.append("title_search MATCH :match")
+        values["match"] = query.match
     rows = fetch_all(
-        f"SELECT c.id, highlight(title_search, 0, '{_OPEN}', '{_CLOSE}'), p.path, c.updated_at"
-        " FROM title_search t JOIN conversations c ON c.key = t.rowid"
+        f"SELECT c.id, {title}, p.path, c.updated_at FROM {source}"
         " LEFT JOIN projects p ON p.key = c.project_key"
-        f" WHERE {' AND '.join(['title_search MATCH :match', 'c.deleted_at IS NULL', *conditions])}"
-        " ORDER BY bm25(title_search), t.rowid DESC LIMIT :limit",
+        f" WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT :limit",
         values,
     )
     return [
         {
             "conversation_id": row[0],
-            "title": _mark(row[1]),
+            "title": _mark(_mark_terms(row[1], query) if title == "c.title" else row[1]),
             "project_path": row[2],
             "updated_at": row[3],
         }
         for row in rows
     ]
+
+
+def _title_condition(query: ParsedQuery, values: dict[str, Any]) -> str:
+    """Return the condition that a title matches term by term, and add to the values it takes."""
+
+    def has(term: Term) -> str:
+        name = f"term_{len(values)}"
+        if term.has_cjk:
+            values[name] = term.text
+            return f"instr(lower(c.title), lower(:{name})) > 0"
+        values[name] = term.match
+        return f"c.key IN (SELECT rowid FROM title_search WHERE title_search MATCH :{name})"
+
+    groups = [f"({' OR '.join(map(has, group))})" for group in query.groups]
+    return " AND ".join(groups + [f"NOT {has(term)}" for term in query.excluded])
+
+
+def _mark_terms(title: str, query: ParsedQuery) -> str:
+    """Return a title with what matched between the signs of a match."""
+    patterns = []
+    for term in chain(*query.groups):
+        text = re.escape(term.text)
+        end = "" if term.is_beginning else r"(?!\w)"
+        patterns.append(text if term.has_cjk else rf"(?<!\w){text}{end}")
+    return re.sub("|".join(patterns), rf"{_OPEN}\g<0>{_CLOSE}", title, flags=re.IGNORECASE)
 
 
 _FACETS = {
@@ -458,7 +493,7 @@ def search_messages(
         place = (matches.times[last], last) if newest_first else (offset + limit,)
         next_cursor = encode_cursor(order, (matches.ceiling, *place))
     return SearchPage(
-        hits=read_hits(shown, match=matches.match) if shown else [],
+        hits=read_hits(shown, match=matches.query.match) if shown else [],
         titles=find_titles(matches) if offset == 0 and cursor is None else [],
         facets=count_facets(found) if with_facets else None,
         pagination={
@@ -500,7 +535,7 @@ def search_conversations(
         )
     )
     best = [hit for _, group in shown for hit in group[:hits_per_conversation]]
-    hits = {hit["message_id"]: hit for hit in read_hits(best, match=matches.match)}
+    hits = {hit["message_id"]: hit for hit in read_hits(best, match=matches.query.match)}
     by_conversation: dict[str, list[dict[str, Any]]] = {}
     for hit in hits.values():
         by_conversation.setdefault(hit["conversation_id"], []).append(hit)

@@ -164,6 +164,46 @@ def test_titles_are_found_too(client, archive):
 
 
 @pytest.mark.parametrize(
+    ("q", "numbers"),
+    [
+        ("项目", "12"),
+        ("结构", "1"),
+        ("构项", ""),
+        ("理解 项目", "1"),
+        ("项目 config", "2"),
+        ("项目 conf*", "2"),
+        ("项目 conf", ""),
+        ("项目 -config", "1"),
+        ("项目 -结构", "2"),
+        ("结构 OR regatta", "13"),
+        ("用getzeduser", "3"),
+        ("getZedUser", ""),
+        ('"修改 config.yaml"', "2"),
+        ("项目?", "12"),
+        ("_项目%", "12"),
+        ("项目 project:boat", "2"),
+        ("项目 role:user", ""),
+    ],
+)
+def test_titles_are_found_by_any_part_in_chinese(q, numbers, client, add):
+    add(1, "请先理解项目结构")
+    add(2, "修改 config.yaml 项目", cwd="/home/bob/boat")
+    add(3, "Regatta 用getZedUser函数")
+    titles = search(client, q)["data"]["titles"]
+    assert {title["conversation_id"][7] for title in titles} == set(numbers)
+    assert all("<mark>" in title["title"] for title in titles)
+
+
+def test_titles_in_chinese_mark_what_matched(client, add):
+    add(1, "<b> Config 和config.yaml的项目config项目")
+    [title] = search(client, "项目 config OR conf*")["data"]["titles"]
+    expected = (
+        "&lt;b&gt; <mark>Config</mark> 和config.yaml的<mark>项目</mark>config<mark>项目</mark>"
+    )
+    assert title["title"] == expected
+
+
+@pytest.mark.parametrize(
     ("q", "parameters", "numbers"),
     [
         ("needle", {}, "012"),
