@@ -256,6 +256,17 @@ def test_facets_count_what_matches(client, archive):
     ]
 
 
+def test_the_facet_of_tools_counts_messages(client):
+    made = client.post_json("/api/conversations", {"title": "mine"}).json["data"]["id"]
+    calls = [{"function": {"name": name}, "result": "x"} for name in ("Bash", "Read", "Bash")]
+    for content in ("needle one", "needle two"):
+        body = {"role": "assistant", "content": content, "tool_calls": calls}
+        client.post_json(f"/api/conversations/{made}/messages", body, status=201)
+        calls.pop(1)
+    facets = search(client, "needle", facets="true")["data"]["facets"]
+    assert facets["tool"] == [{"value": "Bash", "count": 2}, {"value": "Read", "count": 1}]
+
+
 def walk(client, q: str, between=lambda: None, **parameters) -> list[str]:
     """Return the ids on all pages, something being done between each two."""
     ids, cursor = [], {}
