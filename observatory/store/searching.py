@@ -480,9 +480,7 @@ def search_messages(
     if cursor is not None and newest_first:
         ceiling, *position = decode_cursor(cursor, order=order, types=(int, str, int))
     elif cursor is not None:
-        ceiling, offset = decode_cursor(cursor, order=order, types=(int, int))
-        if offset < 0:
-            raise InvalidParameter("cursor", "Not a cursor of this list.")
+        ceiling, offset = _decode_offset(cursor, order)
     matches = find_matches(request, newest_first=newest_first, ceiling=ceiling)
     found = matches.candidates
     if position is not None:
@@ -508,19 +506,46 @@ def search_messages(
     )
 
 
+def _decode_offset(cursor: str, order: str) -> tuple[int, int]:
+    """Return the ceiling in a cursor, and how many rows to pass over."""
+    ceiling, offset = decode_cursor(cursor, order=order, types=(int, int))
+    if offset < 0:
+        raise InvalidParameter("cursor", "Not a cursor of this list.")
+    return ceiling, offset
+
+
 def search_conversations(
     request: SearchRequest,
     *,
     newest_first: bool = False,
     limit: int = 20,
     offset: int = 0,
+    cursor: str | None = None,
+    with_facets: bool = False,
     hits_per_conversation: int = 3,
 ) -> SearchPage:
     """Return one page of conversations with their matching messages, best or newest first.
 
     A conversation is as good as its best message; ``matches`` says how many there are in it.
+
+    Args:
+        request: What to search for.
+        newest_first: That with the latest matching message first, instead of the best match.
+        limit: Largest number of conversations, 1 to 100.
+        offset: How many conversations to pass over.
+        cursor: How many to pass over in the ranking as it is now; messages that came since the
+            first page are left out.
+        with_facets: Whether to count the messages that match, in all conversations.
+        hits_per_conversation: Largest number of messages shown of each.
+
+    Raises:
+        InvalidParameter: The query or the cursor can not be read.
     """
-    matches = find_matches(request, newest_first=newest_first)
+    order = f"search_conversations:{'newest' if newest_first else 'best'}"
+    ceiling: int | None = None
+    if cursor is not None:
+        ceiling, offset = _decode_offset(cursor, order)
+    matches = find_matches(request, newest_first=newest_first, ceiling=ceiling)
     grouped: dict[int, list[Candidate]] = {}
     conversation_keys = _read_column(
         (candidate.shown_key for candidate in matches.candidates), "conversation_key"
@@ -554,13 +579,15 @@ def search_conversations(
     return SearchPage(
         hits=conversations,
         titles=find_titles(matches) if offset == 0 else [],
-        facets=None,
+        facets=count_facets(matches.candidates) if with_facets else None,
         pagination={
             "total": len(grouped),
             "total_relation": "exact" if matches.is_exact else "at_least",
             "limit": limit,
             "offset": offset,
             "has_more": has_more,
-            "next_cursor": None,
+            "next_cursor": encode_cursor(order, (matches.ceiling, offset + limit))
+            if has_more
+            else None,
         },
     )

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from observatory.store import searching
+from observatory.store.pages import encode_cursor
 from tests.transcripts_for_tests import Transcript
 
 SESSION = "11111111-1111-4111-8111-111111111111"
@@ -512,12 +513,85 @@ def test_anything_that_can_be_typed(q, client):
     assert response.status_int in (200, 400)
 
 
+CURSORS = st.text(max_size=40) | st.builds(
+    encode_cursor,
+    st.sampled_from(
+        [f"search{kind}:{by}" for kind in ("", "_conversations") for by in ("best", "newest")]
+    ),
+    st.lists(st.integers(-(2**63), 2**64 - 1) | st.text(max_size=5) | st.none(), max_size=4).map(
+        tuple
+    ),
+)
+
+
+@ANYTHING
+@given(
+    q=st.sampled_from(("needle", "項", "in:x", "role:user", "項 OR needle")),
+    cursor=CURSORS,
+    sort=st.sampled_from(("time", "relevance")),
+    fields=st.sampled_from(("matches", "messages.role", "rank", "")) | st.text(max_size=9),
+)
+@example(q="needle", cursor=encode_cursor("search:newest", (9, "", 0)), sort="time", fields="rank")
+def test_any_place_to_go_on_from(q, cursor, sort, fields, client):
+    for place in ({"cursor": cursor}, {"cursor": cursor, "fields": fields}):
+        body = {"q": q, "sort": sort, "facets": True, **place}
+        answer = client.post_json("/api/conversations/search", body, expect_errors=True)
+        assert answer.status_int in (200, 400)
+        answer = client.get("/api/search", {**body, "facets": "true"}, expect_errors=True)
+        assert answer.status_int in (200, 400)
+
+
 def test_conversations_with_their_matching_messages(client, archive):
     data = client.post_json("/api/conversations/search", {"q": "flux"}).json["data"]
     by_id = {item["conversation"]["id"]: item for item in data["conversations"]}
     assert {key: item["matches"] for key, item in by_id.items()} == {SESSION: 2, OTHER: 1}
     assert by_id[SESSION]["conversation"]["message_count"] == 5
     assert all("<mark>" in m["snippet"] for m in by_id[SESSION]["messages"])
+
+
+def search_all(client, **body):
+    return client.post_json("/api/conversations/search", body).json["data"]
+
+
+def test_facets_of_conversations_are_those_of_their_messages(client, archive):
+    facets = search_all(client, q="flux", facets=True, limit=1)["facets"]
+    assert facets == search(client, "flux", facets="true")["data"]["facets"]
+    for without in (False, None):
+        assert "facets" not in search_all(client, q="flux", facets=without)
+
+
+@pytest.mark.parametrize("sort", ["relevance", "time"])
+def test_conversations_are_walked_by_cursor(sort, client, add):
+    expected = {add(number, "needle") for number in range(5)}
+    found: list[str] = []
+    cursor = None
+    while True:
+        data = search_all(client, q="needle", sort=sort, limit=2, cursor=cursor)
+        assert bool(data["titles"]) == (cursor is None)
+        assert data["pagination"]["offset"] == len(found)
+        found += [row["conversation"]["id"] for row in data["conversations"]]
+        cursor = data["pagination"]["next_cursor"]
+        assert data["pagination"]["has_more"] == (cursor is not None)
+        if cursor is None:
+            break
+        add(10 + len(found), "needle that came later")
+    assert len(found) == 5
+    assert set(found) == expected
+
+
+def test_fields_of_conversations_that_match(client, archive):
+    fields = "matches,conversation.id,messages.snippet"
+    data = search_all(client, q="flux", fields=fields)
+    assert set(data) == {"conversations", "titles", "pagination"}
+    whole = search_all(client, q="flux")["conversations"]
+    assert data["conversations"] == [
+        {
+            "matches": row["matches"],
+            "conversation": {"id": row["conversation"]["id"]},
+            "messages": [{"snippet": hit["snippet"]} for hit in row["messages"]],
+        }
+        for row in whole
+    ]
 
 
 @pytest.mark.parametrize(
@@ -528,6 +602,20 @@ def test_conversations_with_their_matching_messages(client, archive):
         ({"q": "x", "extra": 1}, "extra"),
         ({"q": "x", "limit": "5"}, "limit"),
         ({"q": "x", "is_error": "maybe"}, "is_error"),
+        ({"q": "x", "facets": "true"}, "facets"),
+        ({"q": "x", "cursor": "nonsense"}, "cursor"),
+        ({"q": "x", "cursor": ""}, "cursor"),
+        ({"q": "x", "cursor": 7}, "cursor"),
+        ({"q": "x", "cursor": encode_cursor("search:best", (9, 2))}, "cursor"),
+        ({"q": "x", "cursor": encode_cursor("search_conversations:newest", (9, 2))}, "cursor"),
+        ({"q": "x", "cursor": encode_cursor("search_conversations:best", (9, -2))}, "cursor"),
+        (
+            {"q": "x", "cursor": encode_cursor("search_conversations:best", (9, 2)), "offset": 1},
+            "offset",
+        ),
+        ({"q": "x", "fields": ""}, "fields"),
+        ({"q": "x", "fields": "nope"}, "fields"),
+        ({"q": "x", "fields": ["matches"]}, "fields"),
     ],
 )
 def test_a_wrong_body_is_told_field_by_field(body, field, client, db):
