@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import falcon
@@ -13,6 +14,7 @@ from observatory.api.columns import FieldNames, choose
 from observatory.api.params import CursorParams, Moment, NoParams, Text, WholeNumber, read_params
 from observatory.api.schemas import Flag
 from observatory.api.search_schemas import FoundConversation, Hit
+from observatory.store.database import Reading
 from observatory.store.search_language import MAX_CHARACTERS
 from observatory.store.searching import (
     ROLES,
@@ -119,7 +121,9 @@ class SearchedConversations:
         read_params(req, NoParams)
         arguments = _check(read_json(req, ConversationSearch)[1])
         columns = arguments.pop("columns")
-        page = search_conversations(**arguments)
+        # As all reads are that come by GET: of one moment.
+        with closing(Reading()):
+            page = search_conversations(**arguments)
         rows = page.hits if columns is None else choose(page.hits, columns)
         others = {**_others(page), "pagination": page.pagination}
         answer(req, resp, {"conversations": rows, **others})

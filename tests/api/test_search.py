@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import threading
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from observatory.store import searching
+from observatory.store.conversations import delete_conversation
+from observatory.store.database import close, connect
 from observatory.store.pages import encode_cursor
 from tests.transcripts_for_tests import Transcript
 
@@ -577,6 +580,29 @@ def test_conversations_are_walked_by_cursor(sort, client, add):
         add(10 + len(found), "needle that came later")
     assert len(found) == 5
     assert set(found) == expected
+
+
+def test_conversations_are_found_as_they_are_at_one_moment(client, add, monkeypatch):
+    """One is removed for good by another worker while its search goes on."""
+    find_matches, gone = searching.find_matches, add(1, "needle")
+
+    def remove() -> None:
+        connect()
+        delete_conversation(gone)
+        close()
+
+    def find_and_remove(*args, **kwargs):
+        matches = find_matches(*args, **kwargs)
+        worker = threading.Thread(target=remove)
+        worker.start()
+        worker.join()
+        return matches
+
+    with monkeypatch.context() as patch:
+        patch.setattr(searching, "find_matches", find_and_remove)
+        [row] = search_all(client, q="needle")["conversations"]
+    assert row["conversation"]["id"] == gone
+    assert search_all(client, q="needle")["conversations"] == []
 
 
 def test_fields_of_conversations_that_match(client, archive):
