@@ -212,39 +212,19 @@ def _find(
     }
     conditions = [sql for name, sql in _CONDITIONS.items() if values[name] is not None]
     has_trash, is_within = _has_trash(), request.conversation_id is not None
-    there = "d.deleted_at IS NULL"
-    if is_within:
-        conversation = fetch_one(
-            f"SELECT key FROM conversations d WHERE id = :conversation_id AND {there}", values
-        )
-        if conversation is None:
-            return [], True
-        [values["conversation_key"]] = conversation
-        there = "d.key = :conversation_key"
-        first, last = fetch_all(f"SELECT min(key), max(key) FROM ({_TEXTS_OF})", values)[0]
-        values |= {"floor": first or 0, "ceiling": min(ceiling, last or 0)}
-    if match:
-        # bm25 and the walk in the order of keys are FTS5's; the bound keeps both short.
-        # To weigh a word, bm25 counts all its matches: only where the order asks for it. With the
-        # plus, SQLite does not hand the keys to FTS5, which would search for each of them.
-        rank = "bm25(message_search)" if is_ranked else "0.0"
-        source = (
-            f"SELECT rowid AS key, {rank} AS rank FROM message_search"
-            " WHERE message_search MATCH :match AND rowid BETWEEN :floor AND :ceiling"
-            f"{f' AND +rowid IN ({_TEXTS_OF})' if is_within else ''} ORDER BY rowid DESC"
-        )
-    else:
-        source = (
-            "SELECT key, 0.0 AS rank FROM messages WHERE key BETWEEN :floor AND :ceiling"
-            f"{f' AND key IN ({_TEXTS_OF})' if is_within else ''}"
-            " AND copy_of_key IS NULL ORDER BY key DESC"
-        )
+    if is_within and not _enter_conversation(values):
+        return [], True
+    source = _source(match, is_within=is_within, is_ranked=is_ranked)
     is_whole = not conditions and not has_trash
     if is_whole and not is_within:
         # Nothing to look up: what FTS5 gives is the answer.
         sql = f"SELECT key, rank, key FROM ({source} LIMIT :limit)"
     else:
-        shown = _SHOWN.format(there=there) if has_trash or is_within else "f.key"
+        shown = "f.key"
+        if is_within:
+            shown = _SHOWN.format(there="d.key = :conversation_key")
+        elif has_trash:
+            shown = _SHOWN.format(there="d.deleted_at IS NULL")
         sql = (
             f"SELECT f.key, f.rank, m.key FROM ({source} LIMIT :examined) f"
             f" CROSS JOIN messages m ON m.key = {shown}"
@@ -260,6 +240,38 @@ def _find(
         if "fts5" in str(error) or "malformed MATCH" in str(error):
             raise InvalidParameter("q", "This can not be searched for; use fewer signs.") from error
         raise
+
+
+def _enter_conversation(values: dict[str, Any]) -> bool:
+    """Bound a search by the texts of one conversation; tell whether it is there and has some."""
+    conversation = fetch_one(
+        "SELECT key FROM conversations WHERE id = :conversation_id AND deleted_at IS NULL", values
+    )
+    values["conversation_key"] = conversation[0] if conversation else None
+    [(first, last)] = fetch_all(f"SELECT min(key), max(key) FROM ({_TEXTS_OF})", values)
+    if first is None:
+        return False
+    values |= {"floor": first, "ceiling": min(values["ceiling"], last)}
+    return True
+
+
+def _source(match: str, *, is_within: bool, is_ranked: bool) -> str:
+    """Return the statement that gives key and rank of what matches, newest first."""
+    within = f"IN ({_TEXTS_OF})"
+    if not match:
+        return (
+            "SELECT key, 0.0 AS rank FROM messages WHERE key BETWEEN :floor AND :ceiling"
+            f" AND copy_of_key IS NULL{f' AND key {within}' if is_within else ''} ORDER BY key DESC"
+        )
+    # bm25 and the walk in the order of keys are FTS5's; the bound keeps both short. To weigh a
+    # word, bm25 counts all its matches: only where the order asks for it. With the plus, SQLite
+    # does not hand the keys to FTS5, which would search for each of them.
+    return (
+        f"SELECT rowid AS key, {'bm25(message_search)' if is_ranked else '0.0'} AS rank"
+        " FROM message_search WHERE message_search MATCH :match"
+        " AND rowid BETWEEN :floor AND :ceiling"
+        f"{f' AND +rowid {within}' if is_within else ''} ORDER BY rowid DESC"
+    )
 
 
 def _reached_bound(source: str, values: dict[str, Any]) -> bool:
@@ -356,7 +368,8 @@ def find_titles(matches: Matches, *, limit: int = 10) -> list[dict[str, Any]]:
         return []
     conditions = ["c.deleted_at IS NULL"]
     conditions += [sql for name, sql in _TITLE_CONDITIONS.items() if values[name] is not None]
-    if any(term.has_cjk for term in query.terms):
+    is_scan = any(term.has_cjk for term in query.terms)
+    if is_scan:
         title, source, order = "c.title", "conversations c", "c.updated_at DESC, c.key DESC"
         conditions.append(_title_condition(query, values))
     else:
@@ -374,7 +387,7 @@ def find_titles(matches: Matches, *, limit: int = 10) -> list[dict[str, Any]]:
     return [
         {
             "conversation_id": row[0],
-            "title": _mark(_mark_terms(row[1], query) if title == "c.title" else row[1]),
+            "title": _mark(_mark_terms(row[1], query) if is_scan else row[1]),
             "project_path": row[2],
             "updated_at": row[3],
         }
