@@ -202,7 +202,7 @@ class TimeField(Text):
 
 
 class MessageBody(Schema):
-    """A message to write."""
+    """A message to write; only the assistant calls tools."""
 
     role = Text(required=True, validate=validate.OneOf(("user", "assistant", "system")))
     content = Text(required=True, validate=validate.Length(max=MAX_CONTENT_CHARACTERS))
@@ -217,6 +217,12 @@ class MessageBody(Schema):
         """Refuse a message that says nothing."""
         if not data.get("content", "").strip() and not data.get("tool_calls"):
             raise ValidationError("Takes text, or tool_calls beside it.", "content")
+
+    @validates_schema
+    def check_caller(self, data: dict[str, Any], **kwargs: Any) -> None:
+        """Refuse tool calls of anyone but the assistant."""
+        if data["tool_calls"] and data["role"] != "assistant":
+            raise ValidationError("Only a message of role assistant has tool calls.", "tool_calls")
 
 
 class MessageBatch(Schema):

@@ -139,9 +139,11 @@ def finish(spec: APISpec) -> dict[str, Any]:
         components[name].setdefault("description", text)
     _close(components)
     components[ChangeConversation.__name__]["minProperties"] = 1
+    filled, caller = {"pattern": _FILLED}, {"enum": ["assistant"]}
     components[MessageBody.__name__]["anyOf"] = [
-        {"properties": {"content": {"pattern": _FILLED}}},
-        {"properties": {"tool_calls": {"minItems": 1}}, "required": ["tool_calls"]},
+        {"properties": {"content": filled, "tool_calls": {"maxItems": 0}}},
+        {"properties": {"content": filled, "role": caller}},
+        {"properties": {"tool_calls": {"minItems": 1}, "role": caller}, "required": ["tool_calls"]},
     ]
     for methods in document["paths"].values():
         for operation in methods.values():

@@ -281,7 +281,10 @@ def _wrap(data: dict[str, Any]) -> dict[str, Any]:
 
 def _data(spec: APISpec, operation: Operation) -> dict[str, Any]:
     answer = operation.answer
-    can_choose = "columns" in operation.params().fields
+    can_choose = any(
+        isinstance(schema, type) and "columns" in schema().fields
+        for schema in (operation.params, operation.body)
+    )
     if isinstance(answer, ListOf):
         rows = describe(spec, (answer.rows,))
         if can_choose:

@@ -58,8 +58,8 @@ class Text(fields.String):
 class PageParams(Schema):
     """``limit`` and ``offset`` of a list."""
 
-    limit = WholeNumber(load_default=50, validate=validate.Range(1, 100))
-    offset = WholeNumber(load_default=0, validate=validate.Range(0, MAX_OFFSET))
+    limit: fields.Integer = WholeNumber(load_default=50, validate=validate.Range(1, 100))
+    offset: fields.Integer = WholeNumber(load_default=0, validate=validate.Range(0, MAX_OFFSET))
 
 
 class CursorParams(PageParams):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import falcon
@@ -9,13 +10,15 @@ from marshmallow import Schema, ValidationError, fields, post_load, validate
 
 from observatory.api.answers import answer, answer_rows
 from observatory.api.bodies import JsonInteger, read_json
-from observatory.api.columns import FieldNames
+from observatory.api.columns import FieldNames, choose
 from observatory.api.params import CursorParams, Moment, NoParams, Text, WholeNumber, read_params
 from observatory.api.schemas import Flag
-from observatory.api.search_schemas import Hit
+from observatory.api.search_schemas import FoundConversation, Hit
+from observatory.store.database import Reading
 from observatory.store.search_language import MAX_CHARACTERS
 from observatory.store.searching import (
     ROLES,
+    SearchPage,
     SearchRequest,
     search_conversations,
     search_messages,
@@ -52,12 +55,26 @@ class _Filters(Schema):
             "newest_first": data["sort"] == "time",
             "limit": data["limit"],
             "offset": data["offset"],
+            "cursor": data["cursor"],
+            "with_facets": bool(data["facets"]),
         }
+
+
+def _cursor(description: str) -> Text:
+    return Text(
+        load_default=None,
+        validate=validate.Length(1, 2000),
+        metadata={"description": f"A next_cursor. {description}"},
+    )
 
 
 class SearchParams(_Filters, CursorParams):
     """``GET /api/search``."""
 
+    cursor = _cursor(
+        "With sort=time the pages have each hit once; with sort=relevance each is cut from the"
+        " ranking at the time of its request: hits may be repeated or skipped when it changes."
+    )
     limit = WholeNumber(load_default=20, validate=validate.Range(1, 100))
     facets = _flag()
     columns = FieldNames(Hit)
@@ -65,24 +82,26 @@ class SearchParams(_Filters, CursorParams):
     @post_load
     def freeze(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Return the arguments of ``search_messages``."""
-        return {
-            **self._arguments(data),
-            "cursor": data["cursor"],
-            "with_facets": bool(data["facets"]),
-        }
+        return self._arguments(data)
 
 
-class ConversationSearch(_Filters):
-    """The body of ``POST /api/conversations/search``."""
+class ConversationSearch(_Filters, CursorParams):
+    """The body of ``POST /api/conversations/search``; ``fields`` names those of each row."""
 
+    cursor = _cursor(
+        "Each page is cut from the ranking at the time of its request: conversations may be"
+        " repeated or skipped when it changes."
+    )
     is_error = Flag(load_default=None)
     limit = JsonInteger(load_default=20, validate=validate.Range(1, 100))
     offset = JsonInteger(load_default=0, validate=validate.Range(0, 10_000))
+    facets = Flag(load_default=None)
+    columns = FieldNames(FoundConversation)
 
     @post_load
     def freeze(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """Return the arguments of ``search_conversations``."""
-        return self._arguments(data)
+        """Return the arguments of ``search_conversations``, and ``columns`` beside them."""
+        return {**self._arguments(data), "columns": data["columns"]}
 
 
 class Search:
@@ -91,8 +110,7 @@ class Search:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with a page of hits."""
         page = search_messages(**_check(read_params(req, SearchParams)))
-        facets = {} if page.facets is None else {"facets": page.facets}
-        answer_rows(req, resp, "hits", page.hits, page.pagination, titles=page.titles, **facets)
+        answer_rows(req, resp, "hits", page.hits, page.pagination, **_others(page))
 
 
 class SearchedConversations:
@@ -101,12 +119,19 @@ class SearchedConversations:
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with a page of conversations."""
         read_params(req, NoParams)
-        page = search_conversations(**_check(read_json(req, ConversationSearch)[1]))
-        answer(
-            req,
-            resp,
-            {"conversations": page.hits, "titles": page.titles, "pagination": page.pagination},
-        )
+        arguments = _check(read_json(req, ConversationSearch)[1])
+        columns = arguments.pop("columns")
+        # As all reads are that come by GET: of one moment.
+        with closing(Reading()):
+            page = search_conversations(**arguments)
+        rows = page.hits if columns is None else choose(page.hits, columns)
+        others = {**_others(page), "pagination": page.pagination}
+        answer(req, resp, {"conversations": rows, **others})
+
+
+def _others(page: SearchPage) -> dict[str, Any]:
+    """Return what stands beside the rows; facets only when they were asked for."""
+    return {"titles": page.titles} | ({} if page.facets is None else {"facets": page.facets})
 
 
 def _check(arguments: dict[str, Any]) -> dict[str, Any]:

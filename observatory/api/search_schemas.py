@@ -102,8 +102,9 @@ class FoundConversation(Schema):
 
 
 class FoundConversations(Schema):
-    """A page of conversations with messages that match."""
+    """A page of conversations with messages that match; ``facets`` when they were asked for."""
 
     conversations = fields.List(fields.Nested(FoundConversation), required=True)
     titles = fields.List(fields.Nested(TitleHit), required=True)
+    facets = fields.Nested(Facets)
     pagination = fields.Nested(SearchPagination, required=True)

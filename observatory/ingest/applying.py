@@ -25,7 +25,7 @@ from observatory.store.conversations import find_deleted
 from observatory.store.counters import add_to_total, refresh_conversations
 from observatory.store.database import writing
 from observatory.store.projects import ensure_project
-from observatory.store.search_language import spaced_cjk
+from observatory.store.search_language import spaced_message
 from observatory.timestamps import milliseconds_between, now
 from observatory.transcripts.content import ToolResult, ToolUse
 from observatory.transcripts.layout import (
@@ -504,8 +504,9 @@ class _FileReading:
         if copied is None:
             self._take_tools(state, message, key, timestamp)
             uses = (batch.tool_uses[(state.key, use.id)] for use in message.tool_uses)
-            texts = (message.text, *(use.parameters or "" for use in uses))
-            spaced = " ".join(filter(None, map(spaced_cjk, texts)))
+            spaced = spaced_message(
+                (message.text,), parameters=(use.parameters or "" for use in uses)
+            )
             if spaced:
                 batch.cjk.append((key, spaced))
         if message.kind in ("prompt", "queued_prompt"):

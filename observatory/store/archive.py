@@ -218,7 +218,7 @@ def upsert_tool_uses(rows: Iterable[ToolUseRow]) -> None:
 
 
 def insert_cjk(rows: list[tuple[int, str]]) -> None:
-    """Keep the spaced Chinese, Japanese and Korean characters of messages: key and text."""
+    """Keep the words of messages with Chinese, Japanese or Korean, taken apart: key and text."""
     execute_many("INSERT INTO message_cjk (message_key, spaced) VALUES (?, ?)", rows)
 
 

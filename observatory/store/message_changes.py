@@ -15,7 +15,7 @@ from observatory.store.archive import ApiCallRow, ToolUseRow
 from observatory.store.conversation_changes import lock_own_conversation
 from observatory.store.counters import refresh_conversations
 from observatory.store.database import execute, execute_many, fetch_one, writing
-from observatory.store.search_language import spaced_cjk
+from observatory.store.search_language import spaced_message
 from observatory.timestamps import now
 
 TOOL_STATUSES = ("success", "error", "rejected", "interrupted", "running")
@@ -100,8 +100,10 @@ def insert_messages(conversation_id: str, messages: Sequence[NewMessage]) -> lis
             uses += [
                 _tool_use(use, conversation_key, message_key, moment) for use in message.tool_calls
             ]
-            texts = (message.content, *(use.parameters for use in message.tool_calls))
-            found = " ".join(filter(None, map(spaced_cjk, texts)))
+            found = spaced_message(
+                (message.content, *(use.result or "" for use in message.tool_calls)),
+                parameters=(use.parameters for use in message.tool_calls),
+            )
             if found:
                 spaced.append((message_key, found))
         _refuse_known(conversation_key, uses)

@@ -209,7 +209,7 @@ class ToolUse(Table):
 
 
 class MessageCjk(Table):
-    """The Chinese, Japanese and Korean characters of a message, spaced, for the search index."""
+    """The words of a message with Chinese, Japanese or Korean, taken apart for the search index."""
 
     message = pw.ForeignKeyField(Message, column_name="message_key", primary_key=True)
     spaced = pw.TextField()

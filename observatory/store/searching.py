@@ -11,7 +11,8 @@ import html
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -20,7 +21,7 @@ from observatory.errors import InvalidParameter
 from observatory.store.conversation_documents import UNTITLED
 from observatory.store.database import DatabaseError, fetch_all, fetch_one
 from observatory.store.pages import decode_cursor, encode_cursor
-from observatory.store.search_language import CJK, ParsedQuery, parse_query
+from observatory.store.search_language import JOINT, ParsedQuery, Term, parse_query
 from observatory.timestamps import parse_moment
 
 CANDIDATES = 1000
@@ -28,7 +29,6 @@ CANDIDATES = 1000
 EXAMINED = 50_000
 SNIPPET_TOKENS = 24
 _OPEN, _CLOSE = "\x02", "\x03"
-_SPACED = re.compile(f"(?<=[{CJK}{_OPEN}{_CLOSE}]) ([{_OPEN}{_CLOSE}]*[{CJK}])")
 ROLES = ("user", "assistant", "system")
 
 
@@ -53,10 +53,15 @@ class SearchRequest:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A message that matches; a smaller ``rank`` is better."""
+    """A message that matches; a smaller ``rank`` is better.
+
+    ``key`` is the message that has the text, ``shown_key`` the one to show: itself, or a copy of it
+    in another conversation.
+    """
 
     key: int
     rank: float
+    shown_key: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,35 +69,53 @@ class Matches:
     """The bounded set of messages that match, in the order asked for.
 
     ``is_exact`` is false when there are more than were looked at. ``ceiling`` is the newest message
-    that could be found; later pages look no further.
+    that could be found; later pages look no further. ``times`` has the time of each message by key
+    when they are in that order. ``request`` has the filters that stand in ``query`` too.
     """
 
+    query: ParsedQuery
+    request: SearchRequest
+
     candidates: list[Candidate]
+    times: dict[int, str]
     is_exact: bool
     ceiling: int
-    match: str
-    title_match: str
 
 
+_IN_PROJECT = (
+    "c.project_key IN (SELECT key FROM projects WHERE path = :project"
+    " OR name = :project COLLATE NOCASE OR path LIKE :project_like ESCAPE '\\')"
+)
+# Of f, which has the text, m, which is shown, and the conversation c of m.
 _CONDITIONS = {
-    "project": "c.project_key IN (SELECT key FROM projects WHERE path = :project"
-    " OR name = :project COLLATE NOCASE OR path LIKE :project_like ESCAPE '\\')",
+    "project": _IN_PROJECT,
     "role": "m.role = :role",
     "kind": "m.kind = :kind",
-    "tool": "EXISTS (SELECT 1 FROM tool_uses t WHERE (t.message_key = m.key"
-    " OR t.result_message_key = m.key) AND t.name = :tool COLLATE NOCASE)",
+    "tool": "EXISTS (SELECT 1 FROM tool_uses t WHERE (t.message_key = f.key"
+    " OR t.result_message_key = f.key) AND t.name = :tool COLLATE NOCASE)",
     "model": "m.model LIKE :model_like ESCAPE '\\'",
     "is_error": "(m.kind = 'api_error' OR EXISTS (SELECT 1 FROM tool_uses t WHERE"
-    " (t.message_key = m.key OR t.result_message_key = m.key) AND t.is_error = 1)) = :is_error",
+    " (t.message_key = f.key OR t.result_message_key = f.key) AND t.is_error = 1)) = :is_error",
     "before": "m.created_at < :before",
     "after": "m.created_at >= :after",
-    "conversation_id": "m.conversation_key = :conversation_key",
 }
+# The message itself where that can be shown, or else the first of its copies that can.
+_SHOWN = """coalesce(
+    (SELECT k.key FROM messages k CROSS JOIN conversations d ON d.key = k.conversation_key
+     WHERE k.key = f.key AND {there}),
+    (SELECT min(k.key) FROM messages k CROSS JOIN conversations d ON d.key = k.conversation_key
+     WHERE k.copy_of_key = f.key AND {there}))"""
+# The messages that have the texts of a conversation: its own, and the originals of its copies.
+_TEXTS_OF = """
+    SELECT key FROM messages WHERE conversation_key = :conversation_key
+    UNION ALL SELECT copy_of_key FROM messages
+    WHERE conversation_key = :conversation_key AND copy_of_key IS NOT NULL
+"""
 
 
 def _merge(request: SearchRequest) -> tuple[ParsedQuery, SearchRequest]:
     """Return the query and the request with the filters that stand in the query."""
-    parsed = ParsedQuery("", "") if request.q is None else parse_query(request.q)
+    parsed = ParsedQuery() if request.q is None else parse_query(request.q)
     changes: dict[str, Any] = {}
     for name, value in parsed.filters.items():
         target, wanted = _read_filter(name, value)
@@ -133,8 +156,7 @@ def find_matches(
         InvalidParameter: Nothing to search for, or something that can not be read.
     """
     parsed, request = _merge(request)
-    names = [name for name in _CONDITIONS if getattr(request, name) is not None]
-    if not parsed.match and not names:
+    if not parsed.match and request == SearchRequest(q=request.q):
         raise InvalidParameter("q", "Takes words to find, or a filter.")
     if ceiling is None:
         row = fetch_one(
@@ -143,23 +165,23 @@ def find_matches(
             else "SELECT coalesce(max(key), 0) FROM messages"
         )
         ceiling = row[0] if row else 0
-    rows, is_exact = _find(parsed.match, request, names, ceiling, is_ranked=not newest_first)
+    rows, is_exact = _find(parsed.match, request, ceiling, is_ranked=not newest_first)
     candidates = [Candidate(*row) for row in rows]
+    times: dict[int, str] = {}
     if newest_first:
-        times = _read_column(candidates, "created_at")
-        candidates.sort(key=lambda c: (times.get(c.key, ""), c.key), reverse=True)
+        times = _read_column((c.key for c in candidates), "created_at")
+        candidates.sort(key=lambda c: (times[c.key], c.key), reverse=True)
     else:
         candidates.sort(key=lambda c: (c.rank, -c.key))
-    return Matches(candidates, is_exact, ceiling, parsed.match, parsed.title_match)
+    return Matches(parsed, request, candidates, times, is_exact, ceiling)
 
 
-def _read_column(candidates: Iterable[Candidate], column: str) -> dict[int, Any]:
+def _read_column(keys: Iterable[int], column: str) -> dict[int, Any]:
     """Return one column of ``messages`` by key."""
-    keys = orjson.dumps([candidate.key for candidate in candidates]).decode()
     return dict(
         fetch_all(
             f"SELECT key, {column} FROM messages WHERE key IN (SELECT value FROM json_each(?))",
-            (keys,),
+            (orjson.dumps(list(keys)).decode(),),
         )
     )
 
@@ -169,74 +191,92 @@ def _has_trash() -> bool:
     return fetch_one(sql) == (1,)
 
 
+def _filter_values(request: SearchRequest) -> dict[str, Any]:
+    """Return what the conditions of the filters take."""
+    values = asdict(request)
+    for name in ("project", "model"):
+        values[f"{name}_like"] = f"%{_escape_like(values[name] or '')}%"
+    return values
+
+
 def _find(
-    match: str, request: SearchRequest, names: list[str], ceiling: int, *, is_ranked: bool
+    match: str, request: SearchRequest, ceiling: int, *, is_ranked: bool
 ) -> tuple[list[tuple[Any, ...]], bool]:
-    values: dict[str, Any] = {"ceiling": ceiling, "match": match, "floor": 0}
-    for name in names:
-        values[name] = getattr(request, name)
-    if "project" in names:
-        values["project_like"] = f"%{_escape_like(values['project'])}%"
-    if "model" in names:
-        values["model_like"] = f"%{_escape_like(values['model'])}%"
-    if "is_error" in names:
-        values["is_error"] = int(values["is_error"])
-    if "conversation_id" in names:
-        row = fetch_one(
-            "SELECT c.key, (SELECT min(m.key) FROM messages m WHERE m.conversation_key = c.key),"
-            " (SELECT max(m.key) FROM messages m WHERE m.conversation_key = c.key)"
-            " FROM conversations c WHERE c.id = ?",
-            (values["conversation_id"],),
-        )
-        if row is None or row[1] is None:
-            return [], True
-        values["conversation_key"], values["floor"] = row[0], row[1]
-        values["ceiling"] = min(ceiling, row[2])
-    values["limit"] = CANDIDATES + 1
-    conditions = " AND ".join(["c.deleted_at IS NULL", *(_CONDITIONS[name] for name in names)])
-    if match:
-        # bm25 and the walk in the order of keys are FTS5's; the bound keeps both short.
-        # To weigh a word, bm25 counts all its matches: only where the order asks for it.
-        rank = "bm25(message_search)" if is_ranked else "0.0"
-        source = (
-            f"SELECT rowid AS key, {rank} AS rank FROM message_search"
-            " WHERE message_search MATCH :match AND rowid BETWEEN :floor AND :ceiling"
-            " ORDER BY rowid DESC"
-        )
-        values["examined"] = EXAMINED if names else CANDIDATES + 1
-    else:
-        source = (
-            "SELECT key, 0.0 AS rank FROM messages WHERE key BETWEEN :floor AND :ceiling"
-            " AND copy_of_key IS NULL ORDER BY key DESC"
-        )
-        values["examined"] = EXAMINED
-    sql = (
-        "SELECT f.key, f.rank"
-        f" FROM ({source} LIMIT :examined) f CROSS JOIN messages m ON m.key = f.key"
-        f" CROSS JOIN conversations c ON c.key = m.conversation_key WHERE {conditions}"
-        " LIMIT :limit"
-    )
-    if match and not names and not _has_trash():
+    """Return the rows of candidates, and whether these are all that match."""
+    values = _filter_values(request) | {
+        "match": match,
+        "floor": 0,
+        "ceiling": ceiling,
+        "examined": EXAMINED,
+        "limit": CANDIDATES + 1,
+    }
+    conditions = [sql for name, sql in _CONDITIONS.items() if values[name] is not None]
+    has_trash, is_within = _has_trash(), request.conversation_id is not None
+    if is_within and not _enter_conversation(values):
+        return [], True
+    source = _source(match, is_within=is_within, is_ranked=is_ranked)
+    is_whole = not conditions and not has_trash
+    if is_whole and not is_within:
         # Nothing to look up: what FTS5 gives is the answer.
-        sql = f"{source} LIMIT :limit"
+        sql = f"SELECT key, rank, key FROM ({source} LIMIT :limit)"
+    else:
+        shown = "f.key"
+        if is_within:
+            shown = _SHOWN.format(there="d.key = :conversation_key")
+        elif has_trash:
+            shown = _SHOWN.format(there="d.deleted_at IS NULL")
+        sql = (
+            f"SELECT f.key, f.rank, m.key FROM ({source} LIMIT :examined) f"
+            f" CROSS JOIN messages m ON m.key = {shown}"
+            " CROSS JOIN conversations c ON c.key = m.conversation_key"
+            f" WHERE {' AND '.join(conditions) or 'true'} LIMIT :limit"
+        )
     try:
         rows = fetch_all(sql, values)
         if len(rows) > CANDIDATES:
             return rows[:CANDIDATES], False
-        return rows, not _reached_bound(source, values)
+        return rows, is_whole or not _reached_bound(source, values)
     except DatabaseError as error:
         if "fts5" in str(error) or "malformed MATCH" in str(error):
             raise InvalidParameter("q", "This can not be searched for; use fewer signs.") from error
         raise
 
 
+def _enter_conversation(values: dict[str, Any]) -> bool:
+    """Bound a search by the texts of one conversation; tell whether it is there and has some."""
+    conversation = fetch_one(
+        "SELECT key FROM conversations WHERE id = :conversation_id AND deleted_at IS NULL", values
+    )
+    values["conversation_key"] = conversation[0] if conversation else None
+    [(first, last)] = fetch_all(f"SELECT min(key), max(key) FROM ({_TEXTS_OF})", values)
+    if first is None:
+        return False
+    values |= {"floor": first, "ceiling": min(values["ceiling"], last)}
+    return True
+
+
+def _source(match: str, *, is_within: bool, is_ranked: bool) -> str:
+    """Return the statement that gives key and rank of what matches, newest first."""
+    within = f"IN ({_TEXTS_OF})"
+    if not match:
+        return (
+            "SELECT key, 0.0 AS rank FROM messages WHERE key BETWEEN :floor AND :ceiling"
+            f" AND copy_of_key IS NULL{f' AND key {within}' if is_within else ''} ORDER BY key DESC"
+        )
+    # bm25 and the walk in the order of keys are FTS5's; the bound keeps both short. To weigh a
+    # word, bm25 counts all its matches: only where the order asks for it. With the plus, SQLite
+    # does not hand the keys to FTS5, which would search for each of them.
+    return (
+        f"SELECT rowid AS key, {'bm25(message_search)' if is_ranked else '0.0'} AS rank"
+        " FROM message_search WHERE message_search MATCH :match"
+        " AND rowid BETWEEN :floor AND :ceiling"
+        f"{f' AND +rowid {within}' if is_within else ''} ORDER BY rowid DESC"
+    )
+
+
 def _reached_bound(source: str, values: dict[str, Any]) -> bool:
     """Tell whether more messages match than were looked at."""
-    bounds = {name: values[name] for name in ("floor", "ceiling", "match", "examined")}
-    if "MATCH" not in source:
-        del bounds["match"]
-    row = fetch_one(f"SELECT 1 FROM ({source} LIMIT 1 OFFSET :examined)", bounds)
-    return row is not None
+    return fetch_one(f"SELECT 1 FROM ({source} LIMIT 1 OFFSET :examined)", values) is not None
 
 
 def _escape_like(text: str) -> str:
@@ -257,9 +297,9 @@ def read_hits(candidates: Iterable[Candidate], *, match: str) -> list[dict[str, 
     A snippet is HTML: the text is escaped, what matched is in ``<mark>``.
     """
     wanted = list(candidates)
-    keys = [candidate.key for candidate in wanted]
-    rows = {row[0]: row for row in fetch_all(_HITS, (orjson.dumps(keys).decode(),))}
-    snippets = _read_snippets(keys, match)
+    shown = orjson.dumps([candidate.shown_key for candidate in wanted]).decode()
+    rows = {row[0]: row for row in fetch_all(_HITS, (shown,))}
+    snippets = _read_snippets([candidate.key for candidate in wanted], match)
     return [
         {
             "message_id": row[1],
@@ -274,7 +314,7 @@ def read_hits(candidates: Iterable[Candidate], *, match: str) -> list[dict[str, 
             "snippet": snippets.get(candidate.key, ""),
         }
         for candidate in wanted
-        if (row := rows.get(candidate.key)) is not None
+        if (row := rows.get(candidate.shown_key)) is not None
     ]
 
 
@@ -301,32 +341,83 @@ def _read_snippets(keys: list[int], match: str) -> dict[int, str]:
 
 
 def _mark(text: str) -> str:
-    """Return a snippet as HTML, with spaced Chinese, Japanese and Korean put together again."""
-    text = html.escape(_SPACED.sub(r"\1", text))
+    """Return a snippet as HTML, with words that were taken apart put together again."""
+    text = html.escape(text.replace(JOINT, ""))
     return text.replace(_OPEN, "<mark>").replace(_CLOSE, "</mark>")
 
 
-_TITLES = f"""
-    SELECT c.id, highlight(title_search, 0, '{_OPEN}', '{_CLOSE}'), p.path, c.updated_at
-    FROM title_search t JOIN conversations c ON c.key = t.rowid AND c.deleted_at IS NULL
-    LEFT JOIN projects p ON p.key = c.project_key
-    WHERE title_search MATCH ? ORDER BY bm25(title_search), t.rowid DESC LIMIT ?
-"""
+# The filters that speak of conversations; one is of a time when it was active in it.
+_TITLE_CONDITIONS = {
+    "project": _IN_PROJECT,
+    "model": "EXISTS (SELECT 1 FROM json_each(c.models) WHERE value LIKE :model_like ESCAPE '\\')",
+    "before": "c.created_at < :before",
+    "after": "c.updated_at >= :after",
+    "conversation_id": "c.id = :conversation_id",
+}
 
 
-def find_titles(title_match: str, *, limit: int = 10) -> list[dict[str, Any]]:
-    """Return conversations whose title matches, best first."""
-    if not title_match:
+def find_titles(matches: Matches, *, limit: int = 10) -> list[dict[str, Any]]:
+    """Return conversations whose title matches, best first.
+
+    They are those that pass the filters. When one speaks of messages only, there are none. With
+    Chinese, Japanese or Korean in the query all titles are looked through, latest activity first.
+    """
+    query, values = matches.query, _filter_values(matches.request) | {"limit": limit}
+    given = [name for name in _CONDITIONS if values[name] is not None]
+    if not query.groups or not _TITLE_CONDITIONS.keys() >= set(given):
         return []
+    conditions = ["c.deleted_at IS NULL"]
+    conditions += [sql for name, sql in _TITLE_CONDITIONS.items() if values[name] is not None]
+    is_scan = any(term.has_cjk for term in query.terms)
+    if is_scan:
+        title, source, order = "c.title", "conversations c", "c.updated_at DESC, c.key DESC"
+        conditions.append(_title_condition(query, values))
+    else:
+        title = f"highlight(title_search, 0, '{_OPEN}', '{_CLOSE}')"
+        source = "title_search t JOIN conversations c ON c.key = t.rowid"
+        order = "bm25(title_search), t.rowid DESC"
+        conditions.append("title_search MATCH :match")
+        values["match"] = query.match
+    rows = fetch_all(
+        f"SELECT c.id, {title}, p.path, c.updated_at FROM {source}"
+        " LEFT JOIN projects p ON p.key = c.project_key"
+        f" WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT :limit",
+        values,
+    )
     return [
         {
             "conversation_id": row[0],
-            "title": _mark(row[1]),
+            "title": _mark(_mark_terms(row[1], query) if is_scan else row[1]),
             "project_path": row[2],
             "updated_at": row[3],
         }
-        for row in fetch_all(_TITLES, (title_match, limit))
+        for row in rows
     ]
+
+
+def _title_condition(query: ParsedQuery, values: dict[str, Any]) -> str:
+    """Return the condition that a title matches term by term, and add to the values it takes."""
+
+    def has(term: Term) -> str:
+        name = f"term_{len(values)}"
+        if term.has_cjk:
+            values[name] = term.text
+            return f"instr(lower(c.title), lower(:{name})) > 0"
+        values[name] = term.match
+        return f"c.key IN (SELECT rowid FROM title_search WHERE title_search MATCH :{name})"
+
+    groups = [f"({' OR '.join(map(has, group))})" for group in query.groups]
+    return " AND ".join(groups + [f"NOT {has(term)}" for term in query.excluded])
+
+
+def _mark_terms(title: str, query: ParsedQuery) -> str:
+    """Return a title with what matched between the signs of a match."""
+    patterns = []
+    for term in chain(*query.groups):
+        text = re.escape(term.text)
+        end = "" if term.is_beginning else r"(?!\w)"
+        patterns.append(text if term.has_cjk else rf"(?<!\w){text}{end}")
+    return re.sub("|".join(patterns), rf"{_OPEN}\g<0>{_CLOSE}", title, flags=re.IGNORECASE)
 
 
 _FACETS = {
@@ -335,19 +426,24 @@ _FACETS = {
     "role": "SELECT role FROM messages m WHERE m.key IN wanted",
     "model": "SELECT model FROM messages m WHERE m.key IN wanted AND model IS NOT NULL",
     "month": "SELECT substr(created_at, 1, 7) FROM messages m WHERE m.key IN wanted",
-    "tool": "SELECT t.name FROM tool_uses t WHERE t.message_key IN wanted"
-    " UNION ALL SELECT t.name FROM tool_uses t WHERE t.result_message_key IN wanted",
+    # A message that uses a tool often counts once for it.
+    "tool": "SELECT name FROM (SELECT name, message_key FROM tool_uses WHERE message_key IN wanted"
+    " UNION SELECT name, result_message_key FROM tool_uses WHERE result_message_key IN wanted)",
 }
 FACET_VALUES = 20
 
 
 def count_facets(candidates: Iterable[Candidate]) -> dict[str, list[dict[str, Any]]]:
     """Return how many of the candidates have which project, role, tool, model and month."""
-    keys = orjson.dumps([candidate.key for candidate in candidates]).decode()
+    found = list(candidates)
+    shown = orjson.dumps([candidate.shown_key for candidate in found]).decode()
+    # Tool uses are kept once, with the original.
+    keys = orjson.dumps([candidate.key for candidate in found]).decode()
     facets = {}
     for name, sql in _FACETS.items():
         rows = fetch_all(
-            f"WITH wanted AS MATERIALIZED (SELECT value FROM json_each(?)) {sql}", (keys,)
+            f"WITH wanted AS MATERIALIZED (SELECT value FROM json_each(?)) {sql}",
+            (keys if name == "tool" else shown,),
         )
         counted = Counter(row[0] for row in rows)
         facets[name] = [
@@ -382,7 +478,10 @@ def search_messages(
         newest_first: Latest message first, instead of best match first.
         limit: Largest number of hits, 1 to 100.
         offset: How many hits to pass over.
-        cursor: The place after which to go on; messages that came later are left out.
+        cursor: Where the page before this one ended; messages that came since the first page are
+            left out. Newest first that is a place in time: each message that can still be found is
+            shown once. Best first it is a number of hits to pass over in the ranking as it is now,
+            which may have changed.
         with_facets: Whether to count what matches by project, role, tool, model and month.
 
     Raises:
@@ -390,29 +489,42 @@ def search_messages(
     """
     order = f"search:{'newest' if newest_first else 'best'}"
     ceiling: int | None = None
-    if cursor is not None:
-        ceiling, offset = decode_cursor(cursor, order=order, types=(int, int))
-        if offset < 0:
-            raise InvalidParameter("cursor", "Not a cursor of this list.")
+    position: list[Any] | None = None
+    if cursor is not None and newest_first:
+        ceiling, *position = decode_cursor(cursor, order=order, types=(int, str, int))
+    elif cursor is not None:
+        ceiling, offset = _decode_offset(cursor, order)
     matches = find_matches(request, newest_first=newest_first, ceiling=ceiling)
     found = matches.candidates
+    if position is not None:
+        offset = sum([matches.times[c.key], c.key] >= position for c in found)
     shown = found[offset : offset + limit]
-    has_more = len(found) > offset + limit
+    next_cursor = None
+    if len(found) > offset + limit:
+        last = shown[-1].key
+        place = (matches.times[last], last) if newest_first else (offset + limit,)
+        next_cursor = encode_cursor(order, (matches.ceiling, *place))
     return SearchPage(
-        hits=read_hits(shown, match=matches.match) if shown else [],
-        titles=find_titles(matches.title_match) if offset == 0 else [],
+        hits=read_hits(shown, match=matches.query.match) if shown else [],
+        titles=find_titles(matches) if offset == 0 and cursor is None else [],
         facets=count_facets(found) if with_facets else None,
         pagination={
             "total": len(found),
             "total_relation": "exact" if matches.is_exact else "at_least",
             "limit": limit,
             "offset": offset,
-            "has_more": has_more,
-            "next_cursor": encode_cursor(order, (matches.ceiling, offset + limit))
-            if has_more
-            else None,
+            "has_more": next_cursor is not None,
+            "next_cursor": next_cursor,
         },
     )
+
+
+def _decode_offset(cursor: str, order: str) -> tuple[int, int]:
+    """Return the ceiling in a cursor, and how many rows to pass over."""
+    ceiling, offset = decode_cursor(cursor, order=order, types=(int, int))
+    if offset < 0:
+        raise InvalidParameter("cursor", "Not a cursor of this list.")
+    return ceiling, offset
 
 
 def search_conversations(
@@ -421,18 +533,38 @@ def search_conversations(
     newest_first: bool = False,
     limit: int = 20,
     offset: int = 0,
+    cursor: str | None = None,
+    with_facets: bool = False,
     hits_per_conversation: int = 3,
 ) -> SearchPage:
     """Return one page of conversations with their matching messages, best or newest first.
 
     A conversation is as good as its best message; ``matches`` says how many there are in it.
+
+    Args:
+        request: What to search for.
+        newest_first: That with the latest matching message first, instead of the best match.
+        limit: Largest number of conversations, 1 to 100.
+        offset: How many conversations to pass over.
+        cursor: How many to pass over in the ranking as it is now; messages that came since the
+            first page are left out.
+        with_facets: Whether to count the messages that match, in all conversations.
+        hits_per_conversation: Largest number of messages shown of each.
+
+    Raises:
+        InvalidParameter: The query or the cursor can not be read.
     """
-    matches = find_matches(request, newest_first=newest_first)
+    order = f"search_conversations:{'newest' if newest_first else 'best'}"
+    ceiling: int | None = None
+    if cursor is not None:
+        ceiling, offset = _decode_offset(cursor, order)
+    matches = find_matches(request, newest_first=newest_first, ceiling=ceiling)
     grouped: dict[int, list[Candidate]] = {}
-    conversation_keys = _read_column(matches.candidates, "conversation_key")
+    conversation_keys = _read_column(
+        (candidate.shown_key for candidate in matches.candidates), "conversation_key"
+    )
     for candidate in matches.candidates:
-        if candidate.key in conversation_keys:
-            grouped.setdefault(conversation_keys[candidate.key], []).append(candidate)
+        grouped.setdefault(conversation_keys[candidate.shown_key], []).append(candidate)
     shown = list(grouped.items())[offset : offset + limit]
     keys = orjson.dumps([key for key, _ in shown]).decode()
     documents = dict(
@@ -442,7 +574,7 @@ def search_conversations(
         )
     )
     best = [hit for _, group in shown for hit in group[:hits_per_conversation]]
-    hits = {hit["message_id"]: hit for hit in read_hits(best, match=matches.match)}
+    hits = {hit["message_id"]: hit for hit in read_hits(best, match=matches.query.match)}
     by_conversation: dict[str, list[dict[str, Any]]] = {}
     for hit in hits.values():
         by_conversation.setdefault(hit["conversation_id"], []).append(hit)
@@ -459,14 +591,16 @@ def search_conversations(
     has_more = len(grouped) > offset + limit
     return SearchPage(
         hits=conversations,
-        titles=find_titles(matches.title_match) if offset == 0 else [],
-        facets=None,
+        titles=find_titles(matches) if offset == 0 else [],
+        facets=count_facets(matches.candidates) if with_facets else None,
         pagination={
             "total": len(grouped),
             "total_relation": "exact" if matches.is_exact else "at_least",
             "limit": limit,
             "offset": offset,
             "has_more": has_more,
-            "next_cursor": None,
+            "next_cursor": encode_cursor(order, (matches.ceiling, offset + limit))
+            if has_more
+            else None,
         },
     )

@@ -247,6 +247,18 @@ def test_searching_for_blanks_filters_nothing(client, add):
     assert ids(client, PATH, search="  ") == [session_id(1)]
 
 
+@pytest.mark.parametrize(
+    ("words", "numbers"),
+    [("项目", [1, 2]), ("结构", [1]), ("项目 conf", [2]), ("理解 结构", [1]), ("构项", [])],
+)
+def test_search_finds_any_part_of_a_title_in_chinese(client, db, words, numbers):
+    titles = ["", "请先理解项目结构", "修改 config.yaml 项目"]
+    for title in titles[1:]:
+        client.post_json("/api/conversations", {"title": title}, status=201)
+    found = ask(client, PATH, search=words)["conversations"]
+    assert {row["title"] for row in found} == {titles[number] for number in numbers}
+
+
 def test_search_takes_200_characters_and_no_more(client):
     ask(client, PATH, search="a" * 200)
     assert list(refuse(client, PATH, {"search": "a" * 201})) == ["search"]

@@ -302,8 +302,10 @@ def test_a_batch_is_written_in_order(client, own):
         {"role": "user", "content": "x", "metadata": {"usage": {"input_tokens": -1}}},
         {"role": "user", "content": "x", "metadata": {"usage": {"input_tokens": "5"}}},
         {"role": "user", "content": "x", "metadata": {"temperature": "NaN"}},
-        {"role": "user", "content": "x", "tool_calls": [{"function": {}}]},
-        {"role": "user", "content": "x", "tool_calls": [{"function": {"name": "a"}}] * 101},
+        {"role": "assistant", "content": "x", "tool_calls": [{"function": {}}]},
+        {"role": "assistant", "content": "x", "tool_calls": [{"function": {"name": "a"}}] * 101},
+        {"role": "user", "content": "x", "tool_calls": [{"function": {"name": "a"}}]},
+        {"role": "system", "content": "", "tool_calls": [{"function": {"name": "a"}}]},
     ],
 )
 def test_wrong_messages_leave_nothing_behind(body, client, own):
@@ -472,15 +474,37 @@ def test_what_is_written_is_found_at_once(client):
     created = client.post_json("/api/conversations", {"title": "mine"}).json["data"]
     path = f"/api/conversations/{created['id']}/messages"
     client.post_json(path, {"role": "user", "content": "the flux capacitor"})
-    call = {"function": {"name": "Bash", "arguments": {"command": "make gigawatts"}}}
+    function = {"name": "Bash", "arguments": {"command": "make gigawatts"}}
+    calls = [
+        {"function": function, "result": "1.21 made"},
+        {"function": {"name": "Read"}, "result": "\u518d\u89c1 plutonium"},
+    ]
     batch = [
-        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "assistant", "content": "", "tool_calls": calls},
         {"role": "user", "content": "\u4f60\u597d flux"},
     ]
     client.post_json(path, {"messages": batch})
-    for query, expected in (("flux", 2), ("gigawatts", 1), ("\u4f60\u597d", 1), ("mine", 0)):
-        assert len(client.get("/api/search", {"q": query}).json["data"]["hits"]) == expected
+    for query, expected in (
+        ("flux", 2),
+        ("gigawatts", 1),
+        ("1.21 plutonium", 1),
+        ("\u4f60\u597d", 1),
+        ("\u518d\u89c1", 1),
+        ("mine", 0),
+    ):
+        assert len(client.get("/api/search", {"q": query}).json["data"]["hits"]) == expected, query
     check_sound()
+    client.delete(f"/api/conversations/{created['id']}?permanent=true")
+    assert fetch_one("SELECT count(*) FROM message_search('made OR plutonium')") == (0,)
+    check_sound()
+
+
+def test_only_the_assistant_calls_tools(client, own):
+    call = {"function": {"name": "Bash"}, "result": "x"}
+    body = {"role": "user", "content": "x", "tool_calls": [call]}
+    answer = client.post_json(f"{own}/messages", body, status=400).json
+    assert list(answer["details"]["fields"]) == ["tool_calls"]
+    client.post_json(f"{own}/messages", {**body, "tool_calls": []}, status=201)
 
 
 def test_what_is_written_behind_what_waits_is_found_after_it(client, write, ingest):

@@ -294,3 +294,21 @@ def test_nothing_of_a_copy_stays_in_its_original(client, write, ingest):
     )  # fmt: skip
     assert fetch_all("SELECT result, details FROM tool_uses") == [(None, None)]
     check_sound()
+
+
+def test_a_tool_use_whose_results_copy_is_removed_is_indexed_as_it_was(client, write, ingest):
+    original = Transcript(SESSION)
+    original.prompt("go")
+    original.tool_use("Bash", {"command": "flux"})
+    os.utime(write(original), ns=(1, 1))
+    fork = Transcript(OTHER, prefix="b")
+    fork.records = [{**record, "sessionId": OTHER} for record in original.records]
+    fork.last = original.uuid(2)
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "gigawatts"}
+    fork.prompt([result, {"type": "text", "text": "and more"}])
+    write(fork)
+    ingest()
+    client.delete(f"/api/conversations/{OTHER}?permanent=true")
+    assert fetch_all("SELECT result, result_message_key FROM tool_uses") == [(None, None)]
+    client.delete(f"/api/conversations/{SESSION}?permanent=true")
+    check_sound()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import shutil
 from pathlib import Path
@@ -9,11 +10,15 @@ from pathlib import Path
 import peewee
 import pytest
 
+from observatory.app import create_app
 from observatory.errors import LockHeld, SchemaError
-from observatory.store import schema
+from observatory.store import schema, search
 from observatory.store.database import close, configure, connect, database, execute, fetch_all
 from observatory.store.locks import held
 from observatory.store.models import TABLES
+from observatory.store.searching import SearchRequest, search_messages
+from tests.api.described import DescribedApp
+from tests.ingest.dumps import check_sound
 
 
 @pytest.fixture
@@ -23,6 +28,29 @@ def fresh(tmp_path: Path):
     connect()
     yield path
     close()
+
+
+@pytest.fixture
+def older(fresh, tmp_path, monkeypatch):
+    """Migrates a fresh file up to a number; leaving it to the test to go on."""
+
+    def up_to(number: str) -> DescribedApp:
+        folder = tmp_path / "migrations"
+        shutil.copytree(schema.MIGRATIONS, folder)
+        for file in folder.glob("*.py"):
+            if file.name[:4] > number and file.name != "__init__.py":
+                file.unlink()
+        with monkeypatch.context() as patch:
+            patch.setattr(schema, "MIGRATIONS", folder)
+            schema.migrate()
+        return DescribedApp(create_app(cors_origins=(), folders=()), lint=True)
+
+    return up_to
+
+
+def count_hits(q: str) -> int:
+    """Return how many messages are found, over whatever schema there is."""
+    return len(search_messages(SearchRequest(q=q)).hits)
 
 
 def migrate_in_process(path: str, results) -> None:
@@ -127,3 +155,83 @@ def test_a_schema_that_lacks_a_table_is_refused(db):
     execute("DROP TABLE summaries")
     with pytest.raises(SchemaError, match="has no summaries"):
         schema.check_current()
+
+
+def test_results_that_clients_wrote_are_found_after_migrating(older):
+    client = older("0003")
+    made = client.post_json("/api/conversations", {"title": "mine"}).json["data"]
+    path = f"/api/conversations/{made['id']}"
+    call = {"function": {"name": "Bash"}, "result": "gigawatts"}
+    body = {"role": "assistant", "content": "flux", "tool_calls": [call]}
+    client.post_json(f"{path}/messages", body)
+    assert [count_hits(q) for q in ("flux", "gigawatts")] == [1, 0]
+    schema.migrate()
+    assert [count_hits(q) for q in ("flux", "gigawatts")] == [1, 1]
+    assert fetch_all("SELECT count(*) FROM message_search('flux')") == [(1,)]
+    check_sound()
+    client.delete(f"{path}?permanent=true")
+    assert fetch_all("SELECT count(*) FROM message_search('flux OR gigawatts')") == [(0,)]
+    check_sound()
+
+
+def test_messages_that_wait_are_not_indexed_by_migrating(older):
+    client = older("0003")
+    made = client.post_json("/api/conversations", {"title": "mine"}).json["data"]
+    call = {"function": {"name": "Bash"}, "result": "gigawatts"}
+    body = {"role": "assistant", "content": "flux", "tool_calls": [call]}
+    client.post_json(f"/api/conversations/{made['id']}/messages", body)
+    execute("DELETE FROM message_search WHERE rowid = 1")
+    execute("UPDATE totals SET value = 0 WHERE name = 'indexed_message_key'")
+    schema.migrate()
+    assert fetch_all("SELECT count(*) FROM message_search('flux')") == [(0,)]
+    search.index_messages()
+    assert fetch_all("SELECT count(*) FROM message_search('flux AND gigawatts')") == [(1,)]
+    check_sound()
+
+
+def test_words_beside_chinese_are_found_after_migrating(older, monkeypatch):
+    client = older("0003")
+    made = client.post_json("/api/conversations", {"title": "mine"}).json["data"]
+    path = f"/api/conversations/{made['id']}"
+    texts = [f"请调用getZedUser{number}函数" for number in range(5)]
+    client.post_json(
+        f"{path}/messages", {"messages": [{"role": "user", "content": text} for text in texts]}
+    )
+    # As an earlier version wrote it: the characters alone. The last message waits for the index,
+    # and of the first only the characters are left, as in a copy whose original was removed.
+    execute("DELETE FROM message_search WHERE rowid IN (SELECT key FROM messages)")
+    execute("UPDATE message_cjk SET spaced = '请 调 用 函 数'")
+    execute("UPDATE messages SET content = '' WHERE key = 1")
+    execute("UPDATE totals SET value = 0 WHERE name = 'indexed_message_key'")
+    search.index_messages(batch_messages=4)
+    assert [count_hits(q) for q in ("调用", "getZedUser1", "用getZedUser1")] == [4, 0, 0]
+    migration = importlib.import_module("observatory.store.migrations.0004_search")
+    monkeypatch.setattr(migration, "BATCH_MESSAGES", 2)
+    schema.migrate()
+    assert [count_hits(q) for q in ("调用", "getZedUser1", "用getZedUser1")] == [4, 1, 1]
+    assert count_hits("getZedUser4") == 0
+    search.index_messages()
+    assert count_hits("getZedUser4函数") == 1
+    check_sound()
+    client.delete(f"{path}?permanent=true")
+    assert fetch_all("SELECT count(*) FROM message_search_docsize") == [(0,)]
+    check_sound()
+
+
+def test_a_result_in_chinese_is_found_after_migrating(older):
+    client = older("0003")
+    made = client.post_json("/api/conversations", {"title": "mine"}).json["data"]
+    calls = [{"function": {"name": "Bash"}, "result": "调用getZedUser函数"}]
+    bodies = [
+        {"role": "assistant", "content": "flux", "tool_calls": calls},
+        {"role": "assistant", "content": "flux", "tool_calls": [{**calls[0], "result": "x"}]},
+    ]
+    client.post_json(f"/api/conversations/{made['id']}/messages", {"messages": bodies})
+    execute("DELETE FROM message_search")
+    execute("DELETE FROM message_cjk")
+    execute("UPDATE totals SET value = 0 WHERE name = 'indexed_message_key'")
+    search.index_messages()
+    schema.migrate()
+    assert [count_hits(q) for q in ("用getZedUser", "x", "flux")] == [1, 1, 2]
+    assert fetch_all("SELECT count(*) FROM message_cjk") == [(1,)]
+    check_sound()
