@@ -16,13 +16,8 @@ from observatory.api.schemas import Flag
 from observatory.api.search_schemas import FoundConversation, Hit
 from observatory.store.database import Reading
 from observatory.store.search_language import MAX_CHARACTERS
-from observatory.store.searching import (
-    ROLES,
-    SearchPage,
-    SearchRequest,
-    search_conversations,
-    search_messages,
-)
+from observatory.store.search_matches import ROLES, SearchRequest
+from observatory.store.searching import SearchPage, search_conversations, search_messages
 
 SORTS = ("relevance", "time")
 _FILTERS = tuple(SearchRequest.__dataclass_fields__)

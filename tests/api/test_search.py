@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from observatory.store import searching
+from observatory.store import search_matches, searching
 from observatory.store.conversation_removal import delete_conversation
 from observatory.store.database import close, connect
 from observatory.store.pages import encode_cursor
@@ -332,7 +332,7 @@ def test_titles_stand_on_the_first_page_alone(client, add):
 def test_the_total_is_a_least_number_beyond_the_bound(client, archive, monkeypatch):
     exact = search(client, "flux")["data"]["pagination"]
     assert (exact["total"], exact["total_relation"]) == (3, "exact")
-    monkeypatch.setattr(searching, "CANDIDATES", 2)
+    monkeypatch.setattr(search_matches, "CANDIDATES", 2)
     bounded = search(client, "flux")["data"]["pagination"]
     assert (bounded["total"], bounded["total_relation"]) == (2, "at_least")
 
@@ -429,7 +429,7 @@ def test_facets_and_conversations_count_copies_where_they_are_found(client, copi
 
 
 def test_what_is_newer_in_the_trash_hides_nothing(client, add, monkeypatch):
-    monkeypatch.setattr(searching, "CANDIDATES", 2)
+    monkeypatch.setattr(search_matches, "CANDIDATES", 2)
     ids = [add(number, "needle") for number in range(5)]
     for conversation in ids[1:]:
         client.delete(f"/api/conversations/{conversation}")

@@ -16,7 +16,8 @@ from observatory.store import schema, search
 from observatory.store.database import close, configure, connect, database, execute, fetch_all
 from observatory.store.locks import held
 from observatory.store.models import TABLES
-from observatory.store.searching import SearchRequest, search_messages
+from observatory.store.search_matches import SearchRequest
+from observatory.store.searching import search_messages
 from tests.api.described import DescribedApp
 from tests.ingest.dumps import check_sound
 

@@ -1,0 +1,275 @@
+"""The messages that match a search, best or newest first.
+
+What is ranked is bounded: the newest CANDIDATES messages that match. More than that nobody pages
+through, and ranking 87,000 of them takes forty times as long (docs/performance.md). The answer
+says when there were more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import orjson
+
+from observatory.errors import InvalidParameter
+from observatory.store.database import DatabaseError, fetch_all, fetch_one
+from observatory.store.search_language import ParsedQuery, parse_query
+from observatory.timestamps import parse_moment
+
+CANDIDATES = 1000
+# A filter that few messages pass must not walk all that match: so many are looked at, at most.
+EXAMINED = 50_000
+ROLES = ("user", "assistant", "system")
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """What to search for. Filters given here and in ``q`` must both hold.
+
+    ``before`` and ``after`` are times in the one text form; ``after`` itself counts.
+    """
+
+    q: str | None = None
+    project: str | None = None
+    role: str | None = None
+    kind: str | None = None
+    tool: str | None = None
+    model: str | None = None
+    is_error: bool | None = None
+    before: str | None = None
+    after: str | None = None
+    conversation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A message that matches; a smaller ``rank`` is better.
+
+    ``key`` is the message that has the text, ``shown_key`` the one to show: itself, or a copy of it
+    in another conversation.
+    """
+
+    key: int
+    rank: float
+    shown_key: int
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """The bounded set of messages that match, in the order asked for.
+
+    ``is_exact`` is false when there are more than were looked at. ``ceiling`` is the newest message
+    that could be found; later pages look no further. ``times`` has the time of each message by key
+    when they are in that order. ``request`` has the filters that stand in ``query`` too.
+    """
+
+    query: ParsedQuery
+    request: SearchRequest
+
+    candidates: list[Candidate]
+    times: dict[int, str]
+    is_exact: bool
+    ceiling: int
+
+
+IN_PROJECT = (
+    "c.project_key IN (SELECT key FROM projects WHERE path = :project"
+    " OR name = :project COLLATE NOCASE OR path LIKE :project_like ESCAPE '\\')"
+)
+# Of f, which has the text, m, which is shown, and the conversation c of m.
+CONDITIONS = {
+    "project": IN_PROJECT,
+    "role": "m.role = :role",
+    "kind": "m.kind = :kind",
+    "tool": "EXISTS (SELECT 1 FROM tool_uses t WHERE (t.message_key = f.key"
+    " OR t.result_message_key = f.key) AND t.name = :tool COLLATE NOCASE)",
+    "model": "m.model LIKE :model_like ESCAPE '\\'",
+    "is_error": "(m.kind = 'api_error' OR EXISTS (SELECT 1 FROM tool_uses t WHERE"
+    " (t.message_key = f.key OR t.result_message_key = f.key) AND t.is_error = 1)) = :is_error",
+    "before": "m.created_at < :before",
+    "after": "m.created_at >= :after",
+}
+# The message itself where that can be shown, or else the first of its copies that can.
+_SHOWN = """coalesce(
+    (SELECT k.key FROM messages k CROSS JOIN conversations d ON d.key = k.conversation_key
+     WHERE k.key = f.key AND {there}),
+    (SELECT min(k.key) FROM messages k CROSS JOIN conversations d ON d.key = k.conversation_key
+     WHERE k.copy_of_key = f.key AND {there}))"""
+# The messages that have the texts of a conversation: its own, and the originals of its copies.
+_TEXTS_OF = """
+    SELECT key FROM messages WHERE conversation_key = :conversation_key
+    UNION ALL SELECT copy_of_key FROM messages
+    WHERE conversation_key = :conversation_key AND copy_of_key IS NOT NULL
+"""
+
+
+def _merge(request: SearchRequest) -> tuple[ParsedQuery, SearchRequest]:
+    """Return the query and the request with the filters that stand in the query."""
+    parsed = ParsedQuery() if request.q is None else parse_query(request.q)
+    changes: dict[str, Any] = {}
+    for name, value in parsed.filters.items():
+        target, wanted = _read_filter(name, value)
+        present = getattr(request, target)
+        if present is not None and present != wanted:
+            raise InvalidParameter("q", f"{name}: contradicts the parameter {target}.")
+        changes[target] = wanted
+    return parsed, replace(request, **changes)
+
+
+def _read_filter(name: str, value: str) -> tuple[str, Any]:
+    """Return the field of a request that ``name:value`` sets, and its value."""
+    if name == "is":
+        if value != "error":
+            raise InvalidParameter("q", "is: takes error.")
+        return "is_error", True
+    if name == "role" and value not in ROLES:
+        raise InvalidParameter("q", f"role: takes {', '.join(ROLES)}.")
+    if name in ("before", "after"):
+        moment = parse_moment(value)
+        if moment is None:
+            raise InvalidParameter("q", f"{name}: takes a day such as 2026-01-31, or a time.")
+        return name, moment
+    return {"in": "conversation_id"}.get(name, name), value
+
+
+def find_matches(
+    request: SearchRequest, *, newest_first: bool = False, ceiling: int | None = None
+) -> Matches:
+    """Return the messages that match, in order.
+
+    Args:
+        request: What to search for; words or a filter at least.
+        newest_first: Latest message first, instead of best match first.
+        ceiling: Look at messages up to this key only: what an earlier page began with.
+
+    Raises:
+        InvalidParameter: Nothing to search for, or something that can not be read.
+    """
+    parsed, request = _merge(request)
+    if not parsed.match and request == SearchRequest(q=request.q):
+        raise InvalidParameter("q", "Takes words to find, or a filter.")
+    if ceiling is None:
+        row = fetch_one(
+            "SELECT value FROM totals WHERE name = 'indexed_message_key'"
+            if parsed.match
+            else "SELECT coalesce(max(key), 0) FROM messages"
+        )
+        ceiling = row[0] if row else 0
+    rows, is_exact = _find(parsed.match, request, ceiling, is_ranked=not newest_first)
+    candidates = [Candidate(*row) for row in rows]
+    times: dict[int, str] = {}
+    if newest_first:
+        times = read_column((c.key for c in candidates), "created_at")
+        candidates.sort(key=lambda c: (times[c.key], c.key), reverse=True)
+    else:
+        candidates.sort(key=lambda c: (c.rank, -c.key))
+    return Matches(parsed, request, candidates, times, is_exact, ceiling)
+
+
+def read_column(keys: Iterable[int], column: str) -> dict[int, Any]:
+    """Return one column of ``messages`` by key."""
+    return dict(
+        fetch_all(
+            f"SELECT key, {column} FROM messages WHERE key IN (SELECT value FROM json_each(?))",
+            (orjson.dumps(list(keys)).decode(),),
+        )
+    )
+
+
+def _has_trash() -> bool:
+    sql = "SELECT EXISTS (SELECT 1 FROM conversations WHERE deleted_at IS NOT NULL)"
+    return fetch_one(sql) == (1,)
+
+
+def filter_values(request: SearchRequest) -> dict[str, Any]:
+    """Return what the conditions of the filters take."""
+    values = asdict(request)
+    for name in ("project", "model"):
+        values[f"{name}_like"] = f"%{_escape_like(values[name] or '')}%"
+    return values
+
+
+def _find(
+    match: str, request: SearchRequest, ceiling: int, *, is_ranked: bool
+) -> tuple[list[tuple[Any, ...]], bool]:
+    """Return the rows of candidates, and whether these are all that match."""
+    values = filter_values(request) | {
+        "match": match,
+        "floor": 0,
+        "ceiling": ceiling,
+        "examined": EXAMINED,
+        "limit": CANDIDATES + 1,
+    }
+    conditions = [sql for name, sql in CONDITIONS.items() if values[name] is not None]
+    has_trash, is_within = _has_trash(), request.conversation_id is not None
+    if is_within and not _enter_conversation(values):
+        return [], True
+    source = _source(match, is_within=is_within, is_ranked=is_ranked)
+    is_whole = not conditions and not has_trash
+    if is_whole and not is_within:
+        # Nothing to look up: what FTS5 gives is the answer.
+        sql = f"SELECT key, rank, key FROM ({source} LIMIT :limit)"
+    else:
+        shown = "f.key"
+        if is_within:
+            shown = _SHOWN.format(there="d.key = :conversation_key")
+        elif has_trash:
+            shown = _SHOWN.format(there="d.deleted_at IS NULL")
+        sql = (
+            f"SELECT f.key, f.rank, m.key FROM ({source} LIMIT :examined) f"
+            f" CROSS JOIN messages m ON m.key = {shown}"
+            " CROSS JOIN conversations c ON c.key = m.conversation_key"
+            f" WHERE {' AND '.join(conditions) or 'true'} LIMIT :limit"
+        )
+    try:
+        rows = fetch_all(sql, values)
+        if len(rows) > CANDIDATES:
+            return rows[:CANDIDATES], False
+        return rows, is_whole or not _reached_bound(source, values)
+    except DatabaseError as error:
+        if "fts5" in str(error) or "malformed MATCH" in str(error):
+            raise InvalidParameter("q", "This can not be searched for; use fewer signs.") from error
+        raise
+
+
+def _enter_conversation(values: dict[str, Any]) -> bool:
+    """Bound a search by the texts of one conversation; tell whether it is there and has some."""
+    conversation = fetch_one(
+        "SELECT key FROM conversations WHERE id = :conversation_id AND deleted_at IS NULL", values
+    )
+    values["conversation_key"] = conversation[0] if conversation else None
+    [(first, last)] = fetch_all(f"SELECT min(key), max(key) FROM ({_TEXTS_OF})", values)
+    if first is None:
+        return False
+    values |= {"floor": first, "ceiling": min(values["ceiling"], last)}
+    return True
+
+
+def _source(match: str, *, is_within: bool, is_ranked: bool) -> str:
+    """Return the statement that gives key and rank of what matches, newest first."""
+    within = f"IN ({_TEXTS_OF})"
+    if not match:
+        return (
+            "SELECT key, 0.0 AS rank FROM messages WHERE key BETWEEN :floor AND :ceiling"
+            f" AND copy_of_key IS NULL{f' AND key {within}' if is_within else ''} ORDER BY key DESC"
+        )
+    # bm25 and the walk in the order of keys are FTS5's; the bound keeps both short. To weigh a
+    # word, bm25 counts all its matches: only where the order asks for it. With the plus, SQLite
+    # does not hand the keys to FTS5, which would search for each of them.
+    return (
+        f"SELECT rowid AS key, {'bm25(message_search)' if is_ranked else '0.0'} AS rank"
+        " FROM message_search WHERE message_search MATCH :match"
+        " AND rowid BETWEEN :floor AND :ceiling"
+        f"{f' AND +rowid {within}' if is_within else ''} ORDER BY rowid DESC"
+    )
+
+
+def _reached_bound(source: str, values: dict[str, Any]) -> bool:
+    """Tell whether more messages match than were looked at."""
+    return fetch_one(f"SELECT 1 FROM ({source} LIMIT 1 OFFSET :examined)", values) is not None
+
+
+def _escape_like(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
