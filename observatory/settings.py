@@ -23,7 +23,9 @@ from observatory.loopback import is_loopback
 MIN_SECRET_BYTES = 32
 _DURATION = re.compile(r"([1-9][0-9]{0,5})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_WEB_ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+(:\d{1,5})?", re.IGNORECASE)
+_WEB_ORIGIN = re.compile(
+    r"https?://(?:[a-z0-9.\-]+|\[[0-9a-f:.]+\])(?::(?P<port>\d{1,5}))?", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,8 @@ def _duration(text: str) -> None:
 
 
 def _origins(origins: list[str]) -> None:
-    if not all(_WEB_ORIGIN.fullmatch(origin) for origin in _listed(origins)):
+    found = [_WEB_ORIGIN.fullmatch(origin) for origin in _listed(origins)]
+    if not all(match and int(match["port"] or 80) < 2**16 for match in found):
         raise ValidationError("origins such as http://localhost:3000, separated by commas; no *")
 
 
@@ -110,7 +113,7 @@ def _path(path: str) -> None:
         Path(path).expanduser()
     except RuntimeError:
         raise ValidationError(f"a path; there is no home folder {path.split('/')[0]}") from None
-    if not path:
+    if not path.strip():
         raise ValidationError("a path")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from hashlib import blake2b
 from typing import NamedTuple
 
 import zstandard
@@ -20,8 +21,8 @@ from observatory.store import archive
 from observatory.store import conversation_states as states
 from observatory.store import transcript_files as files
 from observatory.store.archive import ApiCallRow, KnownMessage, MessageRow, ToolUseRow
+from observatory.store.conversation_removal import is_deleted
 from observatory.store.conversation_states import ConversationState
-from observatory.store.conversations import find_deleted
 from observatory.store.counters import add_to_total, refresh_conversations
 from observatory.store.database import writing
 from observatory.store.projects import ensure_project
@@ -84,7 +85,7 @@ class _Batch:
         wanted = {m.uuid for m in messages if m.uuid}
         wanted.update(m.parent_uuid for m in messages if m.is_sidechain and m.parent_uuid)
         self.known: dict[str, KnownMessage] = archive.find_messages(wanted)
-        self.removed: dict[str, str] = archive.find_deleted_messages(wanted)
+        self.removed: dict[str, set[str]] = archive.find_deleted_messages(wanted)
         self.calls: dict[str, ApiCallRow] = archive.find_api_calls(
             {m.api_call.id for m in messages if m.api_call}
         )
@@ -95,7 +96,7 @@ class _Batch:
         self.changed_calls: dict[str, ApiCallRow] = {}
         self.tool_uses: dict[tuple[int, str], ToolUseRow] = {}
         self.cjk: list[tuple[int, str]] = []
-        self.seen: list[tuple[int, int, int, int]] = []
+        self.seen: list[tuple[int, int, int, int | None, int]] = []
         self.links: list[tuple[int, SubagentLink | _Root]] = []
         self.tasks: dict[int, archive.UnlinkedTasks] = {}
         self.forks: set[tuple[int, str]] = set()
@@ -277,10 +278,10 @@ class _FileReading:
 
     def _is_deleted(self) -> bool:
         """Tell whether a user has removed this file's conversation, or its session's, for good."""
-        session_id = self._session_id
-        if session_id is None:
-            return False
-        return bool(find_deleted((session_id, f"{session_id}.{self.path.agent_id}")))
+        names = [(self._main_id, "session" if self.path.agent_id is None else "subagent")]
+        if self._session_id is not None:
+            names.append((self._session_id, "session"))
+        return any(is_deleted(name, kind=kind) for name, kind in names)
 
     @property
     def _first_message(self) -> Message | None:
@@ -292,7 +293,17 @@ class _FileReading:
         first = self._first_message
         return self.path.session_id or (first.session_id if first else None)
 
+    @property
+    def _main_id(self) -> str:
+        """The id of this file's conversation, but for what tells apart two of the same."""
+        agent_id, session_id = self.path.agent_id, self._session_id
+        if agent_id is None:
+            return self.path.session_id or "unknown"
+        return f"{session_id}.{agent_id}" if session_id else f"agent-{agent_id}"
+
     def _take_summary(self, item: Summary) -> None:
+        if archive.find_deleted_messages([item.leaf_uuid]):
+            return
         archive.upsert_summary(item.leaf_uuid, item.summary)
         known = self._find_known(item.leaf_uuid)
         if known is not None:
@@ -307,16 +318,13 @@ class _FileReading:
         message = message or self._first_message
         timestamp = (message.timestamp if message else None) or self.modified_at
         if path.agent_id is None:
-            main = batch.ensure_conversation(
-                path.session_id or "unknown", kind="session", timestamp=timestamp
-            )
+            main = batch.ensure_conversation(self._main_id, kind="session", timestamp=timestamp)
         else:
-            name = f"{session_id}.{path.agent_id}" if session_id else f"agent-{path.agent_id}"
-            main = batch.ensure_conversation(name, kind="subagent", timestamp=timestamp)
+            main = batch.ensure_conversation(self._main_id, kind="subagent", timestamp=timestamp)
             main.agent_id = path.agent_id
             main.workflow_run_id = path.workflow_run_id
             main.agent_type = main.agent_type or read_agent_type(self.chunk.file.location)
-            if session_id and session_id != name:
+            if session_id and session_id != self._main_id:
                 parent = batch.ensure_conversation(session_id, kind="session", timestamp=timestamp)
                 main.parent_key = parent.key
         self.main = main
@@ -331,6 +339,8 @@ class _FileReading:
             # What is not read again now counts as being there still.
             generation = 0 if self.chunk.is_first else self.chunk.generation
             archive.adopt_rows(key, file_key=self.file_key, generation=generation)
+            # Should it come back, it is read from its start.
+            files.forget_place(key)
             known = self.batch.known
             for identifier, message in known.items():
                 if message.file_key == key:
@@ -353,9 +363,9 @@ class _FileReading:
         if not message.is_sidechain or self.path.role != "session":
             return main
         for uuid in (message.uuid, message.parent_uuid):
-            removed = self.batch.removed.get(uuid) if uuid else None
-            if removed is not None and removed.startswith(f"{main.id}."):
-                raise _Removed(removed)
+            for removed in self.batch.removed.get(uuid or "", ()):
+                if removed.startswith(f"{main.id}."):
+                    raise _Removed(removed)
         child = self._find_sidechain(main, message)
         if child is None and message.uuid is None and index == 0:
             # Earlier versions gave it another name.
@@ -374,9 +384,9 @@ class _FileReading:
         if message.agent_id is not None:
             return self._ensure_sidechain(main, message.agent_id, message)
         return (
-            self._sidechain_of(message.parent_uuid, main, message)
+            self._sidechain_of(message.uuid, main, message)
+            or self._sidechain_of(message.parent_uuid, main, message)
             or (self._last_sidechain(main) if message.parent_uuid is not None else None)
-            or self._sidechain_of(message.uuid, main, message)
         )
 
     def _sidechain_of(
@@ -411,7 +421,7 @@ class _FileReading:
         self, main: ConversationState, agent_id: str, message: Message
     ) -> ConversationState:
         name = f"{main.id}.{path_part(agent_id)}"
-        if name not in self.batch.conversations and find_deleted([name]):
+        if name not in self.batch.conversations and is_deleted(name, kind="subagent"):
             raise _Removed(name)
         child = self.batch.ensure_conversation(
             name, kind="subagent", timestamp=message.timestamp or main.updated_at
@@ -425,6 +435,15 @@ class _FileReading:
             identifier
         )
 
+    def _is_same(self, known: KnownMessage, message: Message) -> bool:
+        """Tell whether a record without an id is the one that was read at its place before."""
+        new = self.batch.messages
+        if new and known.key >= new[0].key:
+            # They are numbered in their order.
+            row = new[known.key - new[0].key]
+            return (row.role, row.content) == (message.role, message.text)
+        return archive.find_text(known.key) == (message.role, message.text)
+
     def _take_message(self, line: int, index: int, message: Message) -> None:
         batch = self.batch
         try:
@@ -432,7 +451,7 @@ class _FileReading:
         except _Removed as removed:
             # What answers it belongs there, too.
             if message.uuid is not None:
-                batch.removed[message.uuid] = removed.conversation_id
+                batch.removed.setdefault(message.uuid, set()).add(removed.conversation_id)
                 archive.insert_deleted_message(message.uuid, removed.conversation_id)
             return
         batch.touched.add(state.key)
@@ -449,6 +468,11 @@ class _FileReading:
                 # Another record without an id has this place in a conversation of this name.
                 identifier = f"{state.kind}.{identifier}"
             known = self._find_known(identifier)
+        if known is not None and message.uuid is None and not self._is_same(known, message):
+            # A rewritten file holds another record at this place.
+            digest = blake2b(message.text.encode(), digest_size=8).hexdigest()
+            identifier = f"{identifier}.{digest}"
+            known = self._find_known(identifier)
         call = None
         key = known.key if known else batch.next_message_key
         timestamp = message.timestamp or (
@@ -462,9 +486,11 @@ class _FileReading:
                 or known.is_superseded
                 or known.key in self.reopened
             )
-            # The file that it came from may have been forgotten: then it is this one's.
-            if is_seen_again or (known.file_key is None and known.conversation_key == state.key):
-                batch.seen.append((line, self.chunk.generation, self.file_key, known.key))
+            # The file that it came from may have been forgotten, or hold it no more.
+            is_left = known.file_key is None or known.is_superseded
+            if is_seen_again or (is_left and known.conversation_key == state.key):
+                call_key = call.key if call else None
+                batch.seen.append((line, self.chunk.generation, self.file_key, call_key, known.key))
                 batch.reread.add(state.key)
                 batch.known[identifier] = KnownMessage(
                     known.key, known.conversation_key, self.file_key, self.chunk.generation

@@ -130,12 +130,15 @@ def _tail_hash(descriptor: int, offset: int) -> bytes:
 
 def _read_line(line: Line, chunk: Chunk, *, is_whole: bool) -> None:
     """Add what a line says to a chunk."""
+    is_whole = is_whole or line.is_terminated
     try:
-        objects, bad = parse_objects(line)
+        objects, bad = parse_objects(line, is_whole=is_whole)
     except Exception as error:
         objects, bad = [], [BadPart(0, line.end - line.start, _reason(error))]
-    if bad and not line.is_terminated and not is_whole:
-        return
+    if bad and not is_whole:
+        bad = []
+        if not objects:
+            return
     length = len(line.data or b"")
     for part in bad:
         end = line.start + part.end if part.end < length else line.end

@@ -144,18 +144,21 @@ def find_messages(ids: Iterable[str]) -> dict[str, KnownMessage]:
     return {row[0]: KnownMessage(*row[1:]) for row in rows}
 
 
-def find_deleted_messages(ids: Iterable[str]) -> dict[str, str]:
-    """Return which of these messages went with a subagent that was removed for good, and which."""
+def find_deleted_messages(ids: Iterable[str]) -> dict[str, set[str]]:
+    """Return which of these messages went with conversations that were removed, and with which."""
     rows = fetch_all(
         "SELECT id, conversation_id FROM deleted_messages"
         " WHERE id IN (SELECT value FROM json_each(?))",
         (json.dumps(list(ids)),),
     )
-    return dict(rows)
+    found: dict[str, set[str]] = {}
+    for message_id, conversation_id in rows:
+        found.setdefault(message_id, set()).add(conversation_id)
+    return found
 
 
 def insert_deleted_message(message_id: str, conversation_id: str) -> None:
-    """Note that a message belongs to a subagent that was removed for good."""
+    """Note that a message belongs to a conversation that was removed for good."""
     execute(
         "INSERT INTO deleted_messages (id, conversation_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
         (message_id, conversation_id),
@@ -180,6 +183,12 @@ def find_tool_use(conversation_key: int, tool_use_id: str) -> ToolUseRow | None:
         (conversation_key, tool_use_id),
     )
     return ToolUseRow(*row) if row else None
+
+
+def find_text(message_key: int) -> tuple[str, str] | None:
+    """Return role and text of a message."""
+    row = fetch_one("SELECT role, content FROM messages WHERE key = ?", (message_key,))
+    return (row[0], row[1]) if row else None
 
 
 def next_message_key() -> int:
@@ -222,11 +231,14 @@ def insert_cjk(rows: list[tuple[int, str]]) -> None:
     execute_many("INSERT INTO message_cjk (message_key, spaced) VALUES (?, ?)", rows)
 
 
-def mark_messages_seen(rows: list[tuple[int, int, int, int]]) -> None:
-    """Note where messages lie in a file that is read again: position, generation, file, key."""
+def mark_messages_seen(rows: list[tuple[int, int, int, int | None, int]]) -> None:
+    """Note where messages lie in a file that is read again: position, generation, file, call, key.
+
+    Of the call one is noted that was not known.
+    """
     execute_many(
-        "UPDATE messages SET position = ?, generation = ?, file_key = ?, is_superseded = 0"
-        " WHERE key = ?",
+        "UPDATE messages SET position = ?, generation = ?, file_key = ?, is_superseded = 0,"
+        " api_call_key = coalesce(api_call_key, ?) WHERE key = ?",
         rows,
     )
 
@@ -289,34 +301,48 @@ def interrupt_tool_uses(conversation_key: int, *, before: int) -> None:
     )
 
 
+# Those of a conversation, with those that it has in common with the one it was copied from.
+_UNLINKED_TASKS = """
+    WITH tasks AS (
+        SELECT t.key, t.tool_use_id, m.position, t.parameters FROM tool_uses t
+        JOIN messages m ON m.key = t.message_key
+        WHERE t.conversation_key = ?1 AND t.subagent_id IS NULL AND t.name IN ('Task', 'Agent')
+        UNION ALL
+        SELECT t.key, t.tool_use_id, m.position, t.parameters FROM messages m
+        JOIN tool_uses t ON t.message_key = m.copy_of_key
+        WHERE m.conversation_key = ?1 AND m.copy_of_key IS NOT NULL
+            AND t.subagent_id IS NULL AND t.name IN ('Task', 'Agent')
+    )
+    SELECT key, tool_use_id, position, trim(json_extract(parameters, '$.prompt'),
+        char(32, 9, 10, 13)) FROM tasks ORDER BY position, key
+"""
+
+
 class UnlinkedTasks:
     """The tasks of a conversation of which it is not known which subagents they started."""
 
     def __init__(self, conversation_key: int) -> None:
         self._conversation_key = conversation_key
-        rows = fetch_all(
-            "SELECT t.tool_use_id, m.position, trim(json_extract(t.parameters, '$.prompt'),"
-            " char(32, 9, 10, 13)) FROM tool_uses t JOIN messages m ON m.key = t.message_key"
-            " WHERE t.conversation_key = ? AND t.subagent_id IS NULL"
-            " AND t.name IN ('Task', 'Agent') ORDER BY m.position, t.key",
-            (conversation_key,),
-        )
-        self._places: dict[str, tuple[str, int]] = {}
+        # By tool use: key and prompt; by prompt: the positions by tool use.
+        self._tasks: dict[str, tuple[int, str]] = {}
         self._by_prompt: dict[str, dict[str, int]] = {}
-        for tool_use_id, position, prompt in rows:
-            self._places[tool_use_id] = (prompt, position)
+        for key, tool_use_id, position, prompt in fetch_all(_UNLINKED_TASKS, (conversation_key,)):
+            self._tasks[tool_use_id] = (key, prompt)
             self._by_prompt.setdefault(prompt, {})[tool_use_id] = position
 
     def link(self, tool_use_id: str, *, subagent_id: str) -> bool:
         """Note which subagent a tool use started, unless that is known."""
-        place = self._places.pop(tool_use_id, None)
-        if place is not None:
-            del self._by_prompt[place[0]][tool_use_id]
-        execute(
-            "UPDATE tool_uses SET subagent_id = coalesce(subagent_id, ?)"
-            " WHERE conversation_key = ? AND tool_use_id = ?",
-            (subagent_id, self._conversation_key, tool_use_id),
-        )
+        task = self._tasks.pop(tool_use_id, None)
+        if task is None:
+            execute(
+                "UPDATE tool_uses SET subagent_id = coalesce(subagent_id, ?)"
+                " WHERE conversation_key = ? AND tool_use_id = ?",
+                (subagent_id, self._conversation_key, tool_use_id),
+            )
+            return True
+        key, prompt = task
+        del self._by_prompt[prompt][tool_use_id]
+        execute("UPDATE tool_uses SET subagent_id = ? WHERE key = ?", (subagent_id, key))
         return True
 
     def link_first(self, prompt: str, *, subagent_id: str, before: int) -> bool:
@@ -333,11 +359,7 @@ class UnlinkedTasks:
         return self.link(first[0], subagent_id=subagent_id)
 
     def _is_linked(self, subagent_id: str) -> bool:
-        row = fetch_one(
-            "SELECT 1 FROM tool_uses WHERE subagent_id = ? AND conversation_key = ?",
-            (subagent_id, self._conversation_key),
-        )
-        return row is not None
+        return find_task_of(subagent_id, parent_key=self._conversation_key) is not None
 
 
 def find_task_of(subagent_id: str, *, parent_key: int) -> tuple[str | None, str | None] | None:

@@ -6,10 +6,12 @@ owner. What they only showed of it goes, too.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from observatory.errors import NotFound, PreconditionFailed
 from observatory.store import search
+from observatory.store.archive import move_results_to_originals
 from observatory.store.conversations import family
 from observatory.store.counters import refresh_conversations
 from observatory.store.database import execute, execute_many, fetch_all, fetch_one, writing
@@ -53,7 +55,12 @@ def _delete(key: int) -> None:
         " UNION SELECT c.conversation_key FROM messages c JOIN messages o ON o.key = c.copy_of_key"
         " WHERE o.conversation_key = ?1"
         " UNION SELECT t.conversation_key FROM tool_uses t"
-        " JOIN messages r ON r.key = t.result_message_key WHERE r.conversation_key = ?1",
+        " JOIN messages r ON r.key = t.result_message_key WHERE r.conversation_key = ?1"
+        " UNION SELECT k.conversation_key FROM messages r"
+        " JOIN tool_uses t ON t.result_message_key = r.key"
+        " JOIN messages k ON k.copy_of_key = t.message_key WHERE r.conversation_key = ?1"
+        " UNION SELECT m.conversation_key FROM api_calls a"
+        " JOIN messages m ON m.api_call_key = a.key WHERE a.conversation_key = ?1",
         (key,),
     )
     heirs = fetch_all(_HEIRS, (key,))
@@ -67,7 +74,7 @@ def _delete(key: int) -> None:
     _hand_over_texts(heirs)
     _hand_over_tool_uses(heirs)
     _take_back_results(key)
-    _hand_over_calls(heirs, owner=key)
+    _hand_over_calls(key)
     execute(
         "UPDATE conversations SET copied_from_key = (SELECT o.conversation_key FROM messages m"
         " JOIN messages o ON o.key = m.copy_of_key WHERE m.conversation_key = conversations.key"
@@ -75,18 +82,31 @@ def _delete(key: int) -> None:
         (key,),
     )
     execute(
-        "INSERT INTO deleted_conversations (id, deleted_at)"
-        " SELECT id, ? FROM conversations WHERE key = ? ON CONFLICT DO NOTHING",
+        "INSERT INTO deleted_conversations (id, deleted_at, kind)"
+        " SELECT id, ?, kind FROM conversations WHERE key = ? ON CONFLICT DO NOTHING",
         (now(), key),
     )
-    # A sidechain inside its session's file is told by its messages alone.
+    # A sidechain inside its session's file, and a title in any file, are told by messages alone.
     execute(
         "INSERT INTO deleted_messages (id, conversation_id) SELECT m.id, c.id FROM messages m"
-        " JOIN conversations c ON c.key = m.conversation_key"
-        " WHERE c.key = ? AND c.parent_key IS NOT NULL ON CONFLICT DO NOTHING",
+        " JOIN conversations c ON c.key = m.conversation_key WHERE c.key = ?1"
+        " AND (c.parent_key IS NOT NULL"
+        "      OR NOT EXISTS (SELECT 1 FROM json_each(?2) WHERE value = m.key))"
+        " ON CONFLICT DO NOTHING",
+        (key, json.dumps([row[2] for row in heirs])),
+    )
+    execute(
+        "DELETE FROM summaries WHERE leaf_id IN (SELECT id FROM deleted_messages"
+        " WHERE conversation_id = (SELECT id FROM conversations WHERE key = ?))",
         (key,),
     )
+    project = fetch_one("SELECT project_key FROM conversations WHERE key = ?", (key,))
     execute("DELETE FROM conversations WHERE key = ?", (key,))
+    execute(
+        "DELETE FROM projects WHERE key = ?1"
+        " AND NOT EXISTS (SELECT 1 FROM conversations WHERE project_key = ?1)",
+        project or (None,),
+    )
     # An heir has the id by which transcripts know the message.
     execute_many("UPDATE messages SET id = ? WHERE key = ?", [(row[3], row[0]) for row in heirs])
     search.index_again(row[0] for row in heirs)
@@ -109,6 +129,10 @@ def _hand_over_texts(heirs: list[tuple[Any, ...]]) -> None:
 
 
 def _hand_over_tool_uses(heirs: list[tuple[Any, ...]]) -> None:
+    execute_many(
+        "UPDATE tool_uses SET result_message_key = ? WHERE result_message_key = ?",
+        [(heir, original) for heir, _, original, *_ in heirs],
+    )
     for heir, conversation_key, original, *_ in heirs:
         uses = fetch_all(
             "SELECT key, tool_use_id, started_at FROM tool_uses WHERE message_key = ?", (original,)
@@ -138,30 +162,73 @@ def _hand_over_tool_uses(heirs: list[tuple[Any, ...]]) -> None:
                 " FROM tool_uses t WHERE key = ?3) WHERE key = ?4",
                 (heir, took, use, own[0]),
             )
-    execute_many(
-        "UPDATE tool_uses SET result_message_key = ? WHERE result_message_key = ?",
-        [(heir, original) for heir, _, original, *_ in heirs],
+            _give_back_result(use)
+
+
+def _give_back_result(use: int) -> None:
+    """Leave a tool use that has another owner now to the conversation that its result is from."""
+    execute(
+        "UPDATE OR IGNORE tool_uses SET conversation_key = r.conversation_key, message_key = NULL,"
+        " name = '', server = NULL, started_at = NULL, parameters = NULL,"
+        " execution_time_ms = NULL, subagent_id = NULL FROM messages r"
+        " WHERE tool_uses.key = ? AND r.key = tool_uses.result_message_key"
+        " AND r.conversation_key <> tool_uses.conversation_key",
+        (use,),
     )
 
 
 def _take_back_results(key: int) -> None:
-    """Leave nothing of a conversation in the tool uses of others that it had a result for."""
-    execute(
+    """Leave nothing of a conversation in the tool uses of others that it had a result for.
+
+    They may get the result that another copy has.
+    """
+    taken = fetch_all(
         "UPDATE tool_uses SET result_message_key = NULL, result = NULL, details = NULL,"
         " status = 'interrupted', is_error = 0, error_category = NULL, finished_at = NULL,"
         " execution_time_ms = NULL, reported_duration_ms = NULL"
         " WHERE conversation_key <> ?1 AND result_message_key IN"
-        " (SELECT key FROM messages WHERE conversation_key = ?1)",
+        " (SELECT key FROM messages WHERE conversation_key = ?1) RETURNING message_key",
         (key,),
     )
+    copies = fetch_all(
+        "SELECT DISTINCT conversation_key FROM messages WHERE conversation_key <> ?"
+        " AND copy_of_key IN (SELECT value FROM json_each(?))",
+        (key, json.dumps([row[0] for row in taken])),
+    )
+    move_results_to_originals(row[0] for row in copies)
 
 
-def _hand_over_calls(heirs: list[tuple[Any, ...]], *, owner: int) -> None:
-    """Let the last copied line of each model call have it, as the last line always has."""
-    last = {call: heir for heir, _, _, _, call in heirs if call is not None}
+# Of a model call, the lines in other conversations: the first conversation's last one is first.
+_OTHER_LINES = """
+    SELECT a.key, m.key FROM api_calls a
+    JOIN messages m ON m.api_call_key = a.key AND m.conversation_key <> a.conversation_key
+    WHERE a.conversation_key = ? AND m.copy_of_key IS NULL
+    ORDER BY a.key, m.conversation_key, m.position DESC, m.key DESC
+"""
+
+
+def _hand_over_calls(key: int) -> None:
+    """Let another conversation with lines of a model call have it, by its last line as always."""
+    last: dict[int, int] = {}
+    for call, message in fetch_all(_OTHER_LINES, (key,)):
+        last.setdefault(call, message)
     execute_many(
         "UPDATE api_calls SET message_key = ?1, (conversation_key, position, file_key,"
-        " usage_file_key) = (SELECT conversation_key, position, file_key, file_key"
-        " FROM messages WHERE key = ?1) WHERE key = ?2 AND conversation_key = ?3",
-        [(heir, call, owner) for call, heir in last.items()],
+        " usage_file_key, is_sidechain) = (SELECT m.conversation_key, m.position, m.file_key,"
+        " m.file_key, c.kind = 'subagent' FROM messages m"
+        " JOIN conversations c ON c.key = m.conversation_key WHERE m.key = ?1) WHERE key = ?2",
+        [(message, call) for call, message in last.items()],
     )
+
+
+def is_deleted(conversation_id: str, *, kind: str) -> bool:
+    """Tell whether a conversation that a transcript names was removed for good.
+
+    One of two with the same name has its kind appended (ingest/applying.py).
+    """
+    row = fetch_one(
+        "SELECT 1 FROM deleted_conversations WHERE id IN (?1, ?1 || '.' || ?2)"
+        " AND kind IN (?2, '')",
+        (conversation_id, kind),
+    )
+    return row is not None

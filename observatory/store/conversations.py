@@ -6,7 +6,6 @@ than running it (docs/performance.md).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -231,12 +230,3 @@ def family(key: int) -> list[int]:
         (key,),
     )
     return [row[0] for row in rows]
-
-
-def find_deleted(conversation_ids: Iterable[str]) -> set[str]:
-    """Return which of these conversations were removed for good."""
-    rows = fetch_all(
-        "SELECT id FROM deleted_conversations WHERE id IN (SELECT value FROM json_each(?))",
-        (orjson.dumps(list(conversation_ids)).decode(),),
-    )
-    return {row[0] for row in rows}

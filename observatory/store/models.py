@@ -244,19 +244,21 @@ class DeletedConversation(Table):
 
     id = pw.TextField(primary_key=True)
     deleted_at = pw.TextField()
+    kind = pw.TextField(default="")
 
     class Meta:
         table_name = "deleted_conversations"
 
 
 class DeletedMessage(Table):
-    """A message of a subagent that was removed for good, to be known inside its session's file."""
+    """A message that was removed for good: transcripts bring back neither it nor its title."""
 
-    id = pw.TextField(primary_key=True)
+    id = pw.TextField()
     conversation_id = pw.TextField()
 
     class Meta:
         table_name = "deleted_messages"
+        primary_key = pw.CompositeKey("id", "conversation_id")
 
 
 class IdempotencyKey(Table):

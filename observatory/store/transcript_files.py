@@ -210,6 +210,11 @@ def put_back_interrupted() -> None:
             execute("UPDATE transcript_files SET status = 'pending' WHERE status = 'processing'")
 
 
+def forget_place(key: int) -> None:
+    """Let a file that is gone be read from its start if it comes back."""
+    update_file(key, {"device": 0, "inode": 0, "tail_hash": None})
+
+
 def delete_file(key: int) -> None:
     """Forget a file and its bad lines; what was read of it stays."""
     with writing():

@@ -95,13 +95,16 @@ class BadPart(NamedTuple):
     reason: str
 
 
-def parse_objects(line: Line) -> tuple[list[dict[str, Any]], list[BadPart]]:
+def parse_objects(
+    line: Line, *, is_whole: bool = True
+) -> tuple[list[dict[str, Any]], list[BadPart]]:
     """Return the JSON objects on a line and what of it is none.
 
     A blank line has neither, most have one object, glued ones several. Half an object, which a
-    crash left, costs none of the whole ones beside it. Strings come back free of NUL and of lone
-    surrogates, numbers within 64 bits and finite, and nesting bounded, so that whatever is in them
-    can be stored and served.
+    crash left, costs none of the whole ones beside it; on a line that may grow (``is_whole`` false)
+    nothing behind it is taken for one. Strings come back free of NUL and of lone surrogates,
+    numbers within 64 bits and finite, and nesting bounded, so that whatever is in them can be
+    stored and served.
     """
     data = line.data
     if data is None:
@@ -111,7 +114,7 @@ def parse_objects(line: Line) -> tuple[list[dict[str, Any]], list[BadPart]]:
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError:
-        return _parse_slowly(data)
+        return _parse_slowly(data, is_whole=is_whole)
     if not isinstance(value, dict):
         return [], [BadPart(0, len(data), _NO_OBJECT)]
     if b"\\u0000" in data:
@@ -119,7 +122,7 @@ def parse_objects(line: Line) -> tuple[list[dict[str, Any]], list[BadPart]]:
     return [value], []
 
 
-def _parse_slowly(data: bytes) -> tuple[list[dict[str, Any]], list[BadPart]]:
+def _parse_slowly(data: bytes, *, is_whole: bool) -> tuple[list[dict[str, Any]], list[BadPart]]:
     """Read what the fast parser refuses: blanks, NULs, bad UTF-8, surrogates, glued objects."""
     text = data.replace(b"\0", b"").decode("utf-8", "surrogateescape")
     objects: list[dict[str, Any]] = []
@@ -129,7 +132,7 @@ def _parse_slowly(data: bytes) -> tuple[list[dict[str, Any]], list[BadPart]]:
         start = position
         value, position, reason = _decode(text, start)
         if reason is not None:
-            position = _find_object(text, start + 1)
+            position = _find_object(text, start + 1) if is_whole else len(text)
         elif isinstance(value, dict):
             objects.append(clean(value))
         else:

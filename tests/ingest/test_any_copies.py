@@ -1,4 +1,4 @@
-"""Whichever of two sessions with a common beginning is read first, both are shown the same."""
+"""Whichever of some sessions with a common beginning is read first, all are shown the same."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tests.ingest.dumps import check_sound
 from tests.ingest.test_any_reading import EXPLORES, SESSION, a_record
 from tests.transcripts_for_tests import encode
 
-FORK = "22222222-2222-4222-8222-222222222222"
+FORKS = ("22222222-2222-4222-8222-222222222222", "33333333-3333-4333-8333-333333333333")
 
 
 @st.composite
-def two_sessions(draw: st.DrawFn) -> tuple[bytes, bytes]:
-    """A session, and one that begins with a copy of its first records."""
+def some_sessions(draw: st.DrawFn) -> list[tuple[str, bytes]]:
+    """A session, and two that begin with a copy of all or some of its first records."""
 
     def name(
         records: list[dict[str, Any]], prefix: str, before: list[str], uses: list[str]
@@ -57,15 +57,18 @@ def two_sessions(draw: st.DrawFn) -> tuple[bytes, bytes]:
     uses: list[str] = []
     name(shared, "c", before, uses)
     sessions = []
-    for session_id, prefix in ((SESSION, "d"), (FORK, "e")):
-        own = draw(st.lists(a_record(), max_size=6))
+    for session_id, prefix in ((SESSION, "d"), (FORKS[0], "e"), (FORKS[1], "f")):
+        count = len(shared) if prefix == "d" else draw(st.integers(1, len(shared)))
+        own = draw(st.lists(a_record(), max_size=5))
         for record in own:
             # No task of the common beginning has started these: they would vie for it.
             if record.get("isSidechain") and record.get("message", {}).get("content") == "Look":
                 record["message"]["content"] = "Look elsewhere"
-        name(own, prefix, list(before), list(uses))
-        sessions.append(lines(shared, session_id) + lines(own, session_id))
-    return sessions[0], sessions[1]
+        known = [use for use in uses if use in json.dumps(shared[:count])]
+        name(own, prefix, before[:count], known)
+        content = lines(shared[:count], session_id) + lines(own, session_id)
+        sessions.append((session_id, content))
+    return sessions
 
 
 def shown() -> dict[str, Any]:
@@ -110,43 +113,53 @@ def read(files: list[tuple[str, bytes]], folder: Path, empty: Path, *, together:
     check_sound()
 
 
-@given(sessions=two_sessions(), together=st.booleans())
+def told(files: list[tuple[str, bytes]], one: Any, other: Any) -> str:
+    """Say what was read, and what is shown otherwise of which conversation."""
+    lines = [b"\n".join(content for _, content in files).decode(), f"{one[1]} {other[1]}"]
+    for name in sorted(one[0].keys() | other[0].keys()):
+        for was, now in zip(one[0].get(name, ()), other[0].get(name, ()), strict=False):
+            if was != now:
+                parts = zip(was, now, strict=False) if isinstance(was, list) else [(was, now)]
+                lines += [f"{name}:\n- {a}\n+ {b}" for a, b in parts if a != b]
+    return "\n".join(lines)
+
+
+@given(files=some_sessions(), together=st.booleans())
 @settings(
-    max_examples=2000 if EXPLORES else 60,
+    max_examples=1500 if EXPLORES else 50,
     deadline=None,
     derandomize=not EXPLORES,
     suppress_health_check=list(HealthCheck),
 )
 def test_the_order_of_reading_is_not_seen(
-    sessions: tuple[bytes, bytes], together: bool, tmp_path: Path, empty_database: Path
+    files: list[tuple[str, bytes]], together: bool, tmp_path: Path, empty_database: Path
 ) -> None:
-    files = [(SESSION, sessions[0]), (FORK, sessions[1])]
     found = []
-    for order in (files, files[::-1]):
+    for order in (files[:2], files[1::-1]):
         read(order, tmp_path / "both", empty_database, together=together)
         found.append((shown(), [fetch_all(query) for query in COUNTED]))
         close()
-    assert found[0] == found[1], (sessions[0] + b"\n" + sessions[1]).decode()
+    assert found[0] == found[1], told(files[:2], *found)
 
 
-@given(sessions=two_sessions())
+@given(files=some_sessions(), gone=st.integers(0, 2))
 @settings(
-    max_examples=1000 if EXPLORES else 30,
+    max_examples=1500 if EXPLORES else 50,
     deadline=None,
     derandomize=not EXPLORES,
     suppress_health_check=list(HealthCheck),
 )
-def test_a_session_that_was_removed_leaves_the_other_as_it_is_alone(
-    sessions: tuple[bytes, bytes], tmp_path: Path, empty_database: Path
+def test_a_session_that_was_removed_leaves_the_others_as_they_are_without_it(
+    files: list[tuple[str, bytes]], gone: int, tmp_path: Path, empty_database: Path
 ) -> None:
-    files = [(SESSION, sessions[0]), (FORK, sessions[1])]
-    for gone, stays in ((0, 1), (1, 0)):
-        read([files[stays]], tmp_path / "alone", empty_database, together=True)
-        alone = (shown(), [fetch_all(query) for query in COUNTED])
-        close()
-        read(files, tmp_path / "both", empty_database, together=True)
-        delete_conversation(files[gone][0])
-        check_sound()
-        left = (shown(), [fetch_all(query) for query in COUNTED])
-        close()
-        assert left == alone, (gone, (sessions[0] + b"\n" + sessions[1]).decode())
+    left = [file for number, file in enumerate(files) if number != gone]
+    read(left, tmp_path / "left", empty_database, together=True)
+    expected = (shown(), [fetch_all(query)[0][:2] for query in COUNTED])
+    close()
+    read(files, tmp_path / "all", empty_database, together=True)
+    delete_conversation(files[gone][0])
+    check_sound()
+    # Of a response that was copied in part, the numbers of the whole are kept.
+    found = (shown(), [fetch_all(query)[0][:2] for query in COUNTED])
+    close()
+    assert found == expected, f"without {gone}:\n{told(files, expected, found)}"

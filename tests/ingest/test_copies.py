@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from observatory.store.database import close, configure, connect, fetch_all, fetch_one
+from observatory.store.database import close, configure, connect, execute, fetch_all, fetch_one
 from tests.ingest.dumps import check_sound, dump
 from tests.transcripts_for_tests import Transcript
 
@@ -312,3 +312,61 @@ def test_a_tool_use_whose_results_copy_is_removed_is_indexed_as_it_was(client, w
     assert fetch_all("SELECT result, result_message_key FROM tool_uses") == [(None, None)]
     client.delete(f"/api/conversations/{SESSION}?permanent=true")
     check_sound()
+
+
+def test_a_removed_sidechain_is_removed_from_each_copy(client, write, ingest):
+    original = Transcript(SESSION)
+    original.prompt("go")
+    original.last = None
+    root = original.prompt("look", isSidechain=True)["uuid"]
+    fork = Transcript(OTHER, prefix="b")
+    fork.records = [{**record, "sessionId": OTHER} for record in original.records]
+    os.utime(write(original), ns=(1, 1))
+    write(fork)
+    ingest()
+    for session_id in (SESSION, OTHER):
+        client.delete(f"/api/conversations/{session_id}.{root}?permanent=true")
+    for transcript in (original, fork):
+        transcript.last = root
+        transcript.answer("found", isSidechain=True)
+        write(transcript)
+        ingest()
+    rows = fetch_all("SELECT id FROM conversations ORDER BY id")
+    assert rows == [(SESSION,), (OTHER,)]
+    assert fetch_all("SELECT count(*) FROM api_calls") == [(0,)]
+
+
+def test_a_response_that_two_sessions_tell_is_the_others_when_one_is_removed(client, write, ingest):
+    for session_id, prefix in ((SESSION, "a"), (OTHER, "b")):
+        transcript = Transcript(session_id, prefix=prefix)
+        transcript.prompt("go")
+        transcript.answer("hello", message_id="msg_1")
+        os.utime(write(transcript), ns=(1, ord(prefix)))
+    ingest()
+    client.delete(f"/api/conversations/{SESSION}?permanent=true")
+    for _ in range(2):
+        shown = client.get(f"/api/conversations/{OTHER}").json["data"]
+        assert shown["total_tokens"] == 1123
+        page = client.get(f"/api/conversations/{OTHER}/messages").json["data"]
+        assert sum(message["token_count"] for message in page["messages"]) == 1123
+        execute("UPDATE transcript_files SET is_reread = 1")
+        ingest()
+    check_sound()
+
+
+def test_no_title_and_no_project_of_what_was_removed_stays(client, write, ingest):
+    transcript = Transcript(SESSION)
+    transcript.prompt("go")
+    transcript.side("summary", summary="Secret plan", leafUuid=transcript.last)
+    write(transcript)
+    ingest()
+    other = Transcript(OTHER, prefix="b", cwd="/home/ada/loom")
+    other.side("summary", summary="Secret plan", leafUuid=transcript.last)
+    other.prompt("else")
+    path = write(other)
+    client.delete(f"/api/conversations/{SESSION}?permanent=true")
+    ingest()
+    path.write_bytes(b"\n" + other.bytes())
+    ingest()
+    assert fetch_all("SELECT * FROM summaries") == []
+    assert [row[0] for row in fetch_all("SELECT path FROM projects")] == ["/home/ada/loom"]

@@ -820,3 +820,70 @@ def test_a_copy_of_a_file_that_goes_on_is_where_its_rows_belong(write, ingest, p
     ingest()
     rows = fetch_all("SELECT content, is_superseded FROM messages ORDER BY key")
     assert rows == [("one", 0), ("two", 1), ("three", 1)]
+
+
+def test_records_without_ids_are_known_by_what_they_say_too(write, ingest):
+    transcript = Transcript()
+    for text in ("zero", "one", "two"):
+        transcript.prompt(text, uuid=None)
+    path = write(transcript)
+    ingest()
+    [zero, one, two] = transcript.records
+    shown = "SELECT content FROM messages WHERE is_superseded = 0 ORDER BY position"
+    for records, said in (
+        ([zero, {**one, "message": {"role": "user", "content": "another"}}], ["zero", "another"]),
+        ([one, two], ["one", "two"]),
+        ([zero, one, two], ["zero", "one", "two"]),
+    ):
+        path.write_bytes(b"".join(encode(record) + b"\n" for record in records))
+        ingest()
+        assert [row[0] for row in fetch_all(shown)] == said
+
+
+def test_what_an_open_line_says_otherwise_later_is_kept(write, ingest):
+    transcript = Transcript()
+    transcript.prompt("one", uuid=None)
+    path = write(transcript)
+    path.write_bytes(path.read_bytes()[:-1])
+    ingest()
+    transcript.records[0] = {
+        **transcript.records[0], "message": {"role": "user", "content": "one and more"},
+    }  # fmt: skip
+    path.write_bytes(transcript.bytes())
+    ingest()
+    rows = fetch_all("SELECT content, is_superseded FROM messages ORDER BY key")
+    assert rows == [("one", 1), ("one and more", 0)]
+
+
+def test_a_whole_record_before_an_open_half_is_taken_at_once(write, ingest):
+    transcript = Transcript()
+    one, two = encode(transcript.prompt("one")), encode(transcript.prompt("two"))
+    path = write(transcript)
+    path.write_bytes(one + two[:-20])
+    ingest()
+    assert (texts(), file_row("bad_line_count, byte_offset")) == (["one"], (0, 0))
+    path.write_bytes(one + two)
+    ingest()
+    assert texts() == ["one", "two"]
+    path.write_bytes(one + two[:-20] + b"\n")
+    ingest()
+    assert file_row("bad_line_count") == (1,)
+
+
+def test_a_file_that_comes_back_holds_its_rows_again(write, ingest, projects, tmp_path):
+    transcript = Transcript()
+    transcript.prompt("one")
+    transcript.prompt("two")
+    path = write(transcript, f"p/{SESSION}.jsonl")
+    other = projects / "q" / path.name
+    other.parent.mkdir()
+    other.write_bytes(transcript.bytes(1))
+    ingest()
+    path.rename(tmp_path / path.name)
+    other.write_bytes(b"\n" + transcript.bytes(1))
+    ingest()
+    rows = "SELECT content, is_superseded FROM messages ORDER BY key"
+    assert fetch_all(rows) == [("one", 0), ("two", 1)]
+    (tmp_path / path.name).rename(path)
+    ingest()
+    assert fetch_all(rows) == [("one", 0), ("two", 0)]

@@ -6,6 +6,8 @@ import json
 import os
 from urllib.parse import quote
 
+import pytest
+
 from observatory.store import archive
 from observatory.store.database import execute, fetch_all, writing
 from tests.transcripts_for_tests import Transcript, encode
@@ -254,4 +256,61 @@ def test_many_tasks_are_linked_each_to_its_own_sidechain(client, write, ingest, 
     linked = {child["agent_id"]: child["tool_use_id"] for child in subagents_of(client)}
     assert linked == {root: f"toolu_{number}" for number, root in enumerate(roots)}
     # Looking through all tasks for each of them would take a time that grows with its square.
-    assert sum("json_extract(t.parameters" in sql for sql in asked) == 1
+    assert sum(sql == archive._UNLINKED_TASKS for sql in asked) == 1
+
+
+def test_a_sidechain_in_any_order_is_the_same_when_it_is_read_again(write, ingest):
+    transcript = Transcript(SESSION)
+    side = {"isSidechain": True}
+    transcript.prompt("go")
+    transcript.answer("child", uuid="s2", parentUuid="s1", **side)
+    transcript.prompt("root", uuid="s1", parentUuid=None, **side)
+    transcript.answer("grandchild", uuid="s3", parentUuid="s2", **side)
+    write(transcript)
+    ingest()
+    rows = (
+        "SELECT c.id, m.id, m.is_superseded FROM messages m"
+        " JOIN conversations c ON c.key = m.conversation_key ORDER BY m.key"
+    )
+    before = fetch_all(rows)
+    assert len(before) == 4
+    with writing():
+        execute("UPDATE transcript_files SET is_reread = 1")
+    ingest()
+    assert fetch_all(rows) == before
+
+
+@pytest.mark.parametrize("removed", ["subagent", "session"])
+def test_of_two_conversations_with_one_name_the_removed_one_stays_away(
+    removed, client, write, ingest
+):
+    agent, session = Transcript(SESSION), Transcript(f"{SESSION}.aaa", prefix="b")
+    agent.common.update(isSidechain=True, agentId="aaa")
+    agent.prompt("in the subagent")
+    session.prompt("in the session")
+    os.utime(write(agent, f"-work/{SESSION}/subagents/agent-aaa.jsonl"), ns=(1, 1))
+    write(session)
+    ingest()
+    names = {"subagent": f"{SESSION}.aaa", "session": f"{SESSION}.aaa.session"}
+    gone = names.pop(removed)
+    client.delete(f"/api/conversations/{gone}?permanent=true")
+    with writing():
+        execute("UPDATE transcript_files SET is_reread = 1")
+    ingest()
+    client.get(f"/api/conversations/{gone}", status=404)
+    [stays] = names.values()
+    assert client.get(f"/api/conversations/{stays}").json["data"]["message_count"] == 1
+
+
+def test_a_subagent_of_no_session_that_is_removed_stays_away(client, write, ingest):
+    agent = Transcript(SESSION)
+    del agent.common["sessionId"]
+    agent.common.update(isSidechain=True, agentId="aaa")
+    agent.prompt("go")
+    write(agent, "-work/agent-aaa.jsonl")
+    ingest()
+    client.delete("/api/conversations/agent-aaa?permanent=true")
+    with writing():
+        execute("UPDATE transcript_files SET is_reread = 1")
+    ingest()
+    assert fetch_all("SELECT count(*) FROM conversations") == [(0,)]

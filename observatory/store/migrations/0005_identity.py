@@ -9,6 +9,8 @@ def up(migrator: Any, db: Any) -> None:
         "INSERT INTO totals (name, value) VALUES ('archive_id', abs(random() % 4294967296))"
     )
     db.execute_sql(
-        "CREATE TABLE deleted_messages (id TEXT NOT NULL PRIMARY KEY,"
-        " conversation_id TEXT NOT NULL) WITHOUT ROWID"
+        "CREATE TABLE deleted_messages (id TEXT NOT NULL, conversation_id TEXT NOT NULL,"
+        " PRIMARY KEY (id, conversation_id)) WITHOUT ROWID"
     )
+    # Of those that were removed before it is not known: empty stands for either.
+    db.execute_sql("ALTER TABLE deleted_conversations ADD COLUMN kind TEXT NOT NULL DEFAULT ''")
