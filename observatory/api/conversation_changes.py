@@ -84,13 +84,13 @@ class ConversationMetadata(Schema):
     os = _short()
     model = _short()
     project_type = _short()
-    tags = fields.List(Tag(), validate=validate.Length(max=MAX_TAGS))
+    tags = fields.List(Tag(), validate=validate.Length(max=MAX_TAGS), allow_none=True)
     custom = SmallObject(allow_none=True)
 
     @post_load
     def name_tags_once(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Leave out what is said twice."""
-        return {**data, "tags": list(dict.fromkeys(data["tags"]))} if "tags" in data else data
+        return {**data, "tags": list(dict.fromkeys(data["tags"]))} if data.get("tags") else data
 
 
 _TITLE = validate.Length(1, TITLE_CHARACTERS)
@@ -263,8 +263,11 @@ def new_message(
 def _tool_call(body: dict[str, Any]) -> NewToolCall:
     arguments = body["function"]["arguments"]
     if isinstance(arguments, str):
-        with suppress(orjson.JSONDecodeError):
-            arguments = orjson.loads(arguments)
+        # What is nested too deeply stays the text that it came as.
+        with suppress(orjson.JSONDecodeError, ValidationError):
+            parsed = orjson.loads(arguments)
+            check_depth(parsed)
+            arguments = parsed
     return NewToolCall(
         name=body["function"]["name"],
         parameters=orjson.dumps(arguments).decode(),

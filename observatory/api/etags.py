@@ -1,8 +1,9 @@
 """Entity tags that cost one row: what a client has is current while nothing was written.
 
-A tag names the archive and its revision, and what else an answer depends on: address, coding, this
-code, and the hour, since a tool that runs too long counts as interrupted (store/tool_uses.py). It
-is made before anything is asked, so that a repeated question costs no query. A write between the
+A tag names the archive as its server found it and its revision, and what else an answer depends
+on: address, coding, this code, and the hour, since a tool that runs too long counts as interrupted
+(store/tool_uses.py). It is made before anything is asked, so that a repeated question costs no
+query. A write between the
 tag and the answer makes the tag too old, never too new.
 """
 

@@ -12,7 +12,7 @@ from observatory.api import schemas
 from observatory.api.answers import answer, answer_page
 from observatory.api.bodies import read_json
 from observatory.api.columns import FieldNames
-from observatory.api.conversation_changes import answer_once
+from observatory.api.conversation_changes import answer_once, read_wanted_revision
 from observatory.api.params import NoParams, PageParams, Text, read_key, read_params
 from observatory.api.schemas import FILE_STATUSES
 from observatory.errors import Conflict, LockHeld
@@ -22,10 +22,12 @@ from observatory.ingest.places import find_place
 from observatory.ingest.uploads import remove_upload
 from observatory.store.database import database
 from observatory.store.locks import held
+from observatory.store.totals import check_revision
 from observatory.store.transcript_files import (
     delete_file,
     get_file,
     get_path,
+    is_any_processing,
     list_errors,
     list_files,
     mark_reread,
@@ -65,7 +67,9 @@ class Files:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with a page of files."""
         page = list_files(**read_params(req, FileParams))
-        _forget_tag_of_running(req, page.rows)
+        if is_any_processing():
+            # That changes without a write, for its reader may die, and moves others' places.
+            req.context.etag = None
         answer_page(req, resp, "files", page)
 
 
@@ -76,7 +80,8 @@ class File:
         """Answer with the file."""
         read_params(req, OneFileParams)
         file = get_file(read_key(file_id))
-        _forget_tag_of_running(req, [file])
+        if file["status"] == "processing":
+            req.context.etag = None
         answer(req, resp, file)
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, file_id: str) -> None:
@@ -84,8 +89,10 @@ class File:
         read_params(req, NoParams)
         key = read_key(file_id)
         path = get_path(key)
+        revision = read_wanted_revision(req)
         try:
             with held(database.database, "ingest", wait_seconds=LOCK_WAIT_SECONDS):
+                check_revision(revision)
                 # First, for what lies there is found again by the next ingest.
                 is_upload = remove_upload(path, database_path=database.database)
                 delete_file(key)
@@ -111,10 +118,10 @@ class RereadFile:
         read_params(req, NoParams)
         key = read_key(file_id)
         path = get_path(key)
-        if not os.path.isfile(locate(path)):
-            raise Conflict("The file is gone from the disk; what was read of it stays.")
 
         def accept() -> dict[str, Any]:
+            if not os.path.isfile(locate(path)):
+                raise Conflict("The file is gone from the disk; what was read of it stays.")
             mark_reread(key)
             return get_file(key)
 
@@ -132,12 +139,15 @@ class RequestedFiles:
         """Have the file read; how far that is stands at ``/api/files/{id}``."""
         read_params(req, NoParams)
         raw, body = read_json(req, FileRequest)
-        path = find_place(body["file_path"], folders=self._folders, database_path=database.database)
-        if answer_once(req, resp, raw, status=202, act=lambda: get_file(note(path))):
-            jobs.submit(path)
+        found: list[str] = []
 
+        def accept() -> dict[str, Any]:
+            place = find_place(
+                body["file_path"], folders=self._folders, database_path=database.database
+            )
+            found.append(place)
+            return get_file(note(place))
 
-def _forget_tag_of_running(req: falcon.Request, rows: list[dict[str, Any]]) -> None:
-    """Give no tag to what changes without a write: its reader may die."""
-    if any(row["status"] == "processing" for row in rows):
-        req.context.etag = None
+        answer_once(req, resp, raw, status=202, act=accept)
+        for place in found:
+            jobs.submit(place)

@@ -241,7 +241,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("DELETE", "/api/files/{file_id}"): Operation(
         "Files", "deleteFile",
         "Forget a file, and remove it when it was uploaded; its conversations stay",
-        schemas.DeletedFile, refusals=(409,),
+        schemas.DeletedFile, refusals=(409,), takes_match=True,
     ),
     ("GET", "/api/files/{file_id}/errors"): Operation(
         "Files", "listFileErrors", "List the lines of a file that could not be read",

@@ -17,6 +17,7 @@ from observatory.store.conversations import family
 from observatory.store.counters import refresh_conversations
 from observatory.store.database import execute, execute_many, fetch_one, writing
 from observatory.store.projects import ensure_project
+from observatory.store.search_language import spaced_cjk
 from observatory.timestamps import now
 
 MAX_TAGS = 50
@@ -35,12 +36,21 @@ def insert_conversation(
             else None
         )
         row = fetch_one(
-            "INSERT INTO conversations (id, kind, source, project_key, title, title_rank,"
-            " created_at, updated_at) VALUES (?, 'session', 'api', ?, ?, ?, ?, ?) RETURNING key",
-            (conversation_id, project_key, title, USER_TITLE, moment, moment),
+            "INSERT INTO conversations (id, kind, source, project_key, title, cjk,"
+            " title_rank, created_at, updated_at)"
+            " VALUES (?, 'session', 'api', ?, ?, ?, ?, ?, ?) RETURNING key",
+            (
+                conversation_id,
+                project_key,
+                title,
+                spaced_cjk(title),
+                USER_TITLE,
+                moment,
+                moment,
+            ),
         )
         assert row is not None
-        _set_metadata(row[0], metadata)
+        _set_metadata(row[0], {name: v for name, v in metadata.items() if v is not None})
         refresh_conversations([row[0]])
     return conversation_id
 
@@ -70,8 +80,8 @@ def update_conversation(
         key = _lock(conversation_id, revision=revision)
         if title is not None:
             execute(
-                "UPDATE conversations SET title = ?, title_rank = ? WHERE key = ?",
-                (title, USER_TITLE, key),
+                "UPDATE conversations SET title = ?, cjk = ?, title_rank = ? WHERE key = ?",
+                (title, spaced_cjk(title), USER_TITLE, key),
             )
         if metadata is not None or replace:
             kept = {} if replace else _metadata(key)

@@ -15,6 +15,7 @@ from observatory.store.archive import move_results_to_originals
 from observatory.store.conversations import family
 from observatory.store.counters import refresh_conversations
 from observatory.store.database import execute, execute_many, fetch_all, fetch_one, writing
+from observatory.store.idempotency import forget_answers_about
 from observatory.timestamps import milliseconds_between, now
 
 
@@ -39,6 +40,7 @@ def delete_conversation(conversation_id: str, *, revision: int | None = None) ->
             raise PreconditionFailed
         for key in family(row[0]):
             _delete(key)
+        forget_answers_about(conversation_id)
 
 
 # The first copy of each message: its key, its conversation, and the original with its call.

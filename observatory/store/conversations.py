@@ -49,18 +49,11 @@ class ConversationFilter:
     deleted: bool | None = None
 
 
-_IN_TITLE = "c.key IN (SELECT rowid FROM title_search WHERE title_search MATCH :title_search)"
-_IN_MESSAGE = (
-    "c.key IN (SELECT m.conversation_key FROM message_search s"
-    " JOIN messages m ON m.key = s.rowid WHERE message_search MATCH :search)"
-)
 _CONDITIONS = {
-    "search": f"({_IN_TITLE} OR {_IN_MESSAGE})",
-    # The same when a title must have some parts besides, and maybe nothing else.
-    "search_parts": (
-        f"((NOT EXISTS (SELECT 1 FROM json_each(:search_parts)"
-        " WHERE instr(lower(c.title), lower(value)) = 0)"
-        f" AND (:title_search = '' OR {_IN_TITLE})) OR {_IN_MESSAGE})"
+    "search": (
+        "(c.key IN (SELECT rowid FROM title_search WHERE title_search MATCH :search)"
+        " OR c.key IN (SELECT m.conversation_key FROM message_search s"
+        " JOIN messages m ON m.key = s.rowid WHERE message_search MATCH :search))"
     ),
     "project_path": "c.project_key = (SELECT key FROM projects WHERE path = :project_path)",
     "date_from": "c.updated_at >= :date_from",
@@ -125,17 +118,14 @@ def list_conversations(
     """
     parameters: dict[str, Any] = {"limit": limit + 1, "offset": offset}
     for name in _CONDITIONS:
-        value = getattr(wanted, name, None)
+        value = getattr(wanted, name)
         if value is not None:
             parameters[name] = value
     if wanted.search is not None and not wanted.search.split():
         del parameters["search"]
     elif wanted.search is not None:
-        parameters["search"], parameters["title_search"], parts = matching_query(wanted.search)
-        if parts:
-            parameters["search_parts"] = orjson.dumps(parts).decode()
-    unused = "search" if "search_parts" in parameters else "search_parts"
-    filters = tuple(name for name in _CONDITIONS if name in parameters and name != unused)
+        parameters["search"] = matching_query(wanted.search)
+    filters = tuple(name for name in _CONDITIONS if name in parameters)
     if parameters.get("search") == "":
         # Signs alone: there is no word that could be found.
         filters += ("nothing",)

@@ -45,3 +45,8 @@ def insert_answer(key: str, *, path: str, body_hash: bytes, status: int, data: s
         " VALUES (?, ?, ?, ?, ?, ?)",
         (key, path, body_hash, status, data, now()),
     )
+
+
+def forget_answers_about(conversation_id: str) -> None:
+    """Forget the answers that tell of a conversation."""
+    execute("DELETE FROM idempotency_keys WHERE instr(path || data, ?)", (conversation_id,))

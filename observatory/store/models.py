@@ -39,6 +39,7 @@ class Conversation(Table):
     workflow_run_id = pw.TextField(null=True)
     title = pw.TextField(default="")
     title_rank = pw.IntegerField(default=9)
+    cjk = pw.TextField(default="")
     created_at = pw.TextField()
     updated_at = pw.TextField()
     cwd = pw.TextField(null=True)

@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import chain, groupby
-from typing import NamedTuple
+from unicodedata import normalize
 
 import orjson
 
@@ -31,55 +30,46 @@ _CJK = re.compile(f"([{CJK}])")
 # SQLite's tokenizer takes for a space, and which no word has in it.
 JOINT = "\x1f"
 _SEARCHABLE = re.compile(r"[^\W_]")
-_EDGES = re.compile(r"^[\W_]+|[\W_]+$")
-
-
-class Term(NamedTuple):
-    """A word or phrase: as FTS5 takes it, and as it was typed.
-
-    In titles, Chinese, Japanese and Korean is not taken apart: there a term with such characters
-    (``has_cjk``) is looked for as a part of the text.
-    """
-
-    match: str
-    text: str
-    has_cjk: bool
-    is_beginning: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedQuery:
-    """What must be there: of each group one term, and none of those excluded; filters by field."""
+    """What must be there: of each group one term, and none of those excluded; filters by field.
 
-    groups: tuple[tuple[Term, ...], ...] = ()
-    excluded: tuple[Term, ...] = ()
+    A term is a word or phrase as FTS5 takes it.
+    """
+
+    groups: tuple[tuple[str, ...], ...] = ()
+    excluded: tuple[str, ...] = ()
     filters: dict[str, str] = field(default_factory=dict)
 
     @property
     def match(self) -> str:
         """The FTS5 expression; empty when there are only filters."""
-        joined = " AND ".join(
-            f"({' OR '.join(term.match for term in group)})" for group in self.groups
-        )
-        return " NOT ".join([f"({joined})", *(t.match for t in self.excluded)]) if joined else ""
-
-    @property
-    def terms(self) -> tuple[Term, ...]:
-        """All terms, the excluded ones last."""
-        return (*chain(*self.groups), *self.excluded)
+        joined = " AND ".join(f"({' OR '.join(group)})" for group in self.groups)
+        return " NOT ".join([f"({joined})", *self.excluded]) if joined else ""
 
 
 def spaced_cjk(text: str) -> str:
-    """Return the words of a text that have Chinese, Japanese or Korean in them, taken apart.
+    """Return the lines of a text that have Chinese, Japanese or Korean in them, taken apart.
 
     SQLite's tokenizer takes a run of such characters, and the letters and digits beside them, for
     one word. Here each of them is a word, and so is what stands between them: a phrase finds any
-    part of the run. The parts are joined by JOINT, words by a space.
+    part of the line. The parts of a word are joined by JOINT. Composed and decomposed characters
+    are the same.
     """
-    if text.isascii() or not _CJK.search(text):
+    if text.isascii():
         return ""
-    words = (_CJK.split(word) for word in text.split() if _CJK.search(word))
-    return " ".join(JOINT.join(filter(None, parts)) for parts in words)
+    text = normalize("NFC", text)
+    if not _CJK.search(text):
+        return ""
+    return " ".join(
+        JOINT.join(filter(None, _CJK.split(line)))
+        .replace(f"{JOINT} ", " ")
+        .replace(f" {JOINT}", " ")
+        for line in text.splitlines()
+        if _CJK.search(line)
+    )
 
 
 def spaced_message(texts: Iterable[str], *, parameters: Iterable[str]) -> str:
@@ -121,12 +111,12 @@ def parse_query(text: str) -> ParsedQuery:
     if len(text) > MAX_CHARACTERS:
         raise InvalidParameter("q", f"Takes at most {MAX_CHARACTERS} characters.")
     # Of each group one term must be there: its only one, unless OR joined others to it.
-    groups: list[list[Term]] = []
-    excluded: list[Term] = []
+    groups: list[list[str]] = []
+    excluded: list[str] = []
     filters: dict[str, str] = {}
     # The group of the term just read, and the group that the next term is joined to.
-    last: list[Term] | None = None
-    joined: list[Term] | None = None
+    last: list[str] | None = None
+    joined: list[str] | None = None
     for token in _TOKEN.finditer(text.replace("\0", " ")):
         if token.group() == "OR":
             if last is None:
@@ -180,7 +170,7 @@ def _read_field(token: re.Match[str]) -> tuple[str | None, str]:
     return name, value
 
 
-def _read_term(token: re.Match[str], value: str) -> Term | None:
+def _read_term(token: re.Match[str], value: str) -> str | None:
     """Return the word or phrase that a token is, or ``None`` when there is no word in it."""
     is_beginning = token["star"] is not None
     if token["word"] is not None and value.endswith("*"):
@@ -205,42 +195,24 @@ _EXAMPLES = {
 }
 
 
-def _make_term(value: str, *, is_beginning: bool) -> Term | None:
-    """Return a word or phrase, or ``None`` when there is no word in it."""
-    parts = []
-    for has_cjk, words in groupby(value.split(), key=lambda word: bool(_CJK.search(word))):
-        part = " ".join(words)
-        if _SEARCHABLE.search(part):
-            parts.append(f"cjk: {_quote(spaced_cjk(part))}" if has_cjk else _quote(part))
-    if not parts:
+def _make_term(value: str, *, is_beginning: bool) -> str | None:
+    """Return a word or phrase as FTS5 takes it, or ``None`` when there is no word in it."""
+    if not _SEARCHABLE.search(value):
         return None
-    if is_beginning:
-        parts[-1] += "*"
-    return Term(
-        f"({' AND '.join(parts)})",
-        _EDGES.sub("", " ".join(value.split())),
-        has_cjk=bool(_CJK.search(value)),
-        is_beginning=is_beginning,
-    )
+    spaced = spaced_cjk(" ".join(value.split()))
+    return ("cjk: " if spaced else "") + _quote(spaced or value) + ("*" if is_beginning else "")
 
 
 def _quote(text: str) -> str:
     return '"' + text.replace('"', '""') + '"'
 
 
-def matching_query(words: str) -> tuple[str, str, list[str]]:
-    """Return how to find all words of a text, the last of which may be a beginning.
+def matching_query(words: str) -> str:
+    """Return the FTS5 expression for all words of a text, the last of which may be a beginning.
 
-    Returns:
-        An FTS5 expression for messages; one for titles; and the parts that a title must have
-        besides. Nothing in them is an operator. All are empty when there is no word to find.
+    Nothing in them is an operator. It is empty when there is no word to find.
     """
     given = words.replace("\0", " ").split()[:MAX_TERMS]
     last = len(given) - 1
     terms = [_make_term(word, is_beginning=at == last) for at, word in enumerate(given)]
-    found = [term for term in terms if term is not None]
-    return (
-        " AND ".join(term.match for term in found),
-        " AND ".join(term.match for term in found if not term.has_cjk),
-        [term.text for term in found if term.has_cjk],
-    )
+    return " AND ".join(filter(None, terms))

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import html
-import re
 from collections import Counter
 from collections.abc import Iterable
-from itertools import chain
+from secrets import token_hex
 from typing import Any
 
 import orjson
 
 from observatory.store.conversation_documents import UNTITLED
 from observatory.store.database import fetch_all
-from observatory.store.search_language import JOINT, ParsedQuery, Term
+from observatory.store.search_language import JOINT
 from observatory.store.search_matches import (
     CONDITIONS,
     IN_PROJECT,
@@ -23,7 +22,8 @@ from observatory.store.search_matches import (
 )
 
 SNIPPET_TOKENS = 24
-_OPEN, _CLOSE = "\x02", "\x03"
+# No text can hold them: they are others in each process.
+_OPEN, _CLOSE = (f"\x02{token_hex(8)}\x02" for _ in range(2))
 _HITS = """
     SELECT m.key, m.id, c.id, c.title, p.path, m.role, m.kind, m.created_at, m.model
     FROM messages m JOIN conversations c ON c.key = m.conversation_key
@@ -97,68 +97,36 @@ _TITLE_CONDITIONS = {
 }
 
 
+# A title with Chinese, Japanese or Korean in it is marked where that is taken apart.
+_TITLES = f"""
+    SELECT c.id, highlight(title_search, c.cjk <> '', '{_OPEN}', '{_CLOSE}'), p.path, c.updated_at
+    FROM title_search t JOIN conversations c ON c.key = t.rowid
+    LEFT JOIN projects p ON p.key = c.project_key
+    WHERE title_search MATCH :match AND {{conditions}}
+    ORDER BY bm25(title_search), t.rowid DESC LIMIT :limit
+"""
+
+
 def find_titles(matches: Matches, *, limit: int = 10) -> list[dict[str, Any]]:
     """Return conversations whose title matches, best first.
 
-    They are those that pass the filters. When one speaks of messages only, there are none. With
-    Chinese, Japanese or Korean in the query all titles are looked through, latest activity first.
+    They are those that pass the filters. When one speaks of messages only, there are none.
     """
-    query, values = matches.query, filter_values(matches.request) | {"limit": limit}
+    values = filter_values(matches.request) | {"limit": limit, "match": matches.query.match}
     given = [name for name in CONDITIONS if values[name] is not None]
-    if not query.groups or not _TITLE_CONDITIONS.keys() >= set(given):
+    if not matches.query.match or not _TITLE_CONDITIONS.keys() >= set(given):
         return []
     conditions = ["c.deleted_at IS NULL"]
     conditions += [sql for name, sql in _TITLE_CONDITIONS.items() if values[name] is not None]
-    is_scan = any(term.has_cjk for term in query.terms)
-    if is_scan:
-        title, source, order = "c.title", "conversations c", "c.updated_at DESC, c.key DESC"
-        conditions.append(_title_condition(query, values))
-    else:
-        title = f"highlight(title_search, 0, '{_OPEN}', '{_CLOSE}')"
-        source = "title_search t JOIN conversations c ON c.key = t.rowid"
-        order = "bm25(title_search), t.rowid DESC"
-        conditions.append("title_search MATCH :match")
-        values["match"] = query.match
-    rows = fetch_all(
-        f"SELECT c.id, {title}, p.path, c.updated_at FROM {source}"
-        " LEFT JOIN projects p ON p.key = c.project_key"
-        f" WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT :limit",
-        values,
-    )
     return [
         {
             "conversation_id": row[0],
-            "title": _mark(_mark_terms(row[1], query) if is_scan else row[1]),
+            "title": _mark(row[1]),
             "project_path": row[2],
             "updated_at": row[3],
         }
-        for row in rows
+        for row in fetch_all(_TITLES.format(conditions=" AND ".join(conditions)), values)
     ]
-
-
-def _title_condition(query: ParsedQuery, values: dict[str, Any]) -> str:
-    """Return the condition that a title matches term by term, and add to the values it takes."""
-
-    def has(term: Term) -> str:
-        name = f"term_{len(values)}"
-        if term.has_cjk:
-            values[name] = term.text
-            return f"instr(lower(c.title), lower(:{name})) > 0"
-        values[name] = term.match
-        return f"c.key IN (SELECT rowid FROM title_search WHERE title_search MATCH :{name})"
-
-    groups = [f"({' OR '.join(map(has, group))})" for group in query.groups]
-    return " AND ".join(groups + [f"NOT {has(term)}" for term in query.excluded])
-
-
-def _mark_terms(title: str, query: ParsedQuery) -> str:
-    """Return a title with what matched between the signs of a match."""
-    patterns = []
-    for term in chain(*query.groups):
-        text = re.escape(term.text)
-        end = "" if term.is_beginning else r"(?!\w)"
-        patterns.append(text if term.has_cjk else rf"(?<!\w){text}{end}")
-    return re.sub("|".join(patterns), rf"{_OPEN}\g<0>{_CLOSE}", title, flags=re.IGNORECASE)
 
 
 _FACETS = {

@@ -205,7 +205,7 @@ def mark_processing(key: int) -> None:
 
 def put_back_interrupted() -> None:
     """Mark what a dead ingest was reading as pending. For the one holder of the ingest lock."""
-    if fetch_one("SELECT 1 FROM transcript_files WHERE status = 'processing'"):
+    if is_any_processing():
         with writing():
             execute("UPDATE transcript_files SET status = 'pending' WHERE status = 'processing'")
 
@@ -327,9 +327,14 @@ def _bad_lines(key: int, *, limit: int, offset: int) -> list[dict[str, Any]]:
     ]
 
 
+def is_any_processing() -> bool:
+    """Tell whether a row says ``processing``."""
+    return fetch_one("SELECT 1 FROM transcript_files WHERE status = 'processing'") is not None
+
+
 def _is_anything_read() -> bool:
     """Tell whether a row that says ``processing`` may be believed: its reader may have died."""
-    if fetch_one("SELECT 1 FROM transcript_files WHERE status = 'processing'") is None:
+    if not is_any_processing():
         return False
     return is_held(database.database, "ingest")
 

@@ -372,7 +372,11 @@ def test_a_reading_that_is_asked_for_again_gets_the_first_answer(reader, session
     # The file was read from its start once, and not for each request.
     assert fetch_all("SELECT generation FROM transcript_files") == [(2,)]
     other = {"file_path": str(projects / "other.jsonl")}
-    reader.post_json(f"{PATH}/process-jsonl", other, headers=headers, status=404)
+    reader.post_json(f"{PATH}/process-jsonl", other, headers=headers, status=409)
+    # What was answered once is answered again, though the file is gone by now.
+    os.unlink(file["file_path"])
+    reader.post(f"{PATH}/{file['id']}/reprocess", headers=headers, status=202)
+    reader.post_json(f"{PATH}/process-jsonl", body, headers=headers, status=202)
 
 
 def test_a_file_that_is_gone_can_not_be_read_again(reader, session, projects):

@@ -181,7 +181,8 @@ def test_titles_are_found_too(client, archive):
         ("项目 -结构", "2"),
         ("结构 OR regatta", "13"),
         ("用getzeduser", "3"),
-        ("getZedUser", ""),
+        ("getZedUser", "3"),
+        ("getZed", ""),
         ('"修改 config.yaml"', "2"),
         ("项目?", "12"),
         ("_项目%", "12"),
@@ -202,7 +203,8 @@ def test_titles_in_chinese_mark_what_matched(client, add):
     add(1, "<b> Config 和config.yaml的项目config项目")
     [title] = search(client, "项目 config OR conf*")["data"]["titles"]
     expected = (
-        "&lt;b&gt; <mark>Config</mark> 和config.yaml的<mark>项目</mark>config<mark>项目</mark>"
+        "&lt;b&gt; <mark>Config</mark> 和<mark>config</mark>.yaml的"
+        "<mark>项目</mark><mark>config</mark><mark>项目</mark>"
     )
     assert title["title"] == expected
 

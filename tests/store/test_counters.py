@@ -134,7 +134,7 @@ class Archive(RuleBasedStateMachine):
         for word in ("apple", "plum", "cherry", "melon", "fig"):
             found = fetch_all(
                 "SELECT count(*) FROM message_search WHERE message_search MATCH ?",
-                (matching_query(word)[0],),
+                (matching_query(word),),
             )
             said = fetch_all(
                 "SELECT count(*) FROM messages m WHERE copy_of_key IS NULL AND (content LIKE ?1"

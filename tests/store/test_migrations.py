@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import multiprocessing
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import peewee
@@ -16,8 +17,7 @@ from observatory.store import schema, search
 from observatory.store.database import close, configure, connect, database, execute, fetch_all
 from observatory.store.locks import held
 from observatory.store.models import TABLES
-from observatory.store.search_matches import SearchRequest
-from observatory.store.searching import search_messages
+from observatory.store.search_matches import SearchRequest, find_matches
 from tests.api.described import DescribedApp
 from tests.ingest.dumps import check_sound
 
@@ -51,7 +51,33 @@ def older(fresh, tmp_path, monkeypatch):
 
 def count_hits(q: str) -> int:
     """Return how many messages are found, over whatever schema there is."""
-    return len(search_messages(SearchRequest(q=q)).hits)
+    return len(find_matches(SearchRequest(q=q)).candidates)
+
+
+MOMENT = "2026-03-04T05:06:07.890Z"
+MINE = "11111111-1111-4111-8111-111111111111"
+
+
+def write_older(texts: list[str], *, role: str = "user", results: Sequence[str] = ()) -> str:
+    """Write a conversation as the API did, and return its address; results are of tool calls."""
+    execute(
+        "INSERT INTO conversations (id, kind, source, title, created_at, updated_at)"
+        " VALUES (?, 'session', 'api', 'mine', ?, ?)",
+        (MINE, MOMENT, MOMENT),
+    )
+    for position, text in enumerate(texts, 1):
+        execute(
+            "INSERT INTO messages (id, conversation_key, position, role, kind, created_at, content)"
+            " VALUES (?, 1, ?, ?, 'answer', ?, ?)",
+            (f"m{position}", position, role, MOMENT, text),
+        )
+    for key, result in enumerate(results, 1):
+        execute(
+            "INSERT INTO tool_uses (conversation_key, tool_use_id, message_key, name, status,"
+            " parameters, result) VALUES (1, ?, ?, 'Bash', 'success', '{}', ?)",
+            (f"t{key}", key, result),
+        )
+    return f"/api/conversations/{MINE}"
 
 
 def migrate_in_process(path: str, results) -> None:
@@ -160,11 +186,8 @@ def test_a_schema_that_lacks_a_table_is_refused(db):
 
 def test_results_that_clients_wrote_are_found_after_migrating(older):
     client = older("0003")
-    made = client.post_json("/api/conversations", {"title": "mine"}).json["data"]
-    path = f"/api/conversations/{made['id']}"
-    call = {"function": {"name": "Bash"}, "result": "gigawatts"}
-    body = {"role": "assistant", "content": "flux", "tool_calls": [call]}
-    client.post_json(f"{path}/messages", body)
+    path = write_older(["flux"], role="assistant", results=["gigawatts"])
+    search.index_messages()
     assert [count_hits(q) for q in ("flux", "gigawatts")] == [1, 0]
     schema.migrate()
     assert [count_hits(q) for q in ("flux", "gigawatts")] == [1, 1]
@@ -176,13 +199,8 @@ def test_results_that_clients_wrote_are_found_after_migrating(older):
 
 
 def test_messages_that_wait_are_not_indexed_by_migrating(older):
-    client = older("0003")
-    made = client.post_json("/api/conversations", {"title": "mine"}).json["data"]
-    call = {"function": {"name": "Bash"}, "result": "gigawatts"}
-    body = {"role": "assistant", "content": "flux", "tool_calls": [call]}
-    client.post_json(f"/api/conversations/{made['id']}/messages", body)
-    execute("DELETE FROM message_search WHERE rowid = 1")
-    execute("UPDATE totals SET value = 0 WHERE name = 'indexed_message_key'")
+    older("0003")
+    write_older(["flux"], role="assistant", results=["gigawatts"])
     schema.migrate()
     assert fetch_all("SELECT count(*) FROM message_search('flux')") == [(0,)]
     search.index_messages()
@@ -192,18 +210,14 @@ def test_messages_that_wait_are_not_indexed_by_migrating(older):
 
 def test_words_beside_chinese_are_found_after_migrating(older, monkeypatch):
     client = older("0003")
-    made = client.post_json("/api/conversations", {"title": "mine"}).json["data"]
-    path = f"/api/conversations/{made['id']}"
-    texts = [f"请调用getZedUser{number}函数" for number in range(5)]
-    client.post_json(
-        f"{path}/messages", {"messages": [{"role": "user", "content": text} for text in texts]}
-    )
+    path = write_older([f"请调用getZedUser{number}函数" for number in range(5)])
     # As an earlier version wrote it: the characters alone. The last message waits for the index,
     # and of the first only the characters are left, as in a copy whose original was removed.
-    execute("DELETE FROM message_search WHERE rowid IN (SELECT key FROM messages)")
-    execute("UPDATE message_cjk SET spaced = '请 调 用 函 数'")
+    execute(
+        "INSERT INTO message_cjk (message_key, spaced) SELECT key, '请 调 用 函 数' FROM messages"
+    )
     execute("UPDATE messages SET content = '' WHERE key = 1")
-    execute("UPDATE totals SET value = 0 WHERE name = 'indexed_message_key'")
+    execute("UPDATE conversations SET title = '重构getZedTitle函数'")
     search.index_messages(batch_messages=4)
     assert [count_hits(q) for q in ("调用", "getZedUser1", "用getZedUser1")] == [4, 0, 0]
     migration = importlib.import_module("observatory.store.migrations.0004_search")
@@ -213,6 +227,9 @@ def test_words_beside_chinese_are_found_after_migrating(older, monkeypatch):
     assert count_hits("getZedUser4") == 0
     search.index_messages()
     assert count_hits("getZedUser4函数") == 1
+    for q in ("getZedTitle", "构getZedTitle函", "重构"):
+        [title] = client.get("/api/search", {"q": q}).json["data"]["titles"]
+        assert title["title"].replace("<mark>", "").replace("</mark>", "") == "重构getZedTitle函数"
     check_sound()
     client.delete(f"{path}?permanent=true")
     assert fetch_all("SELECT count(*) FROM message_search_docsize") == [(0,)]
@@ -220,17 +237,8 @@ def test_words_beside_chinese_are_found_after_migrating(older, monkeypatch):
 
 
 def test_a_result_in_chinese_is_found_after_migrating(older):
-    client = older("0003")
-    made = client.post_json("/api/conversations", {"title": "mine"}).json["data"]
-    calls = [{"function": {"name": "Bash"}, "result": "调用getZedUser函数"}]
-    bodies = [
-        {"role": "assistant", "content": "flux", "tool_calls": calls},
-        {"role": "assistant", "content": "flux", "tool_calls": [{**calls[0], "result": "x"}]},
-    ]
-    client.post_json(f"/api/conversations/{made['id']}/messages", {"messages": bodies})
-    execute("DELETE FROM message_search")
-    execute("DELETE FROM message_cjk")
-    execute("UPDATE totals SET value = 0 WHERE name = 'indexed_message_key'")
+    older("0003")
+    write_older(["flux", "flux"], role="assistant", results=["调用getZedUser函数", "x"])
     search.index_messages()
     schema.migrate()
     assert [count_hits(q) for q in ("用getZedUser", "x", "flux")] == [1, 1, 2]

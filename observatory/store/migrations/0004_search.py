@@ -1,4 +1,4 @@
-"""What the search index reads: results that clients write, too; words beside Chinese."""
+"""What the search index reads: results that clients write, too; words beside Chinese; titles so."""
 
 import json
 from typing import Any
@@ -44,6 +44,27 @@ SELECT key, text, thinking, tool_input, tool_result, cjk FROM searchable_message
 """
 
 
+TITLES = """
+CREATE VIRTUAL TABLE title_search USING fts5 (
+    title, cjk, content = 'conversations', content_rowid = 'key',
+    tokenize = "unicode61 remove_diacritics 2"
+);
+CREATE TRIGGER conversations_inserted AFTER INSERT ON conversations BEGIN
+    INSERT INTO title_search (rowid, title, cjk) VALUES (new.key, new.title, new.cjk);
+    UPDATE totals SET value = value + (new.deleted_at IS NULL) WHERE name = 'conversations';
+END;
+CREATE TRIGGER conversations_deleted AFTER DELETE ON conversations BEGIN
+    INSERT INTO title_search (title_search, rowid, title, cjk)
+    VALUES ('delete', old.key, old.title, old.cjk);
+    UPDATE totals SET value = value - (old.deleted_at IS NULL) WHERE name = 'conversations';
+END;
+CREATE TRIGGER conversations_retitled AFTER UPDATE OF title, cjk ON conversations
+WHEN old.title IS NOT new.title OR old.cjk IS NOT new.cjk BEGIN
+    INSERT INTO title_search (title_search, rowid, title, cjk)
+    VALUES ('delete', old.key, old.title, old.cjk);
+    INSERT INTO title_search (rowid, title, cjk) VALUES (new.key, new.title, new.cjk);
+END;
+"""
 BATCH_MESSAGES = 1000
 
 
@@ -76,6 +97,23 @@ def up(migrator: Any, db: Any) -> None:
             _space_again(db, key)
         db.execute_sql(f"{INDEX} WHERE key IN {listed}", (known,))
     db.execute_sql("DELETE FROM message_cjk WHERE spaced = ''")
+    _index_titles(db)
+
+
+def _index_titles(db: Any) -> None:
+    for name in ("inserted", "deleted", "retitled"):
+        db.execute_sql(f"DROP TRIGGER conversations_{name}")
+    db.execute_sql("DROP TABLE title_search")
+    db.execute_sql("ALTER TABLE conversations ADD COLUMN cjk TEXT NOT NULL DEFAULT ''")
+    rows = db.execute_sql("SELECT key, title FROM conversations").fetchall()
+    for key, title in rows:
+        if spaced := spaced_cjk(title):
+            db.execute_sql("UPDATE conversations SET cjk = ? WHERE key = ?", (spaced, key))
+    index, *triggers = TITLES.split(";\nCREATE TRIGGER ")
+    db.execute_sql(index)
+    db.execute_sql("INSERT INTO title_search (title_search) VALUES ('rebuild')")
+    for trigger in triggers:
+        db.execute_sql(f"CREATE TRIGGER {trigger.removesuffix(chr(10)).removesuffix(';')}")
 
 
 def _fetch(db: Any, sql: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
