@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -217,6 +218,27 @@ def test_sigterm_stops_the_ingest_too(tmp_path):
         assert server.stop() == 0
     wait_for(lambda: not any(map(is_alive, processes)), what="all processes to end")
     assert home.run("ingest").returncode == 0
+
+
+def test_what_was_tagged_before_a_restart_is_sent_again(tmp_path):
+    """The file may be an older one by then: a backup, or what a power failure left."""
+    home = new_home(tmp_path)
+    assert home.run("ingest").returncode == 0
+    tags = []
+    for _ in range(2):
+        with serving(home, "--no-ingest", WEB_WORKERS="2") as server:
+            path = f"http://127.0.0.1:{server.port}/api/projects"
+            for _ in range(8):
+                with urlopen(path) as answer:
+                    tags.append(answer.headers["ETag"])
+            assert server.get("/api/projects", **{"If-None-Match": tags[-1]})[0] == 304
+            assert server.get("/api/projects", **{"If-None-Match": tags[0]})[0] == (
+                304 if tags[0] == tags[-1] else 200
+            )
+            server.stop()
+    # All workers of one server have the same.
+    assert len(set(tags[:8])) == len(set(tags[8:])) == 1
+    assert tags[0] != tags[-1]
 
 
 def test_an_idle_connection_does_not_hold_up_the_end(tmp_path):

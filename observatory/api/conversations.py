@@ -26,6 +26,7 @@ from observatory.api.conversation_changes import (
 )
 from observatory.api.params import CursorParams, Moment, NoParams, Text, WholeNumber, read_params
 from observatory.api.schemas import CONVERSATION_KINDS, TOOL_USE_STATUSES
+from observatory.ingest.uploads import remove_upload
 from observatory.store.conversation_changes import (
     insert_conversation,
     restore_conversation,
@@ -40,6 +41,7 @@ from observatory.store.conversations import (
     get_conversation,
     list_conversations,
 )
+from observatory.store.database import database
 from observatory.store.message_changes import insert_messages
 from observatory.store.messages import get_message, list_messages
 from observatory.store.tool_uses import list_tool_uses
@@ -165,7 +167,8 @@ class Conversation:
         revision = read_wanted_revision(req)
         deleted_at = None
         if is_permanent:
-            delete_conversation(conversation_id, revision=revision)
+            for path in delete_conversation(conversation_id, revision=revision):
+                remove_upload(path, database_path=database.database)
         else:
             deleted_at = trash_conversation(conversation_id, revision=revision)
         data = {"id": conversation_id, "deleted_at": deleted_at, "permanent": is_permanent}

@@ -17,7 +17,7 @@ import zstandard
 from observatory.ingest.discover import locate, modified_at
 from observatory.ingest.reading import Chunk
 from observatory.ingest.sidecars import read_agent_type
-from observatory.store import archive
+from observatory.store import archive, search
 from observatory.store import conversation_states as states
 from observatory.store import transcript_files as files
 from observatory.store.archive import ApiCallRow, KnownMessage, MessageRow, ToolUseRow
@@ -96,6 +96,8 @@ class _Batch:
         self.changed_calls: dict[str, ApiCallRow] = {}
         self.tool_uses: dict[tuple[int, str], ToolUseRow] = {}
         self.cjk: list[tuple[int, str]] = []
+        # Messages that are in the index without their tool uses, which were lost.
+        self.restored: set[int] = set()
         self.seen: list[tuple[int, int, int, int | None, int]] = []
         self.links: list[tuple[int, SubagentLink | _Root]] = []
         self.tasks: dict[int, archive.UnlinkedTasks] = {}
@@ -152,11 +154,15 @@ class _Batch:
 
     def write(self) -> None:
         """Write what was gathered, then what follows from it."""
+        if self.restored:
+            search.forget(self.restored)
         archive.insert_messages(self.messages)
         archive.mark_messages_seen(self.seen)
         archive.upsert_api_calls(self.changed_calls.values())
         archive.upsert_tool_uses(self.tool_uses.values())
         archive.insert_cjk(self.cjk)
+        if self.restored:
+            search.index_again(self.restored)
         self.touched |= archive.move_results_to_originals(self.touched)
         for file_key, generation in self.superseding:
             self.reread |= archive.mark_messages_superseded(file_key, generation=generation)
@@ -497,6 +503,10 @@ class _FileReading:
                 )
                 self.reopened.discard(known.key)
                 self._note_sidechain(state)
+                if copied is None and self._lacks_tools(state, message, known.key):
+                    batch.restored.add(known.key)
+                    self._take_tools(state, message, known.key, timestamp)
+                    self._take_cjk(state, message, known.key)
             return
         self._note_sidechain(state)
         batch.next_message_key += 1
@@ -529,12 +539,7 @@ class _FileReading:
         )
         if copied is None:
             self._take_tools(state, message, key, timestamp)
-            uses = (batch.tool_uses[(state.key, use.id)] for use in message.tool_uses)
-            spaced = spaced_message(
-                (message.text,), parameters=(use.parameters or "" for use in uses)
-            )
-            if spaced:
-                batch.cjk.append((key, spaced))
+            self._take_cjk(state, message, key)
         if message.kind in ("prompt", "queued_prompt"):
             batch.last_prompts[state.key] = line
             if message.parent_uuid:
@@ -639,6 +644,30 @@ class _FileReading:
             batch.touched.add(row.conversation_key)
         return row
 
+    def _take_cjk(self, state: ConversationState, message: Message, key: int) -> None:
+        """Keep what the search index can not tell apart by itself."""
+        uses = (self.batch.tool_uses[(state.key, use.id)] for use in message.tool_uses)
+        spaced = spaced_message((message.text,), parameters=(use.parameters or "" for use in uses))
+        if spaced:
+            self.batch.cjk.append((key, spaced))
+
+    def _lacks_tools(self, state: ConversationState, message: Message, key: int) -> bool:
+        """Tell whether tool uses or results of a message that is known were lost."""
+        if any(self._find_tool_use(state.key, use.id) is None for use in message.tool_uses):
+            return True
+        uses = (self._find_tool_use(state.key, each.tool_use_id) for each in message.tool_results)
+        # It may be another conversation's tool use that has the result.
+        return any(
+            use is None or use.result_message_key is None for use in uses
+        ) and not archive.has_result(key)
+
+    def _find_tool_use(self, conversation_key: int, tool_use_id: str) -> ToolUseRow | None:
+        """Return the row of a tool use that is known, or ``None``."""
+        row = self.batch.tool_uses.get((conversation_key, tool_use_id))
+        if row is None and tool_use_id in self._known_tool_uses(conversation_key):
+            row = archive.find_tool_use(conversation_key, tool_use_id)
+        return row
+
     def _take_tools(
         self, state: ConversationState, message: Message, key: int, timestamp: str
     ) -> None:
@@ -703,17 +732,18 @@ class _FileReading:
 
     def _tool_use(self, conversation_key: int, tool_use_id: str) -> ToolUseRow:
         """Return the row of a tool use: of this batch, of the archive, or a new one."""
-        rows, name = self.batch.tool_uses, (conversation_key, tool_use_id)
-        row = rows.get(name)
-        if row is None:
-            known = self.known_tool_uses.get(conversation_key)
-            if known is None:
-                known = archive.find_tool_use_ids(conversation_key, self._tool_use_ids())
-                self.known_tool_uses[conversation_key] = known
-            if tool_use_id in known:
-                row = archive.find_tool_use(conversation_key, tool_use_id)
-            row = rows[name] = row or ToolUseRow(conversation_key, tool_use_id)
+        row = self._find_tool_use(conversation_key, tool_use_id)
+        row = row or ToolUseRow(conversation_key, tool_use_id)
+        self.batch.tool_uses[conversation_key, tool_use_id] = row
         return row
+
+    def _known_tool_uses(self, conversation_key: int) -> set[str]:
+        """Return which of the tool uses of this chunk a conversation has in the archive."""
+        known = self.known_tool_uses.get(conversation_key)
+        if known is None:
+            known = archive.find_tool_use_ids(conversation_key, self._tool_use_ids())
+            self.known_tool_uses[conversation_key] = known
+        return known
 
     def _tool_use_ids(self) -> set[str]:
         """Return the tool uses that this chunk speaks of."""

@@ -191,6 +191,12 @@ def find_text(message_key: int) -> tuple[str, str] | None:
     return (row[0], row[1]) if row else None
 
 
+def has_result(message_key: int) -> bool:
+    """Tell whether a tool use, in whichever conversation, has its result from a message."""
+    row = fetch_one("SELECT 1 FROM tool_uses WHERE result_message_key = ?", (message_key,))
+    return row is not None
+
+
 def next_message_key() -> int:
     """Return a key above all messages and above the search index's watermark.
 

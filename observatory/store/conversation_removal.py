@@ -16,13 +16,17 @@ from observatory.store.conversations import family
 from observatory.store.counters import refresh_conversations
 from observatory.store.database import execute, execute_many, fetch_all, fetch_one, writing
 from observatory.store.idempotency import forget_answers_about
+from observatory.store.transcript_files import find_files_of
 from observatory.timestamps import milliseconds_between, now
 
 
-def delete_conversation(conversation_id: str, *, revision: int | None = None) -> None:
+def delete_conversation(conversation_id: str, *, revision: int | None = None) -> list[str]:
     """Really remove a conversation and its subagents: rows, entries in the index, counts.
 
     Its transcript, when it is read again, does not bring it back.
+
+    Returns:
+        The paths of the files that they were read from.
 
     Args:
         conversation_id: Which one, also in the trash.
@@ -38,9 +42,12 @@ def delete_conversation(conversation_id: str, *, revision: int | None = None) ->
             raise NotFound("conversation", conversation_id)
         if revision is not None and row[1] > revision:
             raise PreconditionFailed
-        for key in family(row[0]):
+        keys = family(row[0])
+        paths = [path for key in keys for _, path in find_files_of(key)]
+        for key in keys:
             _delete(key)
         forget_answers_about(conversation_id)
+        return paths
 
 
 # The first copy of each message: its key, its conversation, and the original with its call.

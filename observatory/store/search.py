@@ -66,6 +66,19 @@ def _index(first_key: int, last_key: int) -> None:
     )
 
 
+def forget(keys: Iterable[int]) -> None:
+    """Take messages out of the index whose text is about to be another."""
+    wanted = json.dumps(list(keys))
+    execute(
+        "DELETE FROM message_search WHERE rowid IN (SELECT value FROM json_each(?)) AND rowid <="
+        " (SELECT value FROM totals WHERE name = 'indexed_message_key')",
+        (wanted,),
+    )
+    execute(
+        "DELETE FROM message_cjk WHERE message_key IN (SELECT value FROM json_each(?))", (wanted,)
+    )
+
+
 def index_again(keys: Iterable[int]) -> None:
     """Index messages that came to have text after the watermark had passed them."""
     execute(

@@ -492,3 +492,38 @@ def test_the_id_of_a_forgotten_file_is_not_given_again(client, write, ingest):
     [new] = client.get("/api/files").json["data"]["files"]
     assert new["id"] > old["id"]
     assert client.get(f"/api/files/{old['id']}", status=404)
+
+
+def test_a_file_is_forgotten_only_as_it_was_seen(reader, session):
+    before = {"If-Match": reader.get(f"{PATH}/1").headers["ETag"]}
+    reader.patch_json(f"/api/conversations/{session}", {"title": "Another"})
+    answer = reader.delete(f"{PATH}/1", headers=before, status=412)
+    assert answer.json["code"] == "PRECONDITION_FAILED"
+    reader.delete(f"{PATH}/1", headers={"If-Match": reader.get(f"{PATH}/1").headers["ETag"]})
+
+
+@pytest.mark.parametrize("query", ["?status=pending", "?status=processing", "?offset=1"])
+def test_no_list_has_a_tag_while_a_reader_may_die(reader, session, query):
+    assert "ETag" in reader.get(PATH + query).headers
+    execute("UPDATE transcript_files SET status = 'processing'")
+    assert "ETag" not in reader.get(PATH + query).headers
+
+
+def test_tool_uses_that_were_lost_come_back(reader, session):
+    path = f"/api/conversations/{session}/tool-uses"
+    before = ask(reader, path)["tool_uses"]
+    assert before
+    execute("DELETE FROM tool_uses")
+    # As an earlier version left it: indexed without them.
+    execute("DELETE FROM message_search")
+    execute(
+        "INSERT INTO message_search (rowid, text, thinking, tool_input, tool_result, cjk)"
+        " SELECT key, text, thinking, tool_input, tool_result, cjk FROM searchable_messages"
+    )
+    read_whole(reader, reader.post(f"{PATH}/1/reprocess"))
+    assert ask(reader, path)["tool_uses"] == before
+    assert ask(reader, f"/api/conversations/{session}")["tool_use_count"] == len(before)
+    # Each word is in the index once, and goes with its conversation.
+    reader.delete(f"/api/conversations/{session}?permanent=true")
+    assert fetch_all("SELECT count(*) FROM message_search_docsize") == [(0,)]
+    check_sound()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from unicodedata import normalize
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -683,3 +684,33 @@ def test_a_flag_in_a_body_is_true_or_false(client, value):
 def test_a_search_by_body_takes_no_parameters(client):
     answer = client.post_json("/api/conversations/search?limit=5", {"q": "x"}, expect_errors=True)
     assert answer.status_int == 400
+
+
+@pytest.mark.parametrize(
+    ("text", "q", "is_found"),
+    [
+        ("使用React Router DOM的时候", '"React Router"', True),
+        ("使用React Router DOM的时候", '"React Router DOM"', True),
+        ("使用React Router DOM的时候", '"用React Router DOM的"', True),
+        ("使用React Router DOM的时候", '"React DOM"', False),
+        ("他说「React Router DOM」好", '"React DOM"', False),
+        ("first line\n修改 foo_bar 函数\nlast", '"修改 foo_bar 函数"', True),
+        ("first line\n修改 foo_bar 函数\nlast", '"修改 函数"', False),
+        ("프로젝트", "로젝", True),
+        (normalize("NFD", "프로젝트"), "로젝", True),
+        ("프로젝트", normalize("NFD", "로젝"), True),
+        (normalize("NFD", "がぎ and ぐ"), '"ぎ and"', True),
+    ],
+)
+def test_lines_with_chinese_japanese_or_korean_are_indexed_whole(client, add, text, q, is_found):
+    add(1, text)
+    data = search(client, q)["data"]
+    assert bool(data["hits"]) == bool(data["titles"]) == is_found
+
+
+def test_no_text_can_forge_a_mark(client, add):
+    add(1, "evil \x03\x02 marker aardwolf \x02<b>")
+    data = search(client, "aardwolf")["data"]
+    for shown in (data["hits"][0]["snippet"], data["titles"][0]["title"]):
+        assert (shown.count("<mark>"), shown.count("</mark>")) == (1, 1)
+        assert "<mark>aardwolf</mark>" in shown

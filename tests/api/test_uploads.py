@@ -421,3 +421,12 @@ def test_the_answer_shows_a_hundred_bad_lines_and_counts_all(client, db):
     assert [row["line"] for row in page["errors"]] == list(range(201, 251))
     assert page["pagination"]["total"] == 250
     assert "rubbish" not in json.dumps(page)
+
+
+def test_an_upload_goes_with_its_conversation(client, db, content):
+    send(client, content)
+    assert left_of(db) == [f"{SESSION}.jsonl"]
+    client.delete(f"/api/conversations/{SESSION}")
+    assert left_of(db) == [f"{SESSION}.jsonl"]
+    client.delete(f"/api/conversations/{SESSION}?permanent=true")
+    assert left_of(db) == []

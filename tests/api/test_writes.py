@@ -523,3 +523,28 @@ def test_what_is_written_behind_what_waits_is_found_after_it(client, write, inge
     assert len(hits) == 2
     assert fetch_one("SELECT count(*) FROM message_search('flux')") == (2,)
     check_sound()
+
+
+@pytest.mark.parametrize("depth", [10, 33, 600, 1100])
+def test_arguments_of_any_depth_are_kept(client, own, depth):
+    arguments = "[" * depth + "1" + "]" * depth
+    call = {"function": {"name": "Bash", "arguments": arguments}}
+    body = {"role": "assistant", "content": "x", "tool_calls": [call]}
+    made = client.post_json(f"{own}/messages", body, status=201).json["data"]
+    kept = made["tool_calls"][0]["function"]["arguments"]
+    assert kept == (json.loads(arguments) if depth <= 32 else arguments)
+
+
+def test_no_answer_is_kept_of_what_was_removed(client, own):
+    headers = {"Idempotency-Key": "key-1"}
+    message = {"role": "user", "content": "secret"}
+    client.post_json(f"{own}/messages", message, headers=headers, status=201)
+    client.delete(f"{own}?permanent=true")
+    client.post_json(f"{own}/messages", message, headers=headers, status=404)
+    assert fetch_all("SELECT * FROM idempotency_keys") == []
+
+
+def test_null_removes_tags(client, own):
+    client.put(f"{own}/tags/a")
+    changed = client.patch_json(own, {"metadata": {"tags": None}}).json["data"]
+    assert changed["metadata"]["tags"] == []
