@@ -10,7 +10,6 @@ from observatory.metrics import is_multiprocess
 from observatory.settings import read_secret, read_settings
 from observatory.store.database import DatabaseError, close, configure, connect
 from observatory.store.schema import check_current
-from observatory.store.totals import renew_archive_id
 
 
 def build() -> Application:
@@ -32,7 +31,6 @@ def build() -> Application:
         connect()
         try:
             check_current()
-            renew_archive_id()
         finally:
             close()
     except ObservatoryError as error:

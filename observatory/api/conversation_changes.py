@@ -21,7 +21,6 @@ from observatory.store import idempotency
 from observatory.store.conversation_changes import MAX_TAGS
 from observatory.store.database import writing
 from observatory.store.message_changes import TOOL_STATUSES, NewMessage, NewToolCall
-from observatory.store.totals import read_archive_id
 from observatory.timestamps import parse_moment
 
 TITLE_CHARACTERS = 200
@@ -287,8 +286,7 @@ def read_wanted_revision(req: falcon.Request) -> int | None:
     header = req.get_header("If-Match")
     if header is None or header.strip() == "*":
         return None
-    archive_id = read_archive_id()
-    revisions = [find_revision(tag.strip(), archive_id) for tag in header.split(",")]
+    revisions = [find_revision(tag.strip()) for tag in header.split(",")]
     known = [revision for revision in revisions if revision is not None]
     if not known:
         raise PreconditionFailed

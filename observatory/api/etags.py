@@ -1,10 +1,10 @@
 """Entity tags that cost one row: what a client has is current while nothing was written.
 
-A tag names the archive as its server found it and its revision, and what else an answer depends
-on: address, coding, this code, and the hour, since a tool that runs too long counts as interrupted
-(store/tool_uses.py). It is made before anything is asked, so that a repeated question costs no
-query. A write between the
-tag and the answer makes the tag too old, never too new.
+A tag names this run of the server and the archive's revision, and what else an answer depends on:
+address, coding, this code, and the hour, since a tool that runs too long counts as interrupted
+(store/tool_uses.py). The run, since the next one may find another archive, or an older one: a
+backup, or what a power failure left. It is made before anything is asked, so that a repeated
+question costs no query. A write between tag and answer makes the tag too old, never too new.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ import re
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
+from secrets import token_hex
 from time import time
 
 import falcon
 
 from observatory.api.compression import Accepted
-from observatory.store.database import Reading
 
-_OURS = re.compile(r'"([0-9a-f]{1,8})-([0-9a-f]{1,16})-[0-9a-f]{16}"')
+_OURS = re.compile(r'"([0-9a-f]{8})-([0-9a-f]{1,16})-[0-9a-f]{16}"')
+# Made before the workers are forked: all have the same.
+_RUN = token_hex(4)
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -35,10 +37,10 @@ def _describe_code() -> str:
 _CODE = _describe_code()
 
 
-def make_etag(req: falcon.Request, accepted: Accepted, reading: Reading) -> str:
-    """Return the strong tag of the answer to a GET as the archive is while it is read."""
+def make_etag(req: falcon.Request, accepted: Accepted, *, revision: int) -> str:
+    """Return the strong tag of the answer to a GET as the archive is at a revision."""
     digest = _digest(req.path, req.query_string, accepted, int(time()) // 3600)
-    return f'"{reading.archive_id:x}-{reading.revision:x}-{digest}"'
+    return f'"{_RUN}-{revision:x}-{digest}"'
 
 
 @lru_cache(maxsize=1024)
@@ -47,13 +49,13 @@ def _digest(path: str, query: str, accepted: Accepted, hour: int) -> str:
     return blake2b(facts.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
-def find_revision(tag: str, archive_id: int) -> int | None:
-    """Return the revision in a tag of this archive, or ``None`` when it is none.
+def find_revision(tag: str) -> int | None:
+    """Return the archive's revision in a tag of this run, or ``None`` when it is none.
 
     For ``If-Match``: a row that was not changed after this revision is the one the client saw.
     """
     match = _OURS.fullmatch(tag)
-    return int(match[2], 16) if match and int(match[1], 16) == archive_id else None
+    return int(match[2], 16) if match and match[1] == _RUN else None
 
 
 def is_listed(tag: str, if_none_match: str) -> bool:

@@ -102,7 +102,7 @@ class Exchange:
         if req.method == "GET" and req.path.startswith("/api/"):
             reading = req.context.reading = Reading()
             accepted = negotiate(req.env.get("HTTP_ACCEPT_ENCODING"))
-            tag = make_etag(req, accepted, reading)
+            tag = make_etag(req, accepted, revision=reading.revision)
             req.context.etag = tag
             known = req.env.get("HTTP_IF_NONE_MATCH")
             if known is not None and is_listed(tag, known):

@@ -94,7 +94,7 @@ _HEADERS: dict[str, dict[str, Any]] = {
 _REQUEST_HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "If-None-Match": (
         "An ETag that you have: answered 304 while it is current.",
-        {"type": "string", "example": '"5e1f-7-0123456789abcdef"'},
+        {"type": "string", "example": '"5e1fc0de-7-0123456789abcdef"'},
     ),
     "If-Match": (
         "The ETag that you read: refused (412) when it was changed since.",

@@ -112,14 +112,12 @@ class Reading:
     a transaction around the reads.
     """
 
-    __slots__ = ("_cursor", "archive_id", "revision")
+    __slots__ = ("_cursor", "revision")
 
     def __init__(self) -> None:
         try:
             self._cursor = database.connection().execute(_REVISION)
-            self.revision: int
-            self.archive_id: int
-            self.revision, self.archive_id = self._cursor.fetchone()
+            self.revision: int = self._cursor.fetchone()[0]
         except _driver.Error as error:
             raise _as_peewee_error(error) from error
 
@@ -128,10 +126,7 @@ class Reading:
         self._cursor.close()
 
 
-_REVISION = (
-    "SELECT value, (SELECT value FROM totals WHERE name = 'archive_id') FROM totals"
-    " WHERE name = 'revision' UNION ALL SELECT NULL, NULL"
-)
+_REVISION = "SELECT value FROM totals WHERE name = 'revision' UNION ALL SELECT NULL"
 
 
 def fetch_all(sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:

@@ -1,13 +1,10 @@
-"""The archive has a name of its own, and remembers which messages were removed for good."""
+"""The archive remembers which messages were removed for good, and what kind a conversation was."""
 
 from typing import Any
 
 
 def up(migrator: Any, db: Any) -> None:
-    """Add both: a tag of one archive says nothing of another, and no reading brings back a row."""
-    db.execute_sql(
-        "INSERT INTO totals (name, value) VALUES ('archive_id', abs(random() % 4294967296))"
-    )
+    """Add both, so that no reading brings them back."""
     db.execute_sql(
         "CREATE TABLE deleted_messages (id TEXT NOT NULL, conversation_id TEXT NOT NULL,"
         " PRIMARY KEY (id, conversation_id)) WITHOUT ROWID"
