@@ -16,6 +16,7 @@ from observatory.ingest.sidecars import take_late_agent_types
 from observatory.ingest.uploads import is_upload
 from observatory.log import log
 from observatory.store import search
+from observatory.store.conversation_removal import finish_removals
 from observatory.store.database import OperationalError, database
 from observatory.store.sums import read_sums
 from observatory.store.transcript_files import (
@@ -135,6 +136,7 @@ def _run(
 ) -> RunSummary:
     started = time.monotonic()
     put_back_interrupted()
+    finish_removals()
     states = read_states()
     summary = RunSummary()
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from observatory.errors import Conflict, NotFound, PreconditionFailed
 from observatory.store.conversation_states import USER_TITLE
-from observatory.store.conversations import family
+from observatory.store.conversations import IN_TRASH, family
 from observatory.store.counters import refresh_conversations
 from observatory.store.database import execute, execute_many, fetch_one, writing
 from observatory.store.projects import ensure_project
@@ -143,7 +143,7 @@ def restore_conversation(conversation_id: str) -> None:
         row = fetch_one(
             "SELECT c.key, c.deleted_at, p.id FROM conversations c LEFT JOIN conversations p"
             " ON p.key = c.parent_key AND p.deleted_at IS NOT NULL"
-            " WHERE c.id = ? AND c.deleted_at IS NOT NULL",
+            f" WHERE c.id = ? AND {IN_TRASH}",
             (conversation_id,),
         )
         if row is None:

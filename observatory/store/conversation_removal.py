@@ -2,6 +2,10 @@
 
 What other conversations copied from it goes to them: text, tool uses and model calls have a new
 owner. What they only showed of it goes, too.
+
+A large one takes a while, for the search index has to read again what it forgets. So it is done in
+short transactions, between which others write. The first hides the conversation and notes that it
+is removed; a removal that was interrupted is ended by the next ingest.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from typing import Any
 
 from observatory.errors import NotFound, PreconditionFailed
 from observatory.store import search
-from observatory.store.archive import move_results_to_originals
+from observatory.store.archive import insert_cjk, move_results_to_originals
 from observatory.store.conversations import family
 from observatory.store.counters import refresh_conversations
 from observatory.store.database import execute, execute_many, fetch_all, fetch_one, writing
@@ -19,18 +23,21 @@ from observatory.store.idempotency import forget_answers_about
 from observatory.store.transcript_files import find_files_of
 from observatory.timestamps import milliseconds_between, now
 
+# So much text is taken out of the search index in one transaction: some tenths of a second.
+BATCH_CHARACTERS = 2_000_000
+
 
 def delete_conversation(conversation_id: str, *, revision: int | None = None) -> list[str]:
     """Really remove a conversation and its subagents: rows, entries in the index, counts.
 
     Its transcript, when it is read again, does not bring it back.
 
-    Returns:
-        The paths of the files that they were read from.
-
     Args:
         conversation_id: Which one, also in the trash.
         revision: Remove it only if it was not changed after this revision of the archive.
+
+    Returns:
+        The paths of the files that they were read from.
 
     Raises:
         NotFound: There is none.
@@ -44,10 +51,84 @@ def delete_conversation(conversation_id: str, *, revision: int | None = None) ->
             raise PreconditionFailed
         keys = family(row[0])
         paths = [path for key in keys for _, path in find_files_of(key)]
-        for key in keys:
-            _delete(key)
+        moment = now()
+        execute_many(
+            "INSERT INTO deleted_conversations (id, deleted_at, kind)"
+            " SELECT id, ?, kind FROM conversations WHERE key = ? ON CONFLICT DO NOTHING",
+            [(moment, key) for key in keys],
+        )
+        execute_many(
+            "UPDATE conversations SET deleted_at = ? WHERE key = ? AND deleted_at IS NULL",
+            [(moment, key) for key in keys],
+        )
         forget_answers_about(conversation_id)
-        return paths
+        refresh_conversations(keys)
+    for key in reversed(keys):
+        _remove(key)
+    return paths
+
+
+def finish_removals() -> None:
+    """End the removals that were interrupted."""
+    for (key,) in fetch_all(
+        "SELECT c.key FROM conversations c"
+        " JOIN deleted_conversations d ON d.id = c.id AND d.kind = c.kind ORDER BY c.key DESC"
+    ):
+        _remove(key)
+
+
+def _remove(key: int) -> None:
+    while True:
+        with writing():
+            if not _delete_lone_messages(key):
+                _delete(key)
+                return
+
+
+# Messages that no other conversation has a copy of.
+_LONE_MESSAGES = """
+    SELECT key, length(content) FROM messages o WHERE conversation_key = ?
+        AND NOT EXISTS (SELECT 1 FROM messages c WHERE c.copy_of_key = o.key)
+    LIMIT 1000
+"""
+
+
+def _delete_lone_messages(key: int) -> bool:
+    """Delete some messages that nobody else has; tell whether there were any."""
+    some: list[int] = []
+    characters = 0
+    for message, length in fetch_all(_LONE_MESSAGES, (key,)):
+        some.append(message)
+        characters += length
+        if characters > BATCH_CHARACTERS:
+            break
+    if not some:
+        return False
+    wanted = json.dumps(some)
+    search.forget(some)
+    _keep_in_mind(key, wanted)
+    touched = _take_back_results(key, wanted)
+    execute("DELETE FROM messages WHERE key IN (SELECT value FROM json_each(?))", (wanted,))
+    refresh_conversations(touched)
+    return True
+
+
+def _keep_in_mind(key: int, messages: str) -> None:
+    """Note which messages are removed: a sidechain inside its session's file is told by them.
+
+    So is a title in any file.
+    """
+    execute(
+        "INSERT INTO deleted_messages (id, conversation_id) SELECT m.id, c.id FROM messages m"
+        " JOIN conversations c ON c.key = m.conversation_key WHERE c.key = ?"
+        " AND m.key IN (SELECT value FROM json_each(?)) ON CONFLICT DO NOTHING",
+        (key, messages),
+    )
+    execute(
+        "DELETE FROM summaries WHERE leaf_id IN (SELECT id FROM messages"
+        " WHERE key IN (SELECT value FROM json_each(?)))",
+        (messages,),
+    )
 
 
 # The first copy of each message: its key, its conversation, and the original with its call.
@@ -59,30 +140,33 @@ _HEIRS = """
 
 
 def _delete(key: int) -> None:
+    """Delete a conversation that holds nothing but what others have copies of."""
+    conversation = fetch_one("SELECT kind, project_key FROM conversations WHERE key = ?", (key,))
+    if conversation is None:
+        # Somebody else was asked for it, too.
+        return
+    kind, project_key = conversation
     linked = fetch_all(
         "SELECT key FROM conversations WHERE parent_key = ?1 OR copied_from_key = ?1"
         " UNION SELECT c.conversation_key FROM messages c JOIN messages o ON o.key = c.copy_of_key"
         " WHERE o.conversation_key = ?1"
-        " UNION SELECT t.conversation_key FROM tool_uses t"
-        " JOIN messages r ON r.key = t.result_message_key WHERE r.conversation_key = ?1"
-        " UNION SELECT k.conversation_key FROM messages r"
-        " JOIN tool_uses t ON t.result_message_key = r.key"
-        " JOIN messages k ON k.copy_of_key = t.message_key WHERE r.conversation_key = ?1"
         " UNION SELECT m.conversation_key FROM api_calls a"
         " JOIN messages m ON m.api_call_key = a.key WHERE a.conversation_key = ?1",
         (key,),
     )
     heirs = fetch_all(_HEIRS, (key,))
+    originals = [row[2] for row in heirs]
+    if kind == "subagent":
+        _keep_in_mind(key, json.dumps(originals))
     # While the index can still see what it is to forget.
-    execute(
-        "DELETE FROM message_search WHERE rowid IN (SELECT key FROM messages"
-        " WHERE conversation_key = ? AND copy_of_key IS NULL AND key <="
-        " (SELECT value FROM totals WHERE name = 'indexed_message_key'))",
-        (key,),
+    spaced = fetch_all(
+        "SELECT message_key, spaced FROM message_cjk"
+        " WHERE message_key IN (SELECT value FROM json_each(?))",
+        (json.dumps(originals),),
     )
-    _hand_over_texts(heirs)
+    search.forget(originals)
+    _hand_over_texts(heirs, dict(spaced))
     _hand_over_tool_uses(heirs)
-    _take_back_results(key)
     _hand_over_calls(key)
     execute(
         "UPDATE conversations SET copied_from_key = (SELECT o.conversation_key FROM messages m"
@@ -90,31 +174,11 @@ def _delete(key: int) -> None:
         " ORDER BY m.position LIMIT 1) WHERE copied_from_key = ?",
         (key,),
     )
-    execute(
-        "INSERT INTO deleted_conversations (id, deleted_at, kind)"
-        " SELECT id, ?, kind FROM conversations WHERE key = ? ON CONFLICT DO NOTHING",
-        (now(), key),
-    )
-    # A sidechain inside its session's file, and a title in any file, are told by messages alone.
-    execute(
-        "INSERT INTO deleted_messages (id, conversation_id) SELECT m.id, c.id FROM messages m"
-        " JOIN conversations c ON c.key = m.conversation_key WHERE c.key = ?1"
-        " AND (c.parent_key IS NOT NULL"
-        "      OR NOT EXISTS (SELECT 1 FROM json_each(?2) WHERE value = m.key))"
-        " ON CONFLICT DO NOTHING",
-        (key, json.dumps([row[2] for row in heirs])),
-    )
-    execute(
-        "DELETE FROM summaries WHERE leaf_id IN (SELECT id FROM deleted_messages"
-        " WHERE conversation_id = (SELECT id FROM conversations WHERE key = ?))",
-        (key,),
-    )
-    project = fetch_one("SELECT project_key FROM conversations WHERE key = ?", (key,))
     execute("DELETE FROM conversations WHERE key = ?", (key,))
     execute(
         "DELETE FROM projects WHERE key = ?1"
         " AND NOT EXISTS (SELECT 1 FROM conversations WHERE project_key = ?1)",
-        project or (None,),
+        (project_key,),
     )
     # An heir has the id by which transcripts know the message.
     execute_many("UPDATE messages SET id = ? WHERE key = ?", [(row[3], row[0]) for row in heirs])
@@ -122,13 +186,9 @@ def _delete(key: int) -> None:
     refresh_conversations({row[0] for row in linked} - {key})
 
 
-def _hand_over_texts(heirs: list[tuple[Any, ...]]) -> None:
+def _hand_over_texts(heirs: list[tuple[Any, ...]], spaced: dict[int, str]) -> None:
     pairs = [(heir, original) for heir, _, original, *_ in heirs]
-    execute_many(
-        "INSERT INTO message_cjk (message_key, spaced)"
-        " SELECT ?, spaced FROM message_cjk WHERE message_key = ?",
-        pairs,
-    )
+    insert_cjk([(heir, spaced[original]) for heir, original in pairs if original in spaced])
     execute_many(
         "UPDATE messages SET copy_of_key = NULL, (content, blocks) ="
         " (SELECT content, blocks FROM messages WHERE key = ?2) WHERE key = ?1",
@@ -186,25 +246,29 @@ def _give_back_result(use: int) -> None:
     )
 
 
-def _take_back_results(key: int) -> None:
-    """Leave nothing of a conversation in the tool uses of others that it had a result for.
+def _take_back_results(key: int, messages: str) -> set[int]:
+    """Leave nothing of some messages in the tool uses that have a result from them.
 
-    They may get the result that another copy has.
+    Those are of others, or will be. They may get the result that another copy has.
+
+    Returns:
+        The conversations whose tool uses, or copies of them, have another result now.
     """
     taken = fetch_all(
         "UPDATE tool_uses SET result_message_key = NULL, result = NULL, details = NULL,"
         " status = 'interrupted', is_error = 0, error_category = NULL, finished_at = NULL,"
         " execution_time_ms = NULL, reported_duration_ms = NULL"
-        " WHERE conversation_key <> ?1 AND result_message_key IN"
-        " (SELECT key FROM messages WHERE conversation_key = ?1) RETURNING message_key",
-        (key,),
+        " WHERE result_message_key IN (SELECT value FROM json_each(?))"
+        " RETURNING conversation_key, message_key",
+        (messages,),
     )
     copies = fetch_all(
         "SELECT DISTINCT conversation_key FROM messages WHERE conversation_key <> ?"
         " AND copy_of_key IN (SELECT value FROM json_each(?))",
-        (key, json.dumps([row[0] for row in taken])),
+        (key, json.dumps([row[1] for row in taken])),
     )
-    move_results_to_originals(row[0] for row in copies)
+    touched = {row[0] for row in copies}
+    return (touched | {row[0] for row in taken} | move_results_to_originals(touched)) - {key}
 
 
 # Of a model call, the lines in other conversations: the first conversation's last one is first.

@@ -49,6 +49,11 @@ class ConversationFilter:
     deleted: bool | None = None
 
 
+# What is being removed for good is in it no more.
+IN_TRASH = (
+    "c.deleted_at IS NOT NULL AND NOT EXISTS"
+    " (SELECT 1 FROM deleted_conversations d WHERE d.id = c.id AND d.kind = c.kind)"
+)
 _CONDITIONS = {
     "search": (
         "(c.key IN (SELECT rowid FROM title_search WHERE title_search MATCH :search)"
@@ -73,7 +78,7 @@ def _statements(
     filters: tuple[str, ...], sort_by: str, descending: bool, after: bool
 ) -> tuple[str, str]:
     """Return the SQL of a page and of the count for one combination of filters."""
-    there = "c.deleted_at IS NOT NULL" if "deleted" in filters else "c.deleted_at IS NULL"
+    there = IN_TRASH if "deleted" in filters else "c.deleted_at IS NULL"
     if "nothing" in filters:
         there = "0"
         filters = ()

@@ -48,5 +48,9 @@ def insert_answer(key: str, *, path: str, body_hash: bytes, status: int, data: s
 
 
 def forget_answers_about(conversation_id: str) -> None:
-    """Forget the answers that tell of a conversation."""
-    execute("DELETE FROM idempotency_keys WHERE instr(path || data, ?)", (conversation_id,))
+    """Forget the answers that tell of a conversation, by their address or by what they hold."""
+    execute(
+        "DELETE FROM idempotency_keys WHERE instr(path || '/', '/api/conversations/' || ?1 || '/')"
+        " OR ?1 IN (json_extract(data, '$.id'), json_extract(data, '$.conversation_id'))",
+        (conversation_id,),
+    )

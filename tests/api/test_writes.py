@@ -548,3 +548,16 @@ def test_null_removes_tags(client, own):
     client.put(f"{own}/tags/a")
     changed = client.patch_json(own, {"metadata": {"tags": None}}).json["data"]
     assert changed["metadata"]["tags"] == []
+
+
+def test_answers_about_others_are_kept_when_one_is_removed(client, write, ingest):
+    headers = {"Idempotency-Key": "key-1"}
+    body = {"title": "Mine"}
+    first = client.post_json("/api/conversations", body, headers=headers, status=201)
+    transcript = Transcript("session")
+    transcript.prompt("apple")
+    write(transcript)
+    ingest()
+    client.delete("/api/conversations/session?permanent=true")
+    again = client.post_json("/api/conversations", body, headers=headers, status=201)
+    assert again.json["data"] == first.json["data"]

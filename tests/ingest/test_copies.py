@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 
+from observatory.store import conversation_removal
 from observatory.store.database import close, configure, connect, execute, fetch_all, fetch_one
 from tests.ingest.dumps import check_sound, dump
 from tests.transcripts_for_tests import Transcript
@@ -370,3 +371,27 @@ def test_no_title_and_no_project_of_what_was_removed_stays(client, write, ingest
     ingest()
     assert fetch_all("SELECT * FROM summaries") == []
     assert [row[0] for row in fetch_all("SELECT path FROM projects")] == ["/home/ada/loom"]
+
+
+def test_a_removal_that_was_interrupted_is_ended_by_the_next_ingest(
+    client, write, ingest, monkeypatch
+):
+    original, fork = forked()
+    os.utime(write(original), ns=(1, 1))
+    write(fork)
+    ingest()
+    delete = conversation_removal._delete
+    monkeypatch.setattr(conversation_removal, "BATCH_CHARACTERS", 0)
+    monkeypatch.setattr(conversation_removal, "_delete", lambda key: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        conversation_removal.delete_conversation(SESSION)
+    path = f"/api/conversations/{SESSION}"
+    client.get(path, status=404)
+    client.post(f"{path}/restore", status=404)
+    assert client.get("/api/conversations?deleted=true").json["data"]["conversations"] == []
+    shown = in_conversation(client, OTHER)
+    monkeypatch.setattr(conversation_removal, "_delete", delete)
+    ingest()
+    assert fetch_all("SELECT id FROM conversations") == [(OTHER,)]
+    assert in_conversation(client, OTHER) == shown
+    check_sound()
