@@ -308,10 +308,10 @@ class _FileReading:
         return f"{session_id}.{agent_id}" if session_id else f"agent-{agent_id}"
 
     def _take_summary(self, item: Summary) -> None:
-        if archive.find_deleted_messages([item.leaf_uuid]):
+        known = self._find_known(item.leaf_uuid)
+        if known is None and archive.find_deleted_messages([item.leaf_uuid]):
             return
         archive.upsert_summary(item.leaf_uuid, item.summary)
-        known = self._find_known(item.leaf_uuid)
         if known is not None:
             self.batch.find_by_key(known.conversation_key)
             self.batch.summarised.add(known.conversation_key)

@@ -17,7 +17,7 @@ from observatory.store.conversations import IN_TRASH, family
 from observatory.store.counters import refresh_conversations
 from observatory.store.database import execute, execute_many, fetch_one, writing
 from observatory.store.projects import ensure_project
-from observatory.store.search_language import spaced_cjk
+from observatory.store.search_language import spaced_title
 from observatory.timestamps import now
 
 MAX_TAGS = 50
@@ -43,7 +43,7 @@ def insert_conversation(
                 conversation_id,
                 project_key,
                 title,
-                spaced_cjk(title),
+                spaced_title(title),
                 USER_TITLE,
                 moment,
                 moment,
@@ -81,7 +81,7 @@ def update_conversation(
         if title is not None:
             execute(
                 "UPDATE conversations SET title = ?, cjk = ?, title_rank = ? WHERE key = ?",
-                (title, spaced_cjk(title), USER_TITLE, key),
+                (title, spaced_title(title), USER_TITLE, key),
             )
         if metadata is not None or replace:
             kept = {} if replace else _metadata(key)

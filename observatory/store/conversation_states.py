@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass
 
 from observatory.store.database import execute, execute_many, fetch_all, fetch_one
-from observatory.store.search_language import spaced_cjk
+from observatory.store.search_language import spaced_title
 
 # Where a title comes from: the lower rank wins, and among equals the later one up to SUMMARY.
 USER_TITLE, CUSTOM, RENAMED, AI, SUMMARY, PROMPT, COMMAND, NO_TITLE = 0, 1, 2, 3, 4, 5, 6, 9
@@ -89,7 +89,7 @@ def insert_conversation(conversation_id: str, *, kind: str, timestamp: str) -> C
 def update_conversation(state: ConversationState) -> None:
     """Write a state back, without its count of messages, which is recounted."""
     key, *values, _ = astuple(state)
-    execute(_UPDATE, (*values, spaced_cjk(state.title), key))
+    execute(_UPDATE, (*values, spaced_title(state.title), key))
 
 
 def follow_into_trash(keys: Iterable[int]) -> None:

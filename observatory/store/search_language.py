@@ -72,6 +72,11 @@ def spaced_cjk(text: str) -> str:
     )
 
 
+def spaced_title(title: str) -> str:
+    """Return a title that has such characters, taken apart, on one line; empty if it has none."""
+    return spaced_cjk(" ".join(title.split()))
+
+
 def spaced_message(texts: Iterable[str], *, parameters: Iterable[str]) -> str:
     """Return the same of all that a message says, and of the strings in its tools' parameters.
 

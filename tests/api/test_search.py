@@ -714,3 +714,13 @@ def test_no_text_can_forge_a_mark(client, add):
     for shown in (data["hits"][0]["snippet"], data["titles"][0]["title"]):
         assert (shown.count("<mark>"), shown.count("</mark>")) == (1, 1)
         assert "<mark>aardwolf</mark>" in shown
+
+
+def test_a_title_of_several_lines_is_shown_whole(client, db):
+    client.post_json("/api/conversations", {"title": "Plain words\n中文标题"}, status=201)
+    for q, shown in (
+        ("plain", "<mark>Plain</mark> words 中文标题"),
+        ("标题", "Plain words 中文<mark>标题</mark>"),
+    ):
+        [title] = search(client, q)["data"]["titles"]
+        assert title["title"] == shown

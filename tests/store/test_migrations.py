@@ -236,11 +236,14 @@ def test_words_beside_chinese_are_found_after_migrating(older, monkeypatch):
     check_sound()
 
 
-def test_a_result_in_chinese_is_found_after_migrating(older):
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_result_in_chinese_is_found_after_migrating(older, waits):
     older("0003")
     write_older(["flux", "flux"], role="assistant", results=["调用getZedUser函数", "x"])
-    search.index_messages()
+    if not waits:
+        search.index_messages()
     schema.migrate()
+    search.index_messages()
     assert [count_hits(q) for q in ("用getZedUser", "x", "flux")] == [1, 1, 2]
     assert fetch_all("SELECT count(*) FROM message_cjk") == [(1,)]
     check_sound()

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from observatory.store.search_language import JOINT, spaced_cjk
+from observatory.store.search_language import JOINT, spaced_cjk, spaced_title
 
 # A transcript keeps the text of a result in a message of its own. A tool use whose result lost its
 # message, because that was copied and removed, has text as well: it was never part of this message.
@@ -35,8 +35,11 @@ FROM messages WHERE copy_of_key IS NULL
 """
 WRITTEN_RESULTS = """
 SELECT t.message_key FROM tool_uses t JOIN conversations c ON c.key = t.conversation_key
-WHERE c.source = 'api' AND t.result IS NOT NULL AND t.message_key <=
-    (SELECT value FROM totals WHERE name = 'indexed_message_key')
+WHERE c.source = 'api' AND t.result IS NOT NULL AND t.message_key IS NOT NULL
+"""
+INDEXED_RESULTS = f"""
+{WRITTEN_RESULTS}
+    AND t.message_key <= (SELECT value FROM totals WHERE name = 'indexed_message_key')
 """
 INDEX = """
 INSERT INTO message_search (rowid, text, thinking, tool_input, tool_result, cjk)
@@ -73,10 +76,10 @@ def up(migrator: Any, db: Any) -> None:
 
     FTS5 reads through the view what it has to take out of the index: that goes first.
     """
-    db.execute_sql(f"DELETE FROM message_search WHERE rowid IN ({WRITTEN_RESULTS})")
+    db.execute_sql(f"DELETE FROM message_search WHERE rowid IN ({INDEXED_RESULTS})")
     db.execute_sql("DROP VIEW searchable_messages")
     db.execute_sql(VIEW)
-    db.execute_sql(f"{INDEX} WHERE key IN ({WRITTEN_RESULTS})")
+    db.execute_sql(f"{INDEX} WHERE key IN ({INDEXED_RESULTS})")
     # These may have such words in a result; who has none is forgotten again below.
     db.execute_sql(
         f"INSERT INTO message_cjk (message_key, spaced) SELECT DISTINCT message_key, ''"
@@ -107,7 +110,7 @@ def _index_titles(db: Any) -> None:
     db.execute_sql("ALTER TABLE conversations ADD COLUMN cjk TEXT NOT NULL DEFAULT ''")
     rows = db.execute_sql("SELECT key, title FROM conversations").fetchall()
     for key, title in rows:
-        if spaced := spaced_cjk(title):
+        if spaced := spaced_title(title):
             db.execute_sql("UPDATE conversations SET cjk = ? WHERE key = ?", (spaced, key))
     index, *triggers = TITLES.split(";\nCREATE TRIGGER ")
     db.execute_sql(index)
