@@ -190,7 +190,8 @@ class _Batch:
         if tasks is None:
             tasks = self.tasks[conversation_key] = archive.UnlinkedTasks(conversation_key)
         if isinstance(link, SubagentLink):
-            return tasks.link(link.tool_use_id, subagent_id=link.agent_id)
+            tasks.link(link.tool_use_id, subagent_id=link.agent_id)
+            return True
         return tasks.link_first(link.prompt, subagent_id=link.agent_id, before=link.line)
 
     def _name_subagents(self, started: set[tuple[int, str]]) -> None:
@@ -261,8 +262,9 @@ class _FileReading:
         self.reopened: set[int] = set()
         if state is not None and state.has_open_line and state.generation == chunk.generation:
             files.forget_errors(self.file_key, after=state.line_count)
-            self.reopened = archive.reopen_messages(self.file_key, after=state.line_count)
-            batch.reread |= archive.find_conversations_of(self.reopened)
+            reopened = archive.reopen_messages(self.file_key, after=state.line_count)
+            self.reopened = set(reopened)
+            batch.reread.update(reopened.values())
 
     def apply(self) -> None:
         """Add everything that the chunk says to the batch, and move the file's offset."""
@@ -284,9 +286,9 @@ class _FileReading:
 
     def _is_deleted(self) -> bool:
         """Tell whether a user has removed this file's conversation, or its session's, for good."""
-        names = [(self._main_id, "session" if self.path.agent_id is None else "subagent")]
+        names = {(self._main_id, "session" if self.path.agent_id is None else "subagent")}
         if self._session_id is not None:
-            names.append((self._session_id, "session"))
+            names.add((self._session_id, "session"))
         return any(is_deleted(name, kind=kind) for name, kind in names)
 
     @property

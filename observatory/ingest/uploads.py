@@ -41,7 +41,8 @@ def stored_uploads(database_path: str | Path) -> list[str]:
 
 def is_upload(path: str, *, database_path: str | Path) -> bool:
     """Tell whether a path is that of an upload: whole, for nobody writes to it any more."""
-    return Path(path).parent.parent == uploads_folder(database_path)
+    folder = Path(path).parent
+    return folder.parent == uploads_folder(database_path) and not folder.name.startswith(".")
 
 
 def read_stem(filename: str) -> str | None:
@@ -158,9 +159,9 @@ def remove_leftovers(database_path: str | Path) -> None:
 
 def remove_upload(path: str, *, database_path: str | Path) -> bool:
     """Remove a stored upload with its folder; tell whether the path was one."""
-    file = Path(path)
-    if file.parent.parent != uploads_folder(database_path) or file.parent.name.startswith("."):
+    if not is_upload(path, database_path=database_path):
         return False
+    file = Path(path)
     with suppress(FileNotFoundError):
         file.unlink()
     with suppress(OSError):

@@ -336,7 +336,7 @@ class UnlinkedTasks:
             self._tasks[tool_use_id] = (key, prompt)
             self._by_prompt.setdefault(prompt, {})[tool_use_id] = position
 
-    def link(self, tool_use_id: str, *, subagent_id: str) -> bool:
+    def link(self, tool_use_id: str, *, subagent_id: str) -> None:
         """Note which subagent a tool use started, unless that is known."""
         task = self._tasks.pop(tool_use_id, None)
         if task is None:
@@ -345,11 +345,10 @@ class UnlinkedTasks:
                 " WHERE conversation_key = ? AND tool_use_id = ?",
                 (subagent_id, self._conversation_key, tool_use_id),
             )
-            return True
+            return
         key, prompt = task
         del self._by_prompt[prompt][tool_use_id]
         execute("UPDATE tool_uses SET subagent_id = ? WHERE key = ?", (subagent_id, key))
-        return True
 
     def link_first(self, prompt: str, *, subagent_id: str, before: int) -> bool:
         """Note that the first task of this prompt started a subagent, unless it has its task.
@@ -362,7 +361,8 @@ class UnlinkedTasks:
         first = next(iter(self._by_prompt.get(prompt, {}).items()), None)
         if first is None or first[1] >= before or self._is_linked(subagent_id):
             return False
-        return self.link(first[0], subagent_id=subagent_id)
+        self.link(first[0], subagent_id=subagent_id)
+        return True
 
     def _is_linked(self, subagent_id: str) -> bool:
         return find_task_of(subagent_id, parent_key=self._conversation_key) is not None
@@ -446,26 +446,20 @@ def find_sidechain_at(file_key: int, line: int, *, main_key: int) -> int | None:
     return row[0] if row else None
 
 
-def find_conversations_of(message_keys: Iterable[int]) -> set[int]:
-    """Return the conversations of messages."""
-    rows = fetch_all(
-        "SELECT DISTINCT conversation_key FROM messages"
-        " WHERE key IN (SELECT value FROM json_each(?))",
-        (json.dumps(list(message_keys)),),
-    )
-    return {row[0] for row in rows}
-
-
-def reopen_messages(file_key: int, *, after: int) -> set[int]:
-    """Mark the messages behind a line as superseded, until they are seen again; return their keys.
+def reopen_messages(file_key: int, *, after: int) -> dict[int, int]:
+    """Mark the messages behind a line as superseded, until they are seen again.
 
     They stood on a last line without a newline, which the client may have taken back.
+
+    Returns:
+        Their conversations, by their keys.
     """
     rows = fetch_all(
-        "SELECT key FROM messages WHERE file_key = ? AND position > ?", (file_key, after)
+        "UPDATE messages SET is_superseded = 1 WHERE file_key = ? AND position > ?"
+        " RETURNING key, conversation_key",
+        (file_key, after),
     )
-    execute_many("UPDATE messages SET is_superseded = 1 WHERE key = ?", rows)
-    return {row[0] for row in rows}
+    return dict(rows)
 
 
 def adopt_rows(old_file_key: int, *, file_key: int, generation: int) -> None:

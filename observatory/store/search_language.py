@@ -34,20 +34,10 @@ _SEARCHABLE = re.compile(r"[^\W_]")
 
 @dataclass(frozen=True, slots=True)
 class ParsedQuery:
-    """What must be there: of each group one term, and none of those excluded; filters by field.
+    """An FTS5 expression (empty when there are only filters) and the filters by field."""
 
-    A term is a word or phrase as FTS5 takes it.
-    """
-
-    groups: tuple[tuple[str, ...], ...] = ()
-    excluded: tuple[str, ...] = ()
+    match: str = ""
     filters: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def match(self) -> str:
-        """The FTS5 expression; empty when there are only filters."""
-        joined = " AND ".join(f"({' OR '.join(group)})" for group in self.groups)
-        return " NOT ".join([f"({joined})", *self.excluded]) if joined else ""
 
 
 def spaced_cjk(text: str) -> str:
@@ -63,13 +53,8 @@ def spaced_cjk(text: str) -> str:
     text = normalize("NFC", text)
     if not _CJK.search(text):
         return ""
-    return " ".join(
-        JOINT.join(filter(None, _CJK.split(line)))
-        .replace(f"{JOINT} ", " ")
-        .replace(f" {JOINT}", " ")
-        for line in text.splitlines()
-        if _CJK.search(line)
-    )
+    lines = (_CJK.split(line) for line in text.splitlines() if _CJK.search(line))
+    return " ".join(JOINT.join(filter(None, parts)) for parts in lines)
 
 
 def spaced_title(title: str) -> str:
@@ -154,7 +139,12 @@ def parse_query(text: str) -> ParsedQuery:
         raise InvalidParameter("q", "Takes at least one word to find beside those to exclude.")
     if not groups and not filters:
         raise InvalidParameter("q", "Takes at least one word; signs alone can not be found.")
-    return ParsedQuery(tuple(map(tuple, groups)), tuple(excluded), filters)
+    return ParsedQuery(_expression(groups, excluded), filters)
+
+
+def _expression(groups: list[list[str]], excluded: list[str]) -> str:
+    joined = " AND ".join(f"({' OR '.join(group)})" for group in groups)
+    return " NOT ".join([f"({joined})", *excluded]) if joined else ""
 
 
 def _read_field(token: re.Match[str]) -> tuple[str | None, str]:

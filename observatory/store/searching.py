@@ -12,6 +12,7 @@ from observatory.store.database import fetch_all
 from observatory.store.pages import decode_cursor, encode_cursor
 from observatory.store.search_matches import (
     Candidate,
+    Matches,
     SearchRequest,
     find_matches,
     read_column,
@@ -75,15 +76,21 @@ def search_messages(
         hits=read_hits(shown, match=matches.query.match) if shown else [],
         titles=find_titles(matches) if offset == 0 and cursor is None else [],
         facets=count_facets(found) if with_facets else None,
-        pagination={
-            "total": len(found),
-            "total_relation": "exact" if matches.is_exact else "at_least",
-            "limit": limit,
-            "offset": offset,
-            "has_more": next_cursor is not None,
-            "next_cursor": next_cursor,
-        },
+        pagination=_paginate(matches, len(found), limit, offset, next_cursor),
     )
+
+
+def _paginate(
+    matches: Matches, total: int, limit: int, offset: int, next_cursor: str | None
+) -> dict[str, Any]:
+    return {
+        "total": total,
+        "total_relation": "exact" if matches.is_exact else "at_least",
+        "limit": limit,
+        "offset": offset,
+        "has_more": next_cursor is not None,
+        "next_cursor": next_cursor,
+    }
 
 
 def _decode_offset(cursor: str, order: str) -> tuple[int, int]:
@@ -155,19 +162,12 @@ def search_conversations(
                 "messages": by_conversation.get(conversation["id"], []),
             }
         )
-    has_more = len(grouped) > offset + limit
+    next_cursor = None
+    if len(grouped) > offset + limit:
+        next_cursor = encode_cursor(order, (matches.ceiling, offset + limit))
     return SearchPage(
         hits=conversations,
         titles=find_titles(matches) if offset == 0 else [],
         facets=count_facets(matches.candidates) if with_facets else None,
-        pagination={
-            "total": len(grouped),
-            "total_relation": "exact" if matches.is_exact else "at_least",
-            "limit": limit,
-            "offset": offset,
-            "has_more": has_more,
-            "next_cursor": encode_cursor(order, (matches.ceiling, offset + limit))
-            if has_more
-            else None,
-        },
+        pagination=_paginate(matches, len(grouped), limit, offset, next_cursor),
     )

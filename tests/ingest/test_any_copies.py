@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from observatory.ingest.running import ingest
@@ -18,7 +18,7 @@ from observatory.store.conversations import get_conversation
 from observatory.store.database import close, configure, connect, fetch_all
 from observatory.store.messages import list_messages
 from tests.ingest.dumps import check_sound
-from tests.ingest.test_any_reading import EXPLORES, SESSION, a_record
+from tests.ingest.test_any_reading import SESSION, a_record, looking_at
 from tests.transcripts_for_tests import encode
 
 FORKS = ("22222222-2222-4222-8222-222222222222", "33333333-3333-4333-8333-333333333333")
@@ -125,12 +125,7 @@ def told(files: list[tuple[str, bytes]], one: Any, other: Any) -> str:
 
 
 @given(files=some_sessions(), together=st.booleans())
-@settings(
-    max_examples=1500 if EXPLORES else 50,
-    deadline=None,
-    derandomize=not EXPLORES,
-    suppress_health_check=list(HealthCheck),
-)
+@looking_at(50, exploring=1500)
 def test_the_order_of_reading_is_not_seen(
     files: list[tuple[str, bytes]], together: bool, tmp_path: Path, empty_database: Path
 ) -> None:
@@ -143,12 +138,7 @@ def test_the_order_of_reading_is_not_seen(
 
 
 @given(files=some_sessions(), gone=st.integers(0, 2))
-@settings(
-    max_examples=1500 if EXPLORES else 50,
-    deadline=None,
-    derandomize=not EXPLORES,
-    suppress_health_check=list(HealthCheck),
-)
+@looking_at(50, exploring=1500)
 def test_a_session_that_was_removed_leaves_the_others_as_they_are_without_it(
     files: list[tuple[str, bytes]], gone: int, tmp_path: Path, empty_database: Path
 ) -> None:

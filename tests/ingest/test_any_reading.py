@@ -21,6 +21,18 @@ SESSION = "11111111-1111-4111-8111-111111111111"
 UUIDS = [f"aaaaaaaa-0000-4000-8000-{number:012d}" for number in range(12)]
 # What a run says must depend on the change alone; with EXPLORE=1 each looks elsewhere, and longer.
 EXPLORES = bool(os.environ.get("EXPLORE"))
+
+
+def looking_at(examples: int, *, exploring: int | None = None) -> settings:
+    """Return how a property is looked at: with how many examples, and which."""
+    return settings(
+        max_examples=(exploring or examples) if EXPLORES else examples,
+        deadline=None,
+        derandomize=not EXPLORES,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
 USAGE = st.builds(
     lambda output: {"input_tokens": 7, "output_tokens": output}, st.integers(0, 400).map(int)
 )
@@ -121,12 +133,7 @@ def differences(one: dict[str, Any], other: dict[str, Any], whole: bytes) -> str
 
 
 @given(whole=a_file(), cuts=st.lists(st.floats(0, 1), max_size=4), chunk_bytes=st.integers(1, 2000))
-@settings(
-    max_examples=3000 if EXPLORES else 100,
-    deadline=None,
-    derandomize=not EXPLORES,
-    suppress_health_check=list(HealthCheck),
-)
+@looking_at(100, exploring=3000)
 def test_any_growth_equals_the_whole(
     whole: bytes, cuts: list[float], chunk_bytes: int, tmp_path: Path, empty: Path
 ) -> None:
@@ -142,12 +149,7 @@ def test_any_growth_equals_the_whole(
 
 
 @given(whole=a_file())
-@settings(
-    max_examples=30,
-    deadline=None,
-    derandomize=not EXPLORES,
-    suppress_health_check=list(HealthCheck),
-)
+@looking_at(30)
 def test_reading_again_changes_nothing(whole: bytes, tmp_path: Path, empty: Path) -> None:
     alone = read([whole], tmp_path / "alone", empty)
     longer = b"\n" + whole

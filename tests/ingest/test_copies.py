@@ -14,6 +14,18 @@ from tests.transcripts_for_tests import Transcript
 
 SESSION = "11111111-1111-4111-8111-111111111111"
 OTHER = "22222222-2222-4222-8222-222222222222"
+THIRD = "33333333-3333-4333-8333-333333333333"
+
+
+def copy_of(
+    original: Transcript, session_id: str = OTHER, *, prefix: str = "b", lines: int | None = None
+) -> Transcript:
+    """Return a session that begins with the first records of another one, or with all."""
+    copy = Transcript(session_id, prefix=prefix)
+    for record in original.records[:lines]:
+        assert isinstance(record, dict)
+        copy.records.append({**record, "sessionId": session_id})
+    return copy
 
 
 def forked() -> tuple[Transcript, Transcript]:
@@ -22,10 +34,7 @@ def forked() -> tuple[Transcript, Transcript]:
     original.prompt("shared prompt")
     original.tool_use("Bash", {"command": "ls"})
     original.tool_result("file.txt")
-    fork = Transcript(OTHER, prefix="b")
-    for record in original.records:
-        assert isinstance(record, dict)
-        fork.records.append({**record, "sessionId": OTHER})
+    fork = copy_of(original)
     original.prompt("only in the original")
     fork.prompt("only in the fork", parentUuid=original.uuid(3))
     fork.answer("forked")
@@ -99,8 +108,7 @@ def test_a_tool_use_of_a_copy_finds_its_result(first, together, client, write, i
     original = Transcript(SESSION)
     original.prompt("go")
     original.tool_use("Bash", {"command": "ls"})
-    fork = Transcript(OTHER, prefix="b")
-    fork.records = [{**record, "sessionId": OTHER} for record in original.records]
+    fork = copy_of(original)
     original.tool_result("file.txt")
     fork.prompt("never mind")
     paths = {"original": write(original), "fork": write(fork)}
@@ -122,8 +130,7 @@ def test_each_copy_shows_the_result_that_it_got(client, write, ingest):
     original = Transcript(SESSION)
     original.prompt("go")
     original.tool_use("Bash", {"command": "ls"})
-    fork = Transcript(OTHER, prefix="b")
-    fork.records = [{**record, "sessionId": OTHER} for record in original.records]
+    fork = copy_of(original)
     original.tool_result("file.txt")
     fork.number, fork.last = 2, original.uuid(2)
     fork.tool_result("not allowed", is_error=True)
@@ -142,8 +149,7 @@ def test_each_copy_shows_the_result_that_it_got(client, write, ingest):
 
 def test_copies_whose_original_is_removed_are_not_doubled_by_another_reading(client, write, ingest):
     original, fork = forked()
-    third = Transcript("33333333-3333-4333-8333-333333333333", prefix="c")
-    third.records = [{**record, "sessionId": third.session_id} for record in original.records[:2]]
+    third = copy_of(original, THIRD, prefix="c", lines=2)
     third.prompt("only in the third")
     os.utime(write(original), ns=(1, 1))
     paths = [write(fork), write(third)]
@@ -168,8 +174,7 @@ def test_two_copies_keep_both_their_results(client, write, ingest):
     original.tool_use("Bash", {"command": "ls"})
     os.utime(write(original), ns=(1, 1))
     for number, prefix in ((2, "b"), (3, "c")):
-        fork = Transcript(f"{number}" * 8, prefix=prefix)
-        fork.records = [{**record, "sessionId": fork.session_id} for record in original.records[:2]]
+        fork = copy_of(original, f"{number}" * 8, prefix=prefix, lines=2)
         fork.last = original.uuid(2)
         fork.tool_result(f"result {number}")
         write(fork)
@@ -196,8 +201,7 @@ def test_the_sidechains_of_a_copy_are_the_copys(first, client, write, ingest):
     root = original.prompt("look", isSidechain=True)["uuid"]
     original.answer("found", isSidechain=True)
     original.last = main
-    fork = Transcript(OTHER, prefix="b")
-    fork.records = [{**record, "sessionId": OTHER} for record in original.records]
+    fork = copy_of(original)
     fork.last = original.uuid(3)
     fork.answer("found more", isSidechain=True)
     fork.last = main
@@ -244,9 +248,8 @@ def test_when_the_original_is_removed_its_copies_are_as_if_they_were_read_alone(
     original, fork = forked()
     fork.tool_use("Read", {"file_path": "/x"}, tool_use_id="toolu_2")
     fork.tool_result("中文 text", tool_use_id="toolu_2")
-    third = Transcript("33333333-3333-4333-8333-333333333333", prefix="c")
     # It was copied while the tool ran, and got a result of its own.
-    third.records = [{**record, "sessionId": third.session_id} for record in original.records[:2]]
+    third = copy_of(original, THIRD, prefix="c", lines=2)
     third.last = original.uuid(2)
     third.tool_result("another file", is_error=True)
     path = write(original)
@@ -278,8 +281,7 @@ def test_nothing_of_a_copy_stays_in_its_original(client, write, ingest):
     original = Transcript(SESSION)
     original.prompt("go")
     original.tool_use("Bash", {"command": "ls"})
-    fork = Transcript(OTHER, prefix="b")
-    fork.records = [{**record, "sessionId": OTHER} for record in original.records]
+    fork = copy_of(original)
     fork.last = original.uuid(2)
     fork.tool_result([{"type": "text", "text": "secret"}], toolUseResult={"stdout": "secret"})
     os.utime(write(original), ns=(1, 1))
@@ -302,8 +304,7 @@ def test_a_tool_use_whose_results_copy_is_removed_is_indexed_as_it_was(client, w
     original.prompt("go")
     original.tool_use("Bash", {"command": "flux"})
     os.utime(write(original), ns=(1, 1))
-    fork = Transcript(OTHER, prefix="b")
-    fork.records = [{**record, "sessionId": OTHER} for record in original.records]
+    fork = copy_of(original)
     fork.last = original.uuid(2)
     result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "gigawatts"}
     fork.prompt([result, {"type": "text", "text": "and more"}])
@@ -320,8 +321,7 @@ def test_a_removed_sidechain_is_removed_from_each_copy(client, write, ingest):
     original.prompt("go")
     original.last = None
     root = original.prompt("look", isSidechain=True)["uuid"]
-    fork = Transcript(OTHER, prefix="b")
-    fork.records = [{**record, "sessionId": OTHER} for record in original.records]
+    fork = copy_of(original)
     os.utime(write(original), ns=(1, 1))
     write(fork)
     ingest()
