@@ -6,6 +6,7 @@ from typing import Any
 
 import falcon
 
+from observatory.api.clients import Clients
 from observatory.api.conversations import (
     Conversation,
     ConversationMessages,
@@ -39,7 +40,7 @@ def create_app(
     folders: tuple[str, ...],
     max_request_bytes: int = 10 * 1024 * 1024,
     is_multiprocess: bool = False,
-    logs_requests: bool = False,
+    trusted_proxies: tuple[str, ...] = (),
 ) -> Application:
     """Return the WSGI application on the configured database.
 
@@ -48,11 +49,12 @@ def create_app(
         folders: Where transcripts are read from, by themselves and on request.
         max_request_bytes: Largest body of a request; an upload as it comes and unpacked.
         is_multiprocess: Whether several workers share their metrics through files.
-        logs_requests: Whether each request is logged, at the level ``debug``.
+        trusted_proxies: Addresses and networks of proxies whose word on clients is taken.
     """
+    clients = Clients(trusted_proxies)
     middleware: list[Any] = [
         Exchange(
-            logs_requests=logs_requests,
+            clients=clients,
             max_request_bytes=max_request_bytes,
             cors_origins=cors_origins,
         )

@@ -42,7 +42,7 @@ def build() -> Application:
         folders=tuple(str(folder) for folder in settings.transcripts_dirs),
         max_request_bytes=settings.max_request_size_mb * 1024 * 1024,
         is_multiprocess=is_multiprocess(),
-        logs_requests=settings.log_level == "debug",
+        trusted_proxies=settings.trusted_proxies,
     )
 
 

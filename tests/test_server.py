@@ -103,6 +103,7 @@ def test_ingest_at_the_start_brings_the_rows(server):
 
 
 def test_it_made_everything_for_its_owner_only(server, home):
+    server.data("/api/projects")  # The log is there while somebody has the database open.
     for name in ("observatory.db", "observatory.db-wal", "jwt_secret"):
         assert stat.S_IMODE((home.database.parent / name).stat().st_mode) == 0o600
 
@@ -288,14 +289,6 @@ def test_what_is_ingested_beside_the_server_appears(tmp_path):
         assert server.data("/api/conversations")["pagination"]["total"] == 2
 
 
-def test_debug_logging_tells_of_requests_without_their_query(tmp_path):
-    home = new_home(tmp_path)
-    with serving(home, "--no-ingest", LOG_LEVEL="debug") as server:
-        server.get("/api/conversations?search=confidential")
-        wait_for(lambda: '"route": "/api/conversations"' in server.log.read_text(), what="a line")
-        assert "confidential" not in server.log.read_text()
-
-
 def test_a_body_in_chunks_is_read(server):
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     pieces = [b'{"title":', b' "in chunks"}']
@@ -317,5 +310,6 @@ def test_long_addresses_are_refused_in_the_envelope_as_long_as_they_can_be(serve
     body = answer.read()
     connection.close()
     assert answer.status == status
-    if status == 400:
-        assert json.loads(body)["code"] == "VALIDATION_ERROR"
+    codes = {400: "VALIDATION_ERROR", 414: "URI_TOO_LONG"}
+    if status in codes:
+        assert json.loads(body)["code"] == codes[status]

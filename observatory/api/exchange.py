@@ -12,36 +12,44 @@ from typing import Any
 
 import falcon
 
+from observatory.api.clients import Clients
 from observatory.api.compression import compress_answer, negotiate
 from observatory.api.etags import is_listed, make_etag
 from observatory.log import log
 from observatory.loopback import is_loopback
-from observatory.metrics import observe_request
+from observatory.metrics import METHODS, observe_request
 from observatory.store.database import Reading, connect
 
 _TOKEN = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_HEADERS = (
+PROTECTING_HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
     ("Referrer-Policy", "no-referrer"),
 )
 
+_WATCHED = frozenset({"/health", "/health/ready", "/metrics"})
 
 # Workers are forked from one process: their ids differ by the number of the process.
 _PREFIX = secrets.token_hex(4)
 _numbers = itertools.count(1)
 
 
+def make_request_id() -> str:
+    """Return an id that no other request of this server has."""
+    return f"{_PREFIX}-{os.getpid():x}-{next(_numbers):x}"
+
+
 def begin_exchange(req: falcon.Request) -> None:
     """Note when a request came and give it its id: its own when that is a short token."""
     req.context.started = perf_counter()
+    # Who asks, such as "user:ID" or "key:ID"; None is somebody who did not sign in.
+    req.context.identity = None
+    req.context.address = None
     # The environment is asked directly here: falcon's way costs a microsecond a header.
     given = req.env.get("HTTP_X_REQUEST_ID")
     req.context.request_id = (
-        given
-        if given is not None and _TOKEN.fullmatch(given)
-        else f"{_PREFIX}-{os.getpid():x}-{next(_numbers):x}"
+        given if given is not None and _TOKEN.fullmatch(given) else make_request_id()
     )
 
 
@@ -64,18 +72,19 @@ class Exchange:
     """Gives a request its id and its thread a connection; times, counts and marks the answer."""
 
     def __init__(
-        self, *, logs_requests: bool, max_request_bytes: int, cors_origins: tuple[str, ...] = ()
+        self, *, clients: Clients, max_request_bytes: int, cors_origins: tuple[str, ...] = ()
     ) -> None:
-        self._logs_requests = logs_requests
+        self._clients = clients
         self._max_request_bytes = max_request_bytes
         self._origins = frozenset(cors_origins)
         # What one page may read must not be kept for another's, nor kept from it.
         varies = "Accept-Encoding, Origin" if cors_origins else "Accept-Encoding"
-        self._headers = (*_HEADERS, ("Vary", varies))
+        self._headers = (*PROTECTING_HEADERS, ("Vary", varies))
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Begin an exchange; a HEAD request is answered as a GET whose body is left out."""
         begin_exchange(req)
+        req.context.address = self._clients.find_address(req.env)
         req.context.max_request_bytes = self._max_request_bytes
         if req.method == "HEAD":
             req.context.is_head = True
@@ -139,12 +148,15 @@ class Exchange:
         if getattr(req.context, "is_head", False):
             req.method = "HEAD"
         observe_request(req.uri_template, req.method, status, seconds)
-        if self._logs_requests:
-            log.debug(
-                "request",
-                request_id=req.context.request_id,
-                method=req.method,
-                route=req.uri_template,
-                status=int(status),
-                duration_ms=round(seconds * 1000, 2),
-            )
+        # Programs ask for these again and again.
+        tell = log.debug if req.uri_template in _WATCHED else log.info
+        tell(
+            "request",
+            request_id=req.context.request_id,
+            method=req.method if req.method in METHODS else "OTHER",
+            route=req.uri_template,
+            status=int(status),
+            duration_ms=round(seconds * 1000, 2),
+            identity=req.context.identity,
+            address=req.context.address or self._clients.find_address(req.env),
+        )

@@ -53,14 +53,15 @@ _REASONS = {
     404: "There is no such thing.",
     409: "It contradicts what is stored.",
     412: "It was changed since you read it.",
-    414: "The address is longer than a request line may be; it never reached the API.",
+    414: "The address is longer than a request line may be.",
     413: "The body is too large.",
     415: "The body's Content-Type is not one of these.",
+    431: "Headers are too many, or too long.",
     500: "Something went wrong here; the log tells what.",
     503: "Busy, or not ready; try again after the seconds in Retry-After.",
 }
 _BUSY = 503
-_TOO_LONG = 414
+_UNREADABLE = frozenset({414, 431})
 _HEADERS: dict[str, dict[str, Any]] = {
     "X-Request-ID": {
         "description": "The id of this exchange, which logs name too.",
@@ -150,9 +151,6 @@ def _add_refusals(spec: APISpec) -> None:
             if status == _BUSY:
                 headers["Retry-After"] = _header_ref("Retry-After")
             content = {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}}
-            if status == _TOO_LONG:
-                # What the server in front of the application says.
-                headers, content = {}, {"text/html": {"schema": {"type": "string"}}}
             response = {"description": text, "headers": headers, "content": content}
             spec.components.response(_name(status), response)
 
@@ -164,7 +162,12 @@ def _name(status: int) -> str:
     return code.title().replace("_", "")
 
 
-_OTHER_CODES = {412: "PRECONDITION_FAILED", 414: "URI_TOO_LONG", 500: "INTERNAL_ERROR"}
+_OTHER_CODES = {
+    412: "PRECONDITION_FAILED",
+    414: "URI_TOO_LONG",
+    431: "HEADERS_TOO_LARGE",
+    500: "INTERNAL_ERROR",
+}
 
 
 def _describe(spec: APISpec, path: str, operation: Operation) -> dict[str, Any]:
@@ -226,7 +229,7 @@ def _responses(spec: APISpec, path: str, operation: Operation) -> dict[str, Any]
 
 def list_refusals(path: str, operation: Operation) -> set[int]:
     """Return the statuses with which an operation can be refused."""
-    refusals = {400, 403, _TOO_LONG, 500, *operation.refusals}
+    refusals = {400, 403, *_UNREADABLE, 500, *operation.refusals}
     has_body = operation.body is not None or bool(operation.bodies)
     if "{" in path:
         refusals.add(404)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import peewee
 import pytest
 import webtest
 
-from observatory.api import conversations
+from observatory.api import conversations, errors, exchange
 from observatory.app import create_app
 from tests.api.asking import check_refusal, refuse
 from tests.api.sessions import SESSION
@@ -125,6 +126,34 @@ def test_a_failure_is_not_told_in_detail(client, monkeypatch):
     error = check_refusal(answer, 500, "INTERNAL_ERROR")
     assert "inner secret" not in answer.text
     assert error["request_id"] in error["error"]
+
+
+class Recorded:
+    """A log that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[dict[str, Any]] = []
+
+    def info(self, event: str, **fields: Any) -> None:
+        self.lines.append({"event": event, **fields})
+
+    error = debug = info
+
+
+def test_a_failure_is_logged_under_the_id_of_its_request(client, monkeypatch):
+    def fail(**_: object) -> None:
+        raise RuntimeError("inner secret")
+
+    recorded = Recorded()
+    monkeypatch.setattr(conversations, "list_conversations", fail)
+    monkeypatch.setattr(exchange, "log", recorded)
+    monkeypatch.setattr(errors, "log", recorded)
+    answer = client.get("/api/conversations?search=x", status=500)
+    failed, request = recorded.lines
+    assert (failed["event"], request["event"]) == ("request_failed", "request")
+    assert failed["request_id"] == request["request_id"] == answer.json["request_id"]
+    assert isinstance(failed["exc_info"], RuntimeError)
+    assert (request["route"], request["status"]) == ("/api/conversations", 500)
 
 
 def test_a_locked_database_asks_for_patience(client, monkeypatch):
