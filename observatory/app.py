@@ -15,6 +15,7 @@ from observatory.api.conversations import (
     ConversationToolUses,
     RestoredConversation,
 )
+from observatory.api.cors import Cors
 from observatory.api.docs_page import Docs, DocsStyle
 from observatory.api.errors import HANDLERS
 from observatory.api.exchange import Exchange
@@ -30,8 +31,6 @@ from observatory.api.search import Search, SearchedConversations
 from observatory.api.uploads import Uploads
 
 Application = falcon.App[falcon.Request, falcon.Response]
-# What pages of other origins may read besides the body.
-_EXPOSED = ("ETag", "Link", "X-Request-ID")
 
 
 def create_app(
@@ -60,9 +59,7 @@ def create_app(
         )
     ]
     if cors_origins:
-        middleware.append(
-            falcon.CORSMiddleware(allow_origins=list(cors_origins), expose_headers=_EXPOSED)
-        )
+        middleware.append(Cors(cors_origins))
     app: Application = falcon.App(middleware=middleware)
     app.req_options.auto_parse_form_urlencoded = False
     app.req_options.strip_url_path_trailing_slash = True

@@ -313,3 +313,36 @@ def test_long_addresses_are_refused_in_the_envelope_as_long_as_they_can_be(serve
     codes = {400: "VALIDATION_ERROR", 414: "URI_TOO_LONG"}
     if status in codes:
         assert json.loads(body)["code"] == codes[status]
+
+
+def test_a_browser_lets_a_page_of_an_allowed_origin_change_something(tmp_path):
+    """As browsers do: ask first, look at what is permitted, then send, then look again."""
+    origin = "http://localhost:3000"
+    with serving(new_home(tmp_path), "--no-ingest", CORS_ORIGINS=origin) as server:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_SECONDS)
+        asked = {
+            "Origin": origin,
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "content-type,idempotency-key",
+            "Sec-Fetch-Mode": "cors",
+        }
+        connection.request("OPTIONS", "/api/conversations", headers=asked)
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == 200
+        assert answer.getheader("Access-Control-Allow-Origin") == origin
+        assert "POST" in answer.getheader("Access-Control-Allow-Methods").split(", ")
+        sendable = answer.getheader("Access-Control-Allow-Headers").lower().split(", ")
+        assert {"content-type", "idempotency-key"} <= set(sendable)
+        headers = {"Origin": origin, "Content-Type": "application/json", "Idempotency-Key": "k-1"}
+        connection.request("POST", "/api/conversations", b'{"title": "From a page"}', headers)
+        answer = connection.getresponse()
+        body = json.loads(answer.read())
+        assert (answer.status, body["data"]["title"]) == (201, "From a page")
+        assert answer.getheader("Access-Control-Allow-Origin") == origin
+        assert answer.getheader("Access-Control-Allow-Credentials") == "true"
+        connection.request("OPTIONS", "/api/conversations", headers={**asked, "Origin": "null"})
+        answer = connection.getresponse()
+        answer.read()
+        assert not [name for name in dict(answer.getheaders()) if name.startswith("Access-")]
+        connection.close()

@@ -28,6 +28,8 @@ PROTECTING_HEADERS = (
     ("Referrer-Policy", "no-referrer"),
 )
 
+# A year. Without subdomains: those of a company's domain are not ours to decide on.
+_TLS_ONLY = "max-age=31536000"
 _WATCHED = frozenset({"/health", "/health/ready", "/metrics"})
 
 # Workers are forked from one process: their ids differ by the number of the process.
@@ -142,6 +144,8 @@ class Exchange:
         resp.set_header("X-Request-ID", req.context.request_id)
         resp.set_header("X-Response-Time", f"{seconds * 1000:.2f}ms")
         resp.set_headers(self._headers)
+        if self._clients.is_tls(req.env):
+            resp.set_header("Strict-Transport-Security", _TLS_ONLY)
         allowed = resp.get_header("Allow")
         if allowed is not None:
             resp.set_header("Allow", allowed.replace("GET", "GET, HEAD"))
