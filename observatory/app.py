@@ -27,8 +27,10 @@ from observatory.api.messages import Message
 from observatory.api.metrics import Metrics
 from observatory.api.openapi import Description
 from observatory.api.projects import Project, Projects
+from observatory.api.request_limits import RequestLimits
 from observatory.api.search import Search, SearchedConversations
 from observatory.api.uploads import Uploads
+from observatory.rate_limits import Limits
 
 Application = falcon.App[falcon.Request, falcon.Response]
 
@@ -40,6 +42,10 @@ def create_app(
     max_request_bytes: int = 10 * 1024 * 1024,
     is_multiprocess: bool = False,
     trusted_proxies: tuple[str, ...] = (),
+    limits: Limits | None = None,
+    max_requests: int = 0,
+    rate_window_ms: int = 900_000,
+    limits_loopback: bool = False,
 ) -> Application:
     """Return the WSGI application on the configured database.
 
@@ -49,11 +55,21 @@ def create_app(
         max_request_bytes: Largest body of a request; an upload as it comes and unpacked.
         is_multiprocess: Whether several workers share their metrics through files.
         trusted_proxies: Addresses and networks of proxies whose word on clients is taken.
+        limits: Where requests are counted; made before workers are forked, for all of them.
+        max_requests: Largest number of requests under ``/api`` in a window; 0 for no limit.
+        rate_window_ms: That window in milliseconds.
+        limits_loopback: Whether programs of this machine are limited too.
     """
     clients = Clients(trusted_proxies)
     middleware: list[Any] = [
         Exchange(
             clients=clients,
+            limits=RequestLimits(
+                limits or Limits(),
+                max_requests=max_requests,
+                window_ms=rate_window_ms,
+                limits_loopback=limits_loopback,
+            ),
             max_request_bytes=max_request_bytes,
             cors_origins=cors_origins,
         )

@@ -7,6 +7,7 @@ from observatory.errors import ObservatoryError, SchemaError
 from observatory.ingest.uploads import remove_leftovers
 from observatory.log import configure_logging
 from observatory.metrics import is_multiprocess
+from observatory.rate_limits import Limits
 from observatory.settings import read_secret, read_settings
 from observatory.store.database import DatabaseError, close, configure, connect
 from observatory.store.schema import check_current
@@ -43,6 +44,10 @@ def build() -> Application:
         max_request_bytes=settings.max_request_size_mb * 1024 * 1024,
         is_multiprocess=is_multiprocess(),
         trusted_proxies=settings.trusted_proxies,
+        limits=Limits(),
+        max_requests=settings.rate_limit_max_requests,
+        rate_window_ms=settings.rate_limit_window_ms,
+        limits_loopback=settings.rate_limit_loopback,
     )
 
 

@@ -344,5 +344,24 @@ def test_a_browser_lets_a_page_of_an_allowed_origin_change_something(tmp_path):
         connection.request("OPTIONS", "/api/conversations", headers={**asked, "Origin": "null"})
         answer = connection.getresponse()
         answer.read()
-        assert not [name for name in dict(answer.getheaders()) if name.startswith("Access-")]
+        assert not [
+            name for name in dict(answer.getheaders()) if name.lower().startswith("access-")
+        ]
         connection.close()
+
+
+def test_a_limit_is_counted_once_over_all_workers(tmp_path):
+    variables = {"RATE_LIMIT_MAX_REQUESTS": "40", "RATE_LIMIT_LOOPBACK": "true"}
+    home = new_home(tmp_path)
+    with serving(home, "--no-ingest", WEB_WORKERS="3", **variables) as server:
+        with ThreadPoolExecutor(8) as pool:
+            asked = pool.map(lambda _: server.get("/api/projects")[0], range(60))
+            statuses = sorted(asked)
+        assert statuses == [200] * 40 + [429] * 20
+        # Who takes the place of a dead worker counts on.
+        worker = workers_of(server.process.pid, 3)[0]
+        os.kill(worker, signal.SIGKILL)
+        wait_for(lambda: worker not in children_of(server.process.pid), what="its end")
+        workers_of(server.process.pid, 3)
+        assert [server.get("/api/projects")[0] for _ in range(20)] == [429] * 20
+        assert server.get("/health")[0] == 200

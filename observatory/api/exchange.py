@@ -15,6 +15,7 @@ import falcon
 from observatory.api.clients import Clients
 from observatory.api.compression import compress_answer, negotiate
 from observatory.api.etags import is_listed, make_etag
+from observatory.api.request_limits import RequestLimits, add_limit_headers
 from observatory.log import log
 from observatory.loopback import is_loopback
 from observatory.metrics import METHODS, observe_request
@@ -48,6 +49,7 @@ def begin_exchange(req: falcon.Request) -> None:
     # Who asks, such as "user:ID" or "key:ID"; None is somebody who did not sign in.
     req.context.identity = None
     req.context.address = None
+    req.context.limit = None
     # The environment is asked directly here: falcon's way costs a microsecond a header.
     given = req.env.get("HTTP_X_REQUEST_ID")
     req.context.request_id = (
@@ -74,9 +76,15 @@ class Exchange:
     """Gives a request its id and its thread a connection; times, counts and marks the answer."""
 
     def __init__(
-        self, *, clients: Clients, max_request_bytes: int, cors_origins: tuple[str, ...] = ()
+        self,
+        *,
+        clients: Clients,
+        limits: RequestLimits,
+        max_request_bytes: int,
+        cors_origins: tuple[str, ...] = (),
     ) -> None:
         self._clients = clients
+        self._limits = limits
         self._max_request_bytes = max_request_bytes
         self._origins = frozenset(cors_origins)
         # What one page may read must not be kept for another's, nor kept from it.
@@ -91,6 +99,7 @@ class Exchange:
         if req.method == "HEAD":
             req.context.is_head = True
             req.method = "GET"
+        self._limits.check_address(req)
         host = req.env.get("HTTP_HOST")
         if host is not None and not _names_this_machine(host):
             # A web page whose own name resolves to 127.0.0.1 must not read the archive.
@@ -107,6 +116,7 @@ class Exchange:
 
         A read is of one moment, and one of what the client has already ends here.
         """
+        self._limits.check_identity(req)
         if not getattr(resource, "needs_database", True):
             return
         connect()
@@ -144,6 +154,7 @@ class Exchange:
         resp.set_header("X-Request-ID", req.context.request_id)
         resp.set_header("X-Response-Time", f"{seconds * 1000:.2f}ms")
         resp.set_headers(self._headers)
+        add_limit_headers(req, resp)
         if self._clients.is_tls(req.env):
             resp.set_header("Strict-Transport-Security", _TLS_ONLY)
         allowed = resp.get_header("Allow")
