@@ -40,6 +40,7 @@ def create_app(
     cors_origins: tuple[str, ...],
     folders: tuple[str, ...],
     max_request_bytes: int = 10 * 1024 * 1024,
+    request_timeout_ms: int = 0,
     is_multiprocess: bool = False,
     trusted_proxies: tuple[str, ...] = (),
     limits: Limits | None = None,
@@ -53,6 +54,7 @@ def create_app(
         cors_origins: Origins whose pages may call the API from a browser.
         folders: Where transcripts are read from, by themselves and on request.
         max_request_bytes: Largest body of a request; an upload as it comes and unpacked.
+        request_timeout_ms: How long the work of one request may take; 0 for as long as it takes.
         is_multiprocess: Whether several workers share their metrics through files.
         trusted_proxies: Addresses and networks of proxies whose word on clients is taken.
         limits: Where requests are counted; made before workers are forked, for all of them.
@@ -71,6 +73,7 @@ def create_app(
                 limits_loopback=limits_loopback,
             ),
             max_request_bytes=max_request_bytes,
+            timeout_ms=request_timeout_ms,
             cors_origins=cors_origins,
         )
     ]

@@ -42,6 +42,7 @@ def build() -> Application:
         cors_origins=settings.cors_origins,
         folders=tuple(str(folder) for folder in settings.transcripts_dirs),
         max_request_bytes=settings.max_request_size_mb * 1024 * 1024,
+        request_timeout_ms=settings.request_timeout_ms,
         is_multiprocess=is_multiprocess(),
         trusted_proxies=settings.trusted_proxies,
         limits=Limits(),

@@ -19,7 +19,8 @@ from observatory.api.request_limits import RequestLimits, add_limit_headers
 from observatory.log import log
 from observatory.loopback import is_loopback
 from observatory.metrics import METHODS, observe_request
-from observatory.store.database import Reading, connect
+from observatory.store.database import Reading, connect, limit_time
+from observatory.store.time_limits import end_time_limit
 
 _TOKEN = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -81,10 +82,12 @@ class Exchange:
         clients: Clients,
         limits: RequestLimits,
         max_request_bytes: int,
+        timeout_ms: int = 0,
         cors_origins: tuple[str, ...] = (),
     ) -> None:
         self._clients = clients
         self._limits = limits
+        self._timeout_seconds = timeout_ms / 1000
         self._max_request_bytes = max_request_bytes
         self._origins = frozenset(cors_origins)
         # What one page may read must not be kept for another's, nor kept from it.
@@ -120,6 +123,8 @@ class Exchange:
         if not getattr(resource, "needs_database", True):
             return
         connect()
+        if self._timeout_seconds and getattr(resource, "is_timed", True):
+            limit_time(req.context.started + self._timeout_seconds)
         if req.method == "GET" and req.path.startswith("/api/"):
             reading = req.context.reading = Reading()
             accepted = negotiate(req.env.get("HTTP_ACCEPT_ENCODING"))
@@ -134,6 +139,7 @@ class Exchange:
         self, req: falcon.Request, resp: falcon.Response, resource: Any, req_succeeded: bool
     ) -> None:
         """End an exchange."""
+        end_time_limit()
         reading = getattr(req.context, "reading", None)
         if reading is not None:
             reading.close()
