@@ -365,3 +365,30 @@ def test_a_limit_is_counted_once_over_all_workers(tmp_path):
         workers_of(server.process.pid, 3)
         assert [server.get("/api/projects")[0] for _ in range(20)] == [429] * 20
         assert server.get("/health")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "length", "status", "code"),
+    [
+        (b'{"title": ' + b"[" * 40 + b"]" * 40 + b"}", None, 400, "VALIDATION_ERROR"),
+        (b'{"title": ' + b"[" * 200_000 + b"]" * 200_000 + b"}", None, 400, "VALIDATION_ERROR"),
+        (b'{"title": 1e999}', None, 400, "VALIDATION_ERROR"),
+        (b'{"title": "' + b"x" * 11 * 1024 * 1024 + b'"}', None, 413, "PAYLOAD_TOO_LARGE"),
+        (b"x" * 100_000, "99999999999", 413, "PAYLOAD_TOO_LARGE"),
+    ],
+)
+def test_bodies_that_are_too_deep_or_too_long_are_refused(server, body, length, status, code):
+    with socket.create_connection(("127.0.0.1", server.port), DEADLINE_SECONDS) as connection:
+        head = (
+            "POST /api/conversations HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {length or len(body)}\r\n\r\n"
+        )
+        stream = connection.makefile("rb")
+        connection.sendall(head.encode())
+        try:
+            connection.sendall(body)
+        except ConnectionError:
+            assert status == 413  # It may be refused before all is sent.
+        answer = stream.read()
+    assert int(answer.split()[1]) == status
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == code
