@@ -6,6 +6,7 @@ from typing import Any
 
 import falcon
 
+from observatory.api.clients import Clients
 from observatory.api.conversations import (
     Conversation,
     ConversationMessages,
@@ -14,6 +15,7 @@ from observatory.api.conversations import (
     ConversationToolUses,
     RestoredConversation,
 )
+from observatory.api.cors import Cors
 from observatory.api.docs_page import Docs, DocsStyle
 from observatory.api.errors import HANDLERS
 from observatory.api.exchange import Exchange
@@ -25,12 +27,12 @@ from observatory.api.messages import Message
 from observatory.api.metrics import Metrics
 from observatory.api.openapi import Description
 from observatory.api.projects import Project, Projects
+from observatory.api.request_limits import RequestLimits
 from observatory.api.search import Search, SearchedConversations
 from observatory.api.uploads import Uploads
+from observatory.rate_limits import Limits
 
 Application = falcon.App[falcon.Request, falcon.Response]
-# What pages of other origins may read besides the body.
-_EXPOSED = ("ETag", "Link", "X-Request-ID")
 
 
 def create_app(
@@ -38,8 +40,13 @@ def create_app(
     cors_origins: tuple[str, ...],
     folders: tuple[str, ...],
     max_request_bytes: int = 10 * 1024 * 1024,
+    request_timeout_ms: int = 0,
     is_multiprocess: bool = False,
-    logs_requests: bool = False,
+    trusted_proxies: tuple[str, ...] = (),
+    limits: Limits | None = None,
+    max_requests: int = 0,
+    rate_window_ms: int = 900_000,
+    limits_loopback: bool = False,
 ) -> Application:
     """Return the WSGI application on the configured database.
 
@@ -47,20 +54,31 @@ def create_app(
         cors_origins: Origins whose pages may call the API from a browser.
         folders: Where transcripts are read from, by themselves and on request.
         max_request_bytes: Largest body of a request; an upload as it comes and unpacked.
+        request_timeout_ms: How long the work of one request may take; 0 for as long as it takes.
         is_multiprocess: Whether several workers share their metrics through files.
-        logs_requests: Whether each request is logged, at the level ``debug``.
+        trusted_proxies: Addresses and networks of proxies whose word on clients is taken.
+        limits: Where requests are counted; made before workers are forked, for all of them.
+        max_requests: Largest number of requests under ``/api`` in a window; 0 for no limit.
+        rate_window_ms: That window in milliseconds.
+        limits_loopback: Whether programs of this machine are limited too.
     """
+    clients = Clients(trusted_proxies)
     middleware: list[Any] = [
         Exchange(
-            logs_requests=logs_requests,
+            clients=clients,
+            limits=RequestLimits(
+                limits or Limits(),
+                max_requests=max_requests,
+                window_ms=rate_window_ms,
+                limits_loopback=limits_loopback,
+            ),
             max_request_bytes=max_request_bytes,
+            timeout_ms=request_timeout_ms,
             cors_origins=cors_origins,
         )
     ]
     if cors_origins:
-        middleware.append(
-            falcon.CORSMiddleware(allow_origins=list(cors_origins), expose_headers=_EXPOSED)
-        )
+        middleware.append(Cors(cors_origins))
     app: Application = falcon.App(middleware=middleware)
     app.req_options.auto_parse_form_urlencoded = False
     app.req_options.strip_url_path_trailing_slash = True

@@ -66,6 +66,13 @@ class MalformedRecord(ObservatoryError):
         self.reason = reason
 
 
+class TimeLimitReached(ObservatoryError):
+    """The work was ended because it took longer than a request may; nothing of it is kept."""
+
+    def __init__(self) -> None:
+        super().__init__("It took longer than REQUEST_TIMEOUT_MS and was ended; ask for less.")
+
+
 class TooLarge(ObservatoryError):
     """What a client sent is larger than ``max_bytes``, as it came or unpacked."""
 

@@ -16,6 +16,7 @@ import tempfile
 from typing import Any
 
 from observatory.errors import SettingsError
+from observatory.log import configure_logging
 from observatory.loopback import is_loopback
 from observatory.settings import Settings, read_settings
 
@@ -24,6 +25,7 @@ try:
 except SettingsError as _error:
     raise SystemExit(str(_error)) from _error
 
+configure_logging(level=_settings.log_level, log_format=_settings.log_format)
 _MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
 
 bind = f"{_settings.host}:{_settings.port}"
@@ -32,7 +34,8 @@ if ":" in _settings.host:
 workers = _settings.web_workers
 threads = _settings.web_threads
 # Keep-alive connections wait in a poller and hold no thread.
-worker_class = "gthread"
+worker_class = "observatory.server.Worker"
+logger_class = "observatory.server.ServerLog"
 worker_connections = 2000
 backlog = 2048
 # Above the application's own bound, which answers in its envelope.
@@ -46,9 +49,8 @@ worker_tmp_dir = _MEMORY
 control_socket_disable = True
 accesslog = None
 errorlog = "-"
-loglevel = {"warn": "warning"}.get(_settings.log_level, _settings.log_level)
-if loglevel == "info":
-    loglevel = "warning"
+# What gunicorn says below that is of no use here, and some of it repeats what clients sent.
+loglevel = "error" if _settings.log_level == "error" else "warning"
 proc_name = "observatory"
 
 # One folder per server, emptied by being new: metrics of two servers must not mix. It has to be

@@ -6,6 +6,7 @@ row in docs/configuration.md; a test keeps that complete.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import secrets
@@ -43,6 +44,8 @@ class Settings:
     cors_origins: tuple[str, ...]
     rate_limit_window_ms: int
     rate_limit_max_requests: int
+    rate_limit_loopback: bool
+    trusted_proxies: tuple[str, ...]
     request_timeout_ms: int
     max_request_size_mb: int
     log_level: str
@@ -97,6 +100,16 @@ def _origins(origins: list[str]) -> None:
         raise ValidationError("origins such as http://localhost:3000, separated by commas; no *")
 
 
+def _networks(networks: list[str]) -> None:
+    try:
+        for network in _listed(networks):
+            ipaddress.ip_network(network)
+    except ValueError:
+        raise ValidationError(
+            "addresses or networks such as 127.0.0.1 or 10.0.0.0/8, separated by commas"
+        ) from None
+
+
 def _folders(folders: list[str]) -> None:
     if not _listed(folders):
         raise ValidationError("one folder or several, separated by commas")
@@ -126,7 +139,8 @@ _TAKES = {
     "PORT": "a whole number from 1 to 65535",
     "DB_WAL_CHECKPOINT_INTERVAL": "milliseconds, a whole number from 100 to 86400000",
     "RATE_LIMIT_WINDOW_MS": "milliseconds, a whole number from 1000 to 86400000",
-    "RATE_LIMIT_MAX_REQUESTS": "a whole number from 1 to 100000000",
+    "RATE_LIMIT_MAX_REQUESTS": "a whole number from 0 to 100000000",
+    "RATE_LIMIT_LOOPBACK": "true or false",
     "REQUEST_TIMEOUT_MS": "milliseconds, a whole number from 1000 to 3600000",
     "MAX_REQUEST_SIZE_MB": "a whole number from 1 to 4096",
     "WEB_WORKERS": "a whole number from 1 to 64",
@@ -165,7 +179,9 @@ def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
     expiry = env.str("JWT_EXPIRY", "24h", validate=_duration)
     origins = env.list("CORS_ORIGINS", ["http://localhost:3000"], validate=_origins)
     window = env.int("RATE_LIMIT_WINDOW_MS", 900_000, validate=_in_range(1000, 86_400_000))
-    max_requests = env.int("RATE_LIMIT_MAX_REQUESTS", 1000, validate=_in_range(1, 100_000_000))
+    max_requests = env.int("RATE_LIMIT_MAX_REQUESTS", 1000, validate=_in_range(0, 100_000_000))
+    limits_loopback = env.bool("RATE_LIMIT_LOOPBACK", False)
+    proxies: list[str] = env.list("TRUSTED_PROXIES", [], validate=_networks)
     timeout = env.int("REQUEST_TIMEOUT_MS", 30_000, validate=_in_range(1000, 3_600_000))
     max_size = env.int("MAX_REQUEST_SIZE_MB", 10, validate=_in_range(1, 4096))
     log_level = env.str("LOG_LEVEL", "info", validate=_one_of("debug", "info", "warn", "error"))
@@ -192,6 +208,8 @@ def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
         cors_origins=tuple(_listed(origins)),
         rate_limit_window_ms=window,
         rate_limit_max_requests=max_requests,
+        rate_limit_loopback=limits_loopback,
+        trusted_proxies=tuple(_listed(proxies)),
         request_timeout_ms=timeout,
         max_request_size_mb=max_size,
         log_level=log_level,

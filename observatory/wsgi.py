@@ -7,6 +7,7 @@ from observatory.errors import ObservatoryError, SchemaError
 from observatory.ingest.uploads import remove_leftovers
 from observatory.log import configure_logging
 from observatory.metrics import is_multiprocess
+from observatory.rate_limits import Limits
 from observatory.settings import read_secret, read_settings
 from observatory.store.database import DatabaseError, close, configure, connect
 from observatory.store.schema import check_current
@@ -41,8 +42,13 @@ def build() -> Application:
         cors_origins=settings.cors_origins,
         folders=tuple(str(folder) for folder in settings.transcripts_dirs),
         max_request_bytes=settings.max_request_size_mb * 1024 * 1024,
+        request_timeout_ms=settings.request_timeout_ms,
         is_multiprocess=is_multiprocess(),
-        logs_requests=settings.log_level == "debug",
+        trusted_proxies=settings.trusted_proxies,
+        limits=Limits(),
+        max_requests=settings.rate_limit_max_requests,
+        rate_window_ms=settings.rate_limit_window_ms,
+        limits_loopback=settings.rate_limit_loopback,
     )
 
 

@@ -29,7 +29,11 @@ PAGES = {path.relative_to(ROOT): path.read_text() for path in [
 ]}  # fmt: skip
 ROW = re.compile(r"^\| `([A-Z_]+)` \| (.*?) \| (.*?) \| (.*?) \|$", re.MULTILINE)
 # Where the code has no default of its own: what the page says instead.
-MADE = {"JWT_SECRET": "made once", "TRANSCRIPTS_DIR": "from `CLAUDE_CONFIG_DIR`"}
+MADE = {
+    "JWT_SECRET": "made once",
+    "TRUSTED_PROXIES": "none",
+    "TRANSCRIPTS_DIR": "from `CLAUDE_CONFIG_DIR`",
+}
 
 
 def documented() -> dict[str, str]:

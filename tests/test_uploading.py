@@ -95,19 +95,23 @@ def test_a_large_upload_takes_little_memory(server):
 
 
 @pytest.mark.parametrize(
-    ("headers", "start"),
+    ("headers", "start", "rest"),
     [
-        (b"Content-Length: 1000000\r\n", b"x" * 500_000),
-        (b"Transfer-Encoding: chunked\r\n", b"7a120\r\n" + b"x" * 500_000),
-        (b"Transfer-Encoding: chunked\r\n", b"3\r\n{}\n\r\n"),
-        (b"Transfer-Encoding: chunked\r\n", b"3\r\n{}\n\r\nrubbish\r\n"),
+        (b"Content-Length: 1000000\r\n", b"x" * 500_000, b""),
+        (b"Transfer-Encoding: chunked\r\n", b"7a120\r\n" + b"x" * 400_000, b"x" * 100_000),
+        (b"Transfer-Encoding: chunked\r\n", b"f4240\r\n" + b"x" * 1_000_000, b"\r\nrubbish\r\n"),
+        # So little waits for the rest before anything is done with it.
+        (b"Transfer-Encoding: chunked\r\n", b"3\r\n{}\n\r\n", b""),
+        (b"Transfer-Encoding: chunked\r\n", b"3\r\n{}\n\r\nrubbish\r\n", b""),
     ],
 )
-def test_an_interrupted_upload_leaves_nothing_behind(server, home, headers, start):
+def test_an_interrupted_upload_leaves_nothing_behind(server, home, headers, start, rest):
     before = server.data("/api/files")["pagination"]["total"]
     with begin(server, headers=headers) as connection:
-        wait_for(lambda: left_of(home), what="the upload to begin")
         connection.sendall(start)
+        if len(start) > 100_000:
+            wait_for(lambda: left_of(home), what="the upload to begin")
+        connection.sendall(rest)
     wait_for(lambda: not left_of(home), what="its end")
     assert server.data("/api/files")["pagination"]["total"] == before
     assert post(server, session_of(3))[0] in (200, 201)
@@ -129,7 +133,7 @@ def test_a_killed_upload_is_cleaned_up_by_the_next(tmp_path):
     with serving(home, "--no-ingest", WEB_WORKERS="1") as server:
         [worker] = workers_of(server.process.pid, 1)
         with begin(server, headers=b"Content-Length: 1000000\r\n") as connection:
-            connection.sendall(b"x" * 1000)
+            connection.sendall(b"x" * 100_000)
             wait_for(lambda: left_of(home), what="the upload to begin")
             os.kill(worker, signal.SIGKILL)
             wait_for(server.is_up, what="the next worker")

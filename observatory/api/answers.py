@@ -71,13 +71,25 @@ def answer_error(
     """Answer with what went wrong and what to do."""
     resp.status = status
     resp.content_type = JSON
+    resp.data = make_error(
+        code=code,
+        message=message,
+        request_id=getattr(req.context, "request_id", ""),
+        fields=fields,
+    )
+
+
+def make_error(
+    *, code: str, message: str, request_id: str, fields: dict[str, Any] | None = None
+) -> bytes:
+    """Return the body of an answer that tells what went wrong."""
     body = {
         "success": False,
         "error": message,
         "code": code,
         "details": {"fields": fields} if fields else {},
         "timestamp": now(),
-        "request_id": getattr(req.context, "request_id", ""),
+        "request_id": request_id,
     }
     # The place of a wrong item in a list is a number.
-    resp.data = orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)
+    return orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)

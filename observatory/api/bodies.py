@@ -28,6 +28,7 @@ def read_raw_body(req: falcon.Request) -> bytes:
 
     Raises:
         falcon.HTTPContentTooLarge: It is longer than MAX_REQUEST_SIZE_MB, or than 10 MiB.
+        ValidationError: It does not come to its end, or too slowly.
     """
     max_bytes = min(MAX_BODY_BYTES, req.context.max_request_bytes)
     if req.content_length is not None and req.content_length > max_bytes:
@@ -35,7 +36,13 @@ def read_raw_body(req: falcon.Request) -> bytes:
     # A body in chunks has no length; the server says whether it marks the end of one.
     is_chunked = req.content_length is None and bool(req.env.get("wsgi.input_terminated"))
     stream = req.stream if is_chunked else req.bounded_stream
-    body = stream.read(max_bytes + 1)
+    try:
+        body = stream.read(max_bytes + 1)
+    except TimeoutError as error:
+        raise ValidationError("It came too slowly, and not to its end.", "body") from error
+    except Exception as error:
+        # A lost connection, or broken chunks: each server has errors of its own.
+        raise ValidationError("It ends early, or its chunks are broken.", "body") from error
     if len(body) > max_bytes:
         raise falcon.HTTPContentTooLarge
     return bytes(body)

@@ -15,10 +15,11 @@ from observatory.errors import (
     InvalidParameter,
     NotFound,
     PreconditionFailed,
+    TimeLimitReached,
     TooLarge,
 )
 from observatory.log import log
-from observatory.store.database import DatabaseError, is_busy
+from observatory.store.database import DatabaseError, is_busy, is_interrupted
 
 
 class Failure(NamedTuple):
@@ -126,6 +127,14 @@ def on_precondition_failed(
     answer_error(req, resp, status=falcon.HTTP_412, code="PRECONDITION_FAILED", message=str(error))
 
 
+def on_time_limit(
+    req: falcon.Request, resp: falcon.Response, error: TimeLimitReached, params: dict[str, Any]
+) -> None:
+    """Answer what took too long; nothing of it was kept."""
+    resp.set_header("Retry-After", "10")
+    answer_error(req, resp, status=falcon.HTTP_503, code="REQUEST_TIMEOUT", message=str(error))
+
+
 def on_database_error(
     req: falcon.Request, resp: falcon.Response, error: DatabaseError, params: dict[str, Any]
 ) -> None:
@@ -139,6 +148,9 @@ def on_database_error(
             code="DATABASE_BUSY",
             message="The database is busy; try again in a second.",
         )
+        return
+    if is_interrupted(error):
+        on_time_limit(req, resp, TimeLimitReached(), params)
         return
     on_exception(req, resp, error, params)
 
@@ -167,6 +179,7 @@ HANDLERS: tuple[tuple[type[Exception], Any], ...] = (
     (NotFound, on_not_found),
     (FileOutside, on_file_outside),
     (TooLarge, on_too_large),
+    (TimeLimitReached, on_time_limit),
     (Conflict, on_conflict),
     (PreconditionFailed, on_precondition_failed),
 )

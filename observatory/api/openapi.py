@@ -53,14 +53,18 @@ _REASONS = {
     404: "There is no such thing.",
     409: "It contradicts what is stored.",
     412: "It was changed since you read it.",
-    414: "The address is longer than a request line may be; it never reached the API.",
+    414: "The address is longer than a request line may be.",
     413: "The body is too large.",
     415: "The body's Content-Type is not one of these.",
+    429: "Too many requests; try again after the seconds in Retry-After.",
+    431: "Headers are too many, or too long.",
     500: "Something went wrong here; the log tells what.",
     503: "Busy, or not ready; try again after the seconds in Retry-After.",
 }
 _BUSY = 503
-_TOO_LONG = 414
+_TOO_MANY = 429
+_LIMIT_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+_UNREADABLE = frozenset({414, 431})
 _HEADERS: dict[str, dict[str, Any]] = {
     "X-Request-ID": {
         "description": "The id of this exchange, which logs name too.",
@@ -79,6 +83,18 @@ _HEADERS: dict[str, dict[str, Any]] = {
     "Retry-After": {
         "description": "After how many seconds to try again.",
         "required": True,
+        "schema": {"type": "string", "pattern": "^[0-9]+$"},
+    },
+    "X-RateLimit-Limit": {
+        "description": "How many requests a window takes. Not sent where no limit holds.",
+        "schema": {"type": "string", "pattern": "^[0-9]+$"},
+    },
+    "X-RateLimit-Remaining": {
+        "description": "How many more are taken now.",
+        "schema": {"type": "string", "pattern": "^[0-9]+$"},
+    },
+    "X-RateLimit-Reset": {
+        "description": "When the oldest request leaves the window, as Unix time in seconds.",
         "schema": {"type": "string", "pattern": "^[0-9]+$"},
     },
     "Idempotency-Replayed": {
@@ -147,12 +163,11 @@ def _add_refusals(spec: APISpec) -> None:
             spec.components.response("NotModified", {"description": text, "headers": headers})
         elif status >= 400:
             headers = {"X-Request-ID": _header_ref("X-Request-ID")}
-            if status == _BUSY:
+            if status == _TOO_MANY:
+                headers |= {name: _header_ref(name) for name in _LIMIT_HEADERS}
+            if status in (_BUSY, _TOO_MANY):
                 headers["Retry-After"] = _header_ref("Retry-After")
             content = {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}}
-            if status == _TOO_LONG:
-                # What the server in front of the application says.
-                headers, content = {}, {"text/html": {"schema": {"type": "string"}}}
             response = {"description": text, "headers": headers, "content": content}
             spec.components.response(_name(status), response)
 
@@ -164,7 +179,12 @@ def _name(status: int) -> str:
     return code.title().replace("_", "")
 
 
-_OTHER_CODES = {412: "PRECONDITION_FAILED", 414: "URI_TOO_LONG", 500: "INTERNAL_ERROR"}
+_OTHER_CODES = {
+    412: "PRECONDITION_FAILED",
+    414: "URI_TOO_LONG",
+    431: "HEADERS_TOO_LARGE",
+    500: "INTERNAL_ERROR",
+}
 
 
 def _describe(spec: APISpec, path: str, operation: Operation) -> dict[str, Any]:
@@ -210,7 +230,7 @@ def _forms(form: Any) -> tuple[Any, ...]:
 
 
 def _responses(spec: APISpec, path: str, operation: Operation) -> dict[str, Any]:
-    responses = {str(status): _good(spec, status, operation) for status in operation.statuses}
+    responses = {str(status): _good(spec, path, status, operation) for status in operation.statuses}
     for response in responses.values():
         if operation.id in LINKS:
             response["links"] = {
@@ -226,7 +246,9 @@ def _responses(spec: APISpec, path: str, operation: Operation) -> dict[str, Any]
 
 def list_refusals(path: str, operation: Operation) -> set[int]:
     """Return the statuses with which an operation can be refused."""
-    refusals = {400, 403, _TOO_LONG, 500, *operation.refusals}
+    refusals = {400, 403, *_UNREADABLE, 500, *operation.refusals}
+    if path.startswith("/api/"):
+        refusals.add(_TOO_MANY)
     has_body = operation.body is not None or bool(operation.bodies)
     if "{" in path:
         refusals.add(404)
@@ -241,8 +263,10 @@ def list_refusals(path: str, operation: Operation) -> set[int]:
     return refusals
 
 
-def _good(spec: APISpec, status: int, operation: Operation) -> dict[str, Any]:
+def _good(spec: APISpec, path: str, status: int, operation: Operation) -> dict[str, Any]:
     headers = {"X-Request-ID": _header_ref("X-Request-ID")}
+    if path.startswith("/api/"):
+        headers |= {name: _header_ref(name) for name in _LIMIT_HEADERS}
     if operation.is_cached:
         headers["ETag"] = _header_ref("ETag")
     if operation.takes_key:

@@ -14,6 +14,9 @@ from typing import Any
 
 import peewee
 
+from observatory.errors import TimeLimitReached
+from observatory.store.time_limits import begin_time_limit, check_time_limit, end_time_limit
+
 _driver = peewee.sqlite3  # type: ignore[attr-defined]
 
 # What a statement is given: values in order, or by name.
@@ -67,6 +70,15 @@ def connect() -> None:
         database.connect()
 
 
+def limit_time(until: float) -> None:
+    """End this thread's work in the database at a time, until ``end_time_limit``.
+
+    Args:
+        until: The time, by ``perf_counter``, in seconds.
+    """
+    begin_time_limit(database.connection(), until)
+
+
 def close() -> None:
     """Close this thread's connection, if it has one."""
     if not database.is_closed():
@@ -102,6 +114,9 @@ def writing() -> Iterator[None]:
         if first is not error:
             raise first from None
         raise
+    if not database.in_transaction():
+        # What is done is told, however long that takes: who hears of no success repeats it.
+        end_time_limit()
 
 
 class Reading:
@@ -134,6 +149,7 @@ def fetch_all(sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
 
     The driver is asked directly: on the hot path peewee's own way costs as much as the statement.
     """
+    check_time_limit()
     try:
         rows: list[tuple[Any, ...]] = database.connection().execute(sql, parameters).fetchall()
     except _driver.Error as error:
@@ -143,6 +159,7 @@ def fetch_all(sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
 
 def fetch_one(sql: str, parameters: Parameters = ()) -> tuple[Any, ...] | None:
     """Return the first row of a statement, or ``None``."""
+    check_time_limit()
     try:
         row: tuple[Any, ...] | None = database.connection().execute(sql, parameters).fetchone()
     except _driver.Error as error:
@@ -152,6 +169,7 @@ def fetch_one(sql: str, parameters: Parameters = ()) -> tuple[Any, ...] | None:
 
 def execute(sql: str, parameters: Parameters = ()) -> int:
     """Run a statement and return how many rows it changed."""
+    check_time_limit()
     try:
         changed: int = database.connection().execute(sql, parameters).rowcount
     except _driver.Error as error:
@@ -159,7 +177,9 @@ def execute(sql: str, parameters: Parameters = ()) -> int:
     return changed
 
 
-def _as_peewee_error(error: Exception) -> peewee.DatabaseError:
+def _as_peewee_error(error: Exception) -> peewee.DatabaseError | TimeLimitReached:
+    if str(error) == "interrupted":
+        return TimeLimitReached()
     kind = getattr(peewee, type(error).__name__, peewee.DatabaseError)
     return kind(*error.args)
 
@@ -168,6 +188,7 @@ def execute_many(sql: str, rows: Sequence[Sequence[Any]]) -> None:
     """Run one statement for many rows."""
     if not rows:
         return
+    check_time_limit()
     try:
         database.connection().executemany(sql, rows)
     except _driver.Error as error:
@@ -185,6 +206,11 @@ def file_sizes() -> tuple[int, int]:
 
 DatabaseError = peewee.DatabaseError
 OperationalError = peewee.OperationalError
+
+
+def is_interrupted(error: Exception) -> bool:
+    """Tell whether an error means that the work took longer than it may."""
+    return isinstance(error, peewee.OperationalError) and str(error) == "interrupted"
 
 
 def is_busy(error: Exception) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import peewee
 import pytest
 import webtest
 
-from observatory.api import conversations
+from observatory.api import conversations, errors, exchange
 from observatory.app import create_app
 from tests.api.asking import check_refusal, refuse
 from tests.api.sessions import SESSION
@@ -127,6 +128,34 @@ def test_a_failure_is_not_told_in_detail(client, monkeypatch):
     assert error["request_id"] in error["error"]
 
 
+class Recorded:
+    """A log that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[dict[str, Any]] = []
+
+    def info(self, event: str, **fields: Any) -> None:
+        self.lines.append({"event": event, **fields})
+
+    error = debug = info
+
+
+def test_a_failure_is_logged_under_the_id_of_its_request(client, monkeypatch):
+    def fail(**_: object) -> None:
+        raise RuntimeError("inner secret")
+
+    recorded = Recorded()
+    monkeypatch.setattr(conversations, "list_conversations", fail)
+    monkeypatch.setattr(exchange, "log", recorded)
+    monkeypatch.setattr(errors, "log", recorded)
+    answer = client.get("/api/conversations?search=x", status=500)
+    failed, request = recorded.lines
+    assert (failed["event"], request["event"]) == ("request_failed", "request")
+    assert failed["request_id"] == request["request_id"] == answer.json["request_id"]
+    assert isinstance(failed["exc_info"], RuntimeError)
+    assert (request["route"], request["status"]) == ("/api/conversations", 500)
+
+
 def test_a_locked_database_asks_for_patience(client, monkeypatch):
     def fail(**_: object) -> None:
         raise peewee.OperationalError("database is locked")
@@ -152,33 +181,137 @@ def cors(db) -> webtest.TestApp:
 def test_an_allowed_origin_may_read(cors, path):
     answer = cors.get(path, headers={"Origin": ORIGIN}, expect_errors=True)
     assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
-    assert "Access-Control-Allow-Credentials" not in answer.headers
+    assert answer.headers["Access-Control-Allow-Credentials"] == "true"
+    exposed = set(answer.headers["Access-Control-Expose-Headers"].split(", "))
+    assert exposed >= {
+        "ETag", "Link", "X-Request-ID", "Retry-After", "X-RateLimit-Limit",
+        "X-RateLimit-Remaining", "X-RateLimit-Reset",
+    }  # fmt: skip
+    assert "Origin" in answer.headers["Vary"]
 
 
 @pytest.mark.parametrize(
     "origin",
-    ["http://localhost:3001", "https://localhost:3000", "http://evil.example", "null", "*"],
-)
+    [
+        "http://localhost:3001", "https://localhost:3000", "http://evil.example", "null", "*", "",
+        "http://localhost:3000/", "HTTP://LOCALHOST:3000", "http://localhost:3000.evil.example",
+        "http://localhost:3000, http://evil.example", "http://localhost",
+    ],
+)  # fmt: skip
 def test_another_origin_may_not(cors, origin):
     answer = cors.get("/api/conversations", headers={"Origin": origin})
-    assert not [name for name in answer.headers if name.startswith("Access-Control-")]
+    assert not [name for name in answer.headers if name.lower().startswith("access-control-")]
 
 
-def test_a_preflight_names_the_methods(cors):
-    asked = {"Origin": ORIGIN, "Access-Control-Request-Method": "GET"}
-    answer = cors.options("/api/conversations", headers=asked)
-    assert "GET" in answer.headers["Access-Control-Allow-Methods"]
+def preflight(app: webtest.TestApp, path: str, method: str, *, origin: str = ORIGIN) -> Any:
+    """Ask as a browser does before a page sends what a form can not."""
+    asked = {
+        "Origin": origin,
+        "Access-Control-Request-Method": method,
+        "Access-Control-Request-Headers":
+            "authorization,content-type,idempotency-key,if-match,x-api-key",
+    }  # fmt: skip
+    return app.options(path, headers=asked, expect_errors=True)
 
 
-def test_a_preflight_from_another_origin_is_told_nothing(cors):
-    asked = {"Origin": "http://evil.example", "Access-Control-Request-Method": "GET"}
-    answer = cors.options("/api/conversations", headers=asked)
-    assert not [name for name in answer.headers if name.startswith("Access-Control-")]
+def check_permitted(headers: Any, method: str) -> None:
+    """Check what a browser checks before it sends the request itself."""
+    assert headers["Access-Control-Allow-Origin"] == ORIGIN
+    assert headers["Access-Control-Allow-Credentials"] == "true"
+    assert method in headers["Access-Control-Allow-Methods"].split(", ")
+    allowed = {name.lower() for name in headers["Access-Control-Allow-Headers"].split(", ")}
+    asked = {"authorization", "content-type", "idempotency-key", "if-match", "x-api-key"}
+    assert asked <= allowed
+    assert "*" not in allowed
+    assert headers["Access-Control-Max-Age"] == "86400"
+    assert "Origin" in headers["Vary"].split(", ")
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["X-Request-ID"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/conversations"),
+        ("POST", "/api/conversations"),
+        ("PATCH", "/api/conversations/x"),
+        ("PUT", "/api/conversations/x"),
+        ("DELETE", "/api/conversations/x"),
+        ("DELETE", "/api/conversations/x/tags/y"),
+    ],
+)
+def test_a_preflight_permits_what_the_address_takes(cors, method, path):
+    answer = preflight(cors, path, method)
+    assert answer.status_int == 200
+    check_permitted(answer.headers, method)
+
+
+def test_a_preflight_does_not_permit_what_the_address_does_not_take(cors):
+    headers = preflight(cors, "/api/projects", "DELETE").headers
+    assert headers["Access-Control-Allow-Methods"] == "GET"
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:3001"])
+def test_a_preflight_from_another_origin_is_told_nothing(cors, client, origin):
+    for app in (cors, client):
+        answer = preflight(app, "/api/conversations", "PATCH", origin=origin)
+        assert not [name for name in answer.headers if name.lower().startswith("access-control-")]
+
+
+def test_a_preflight_of_nothing_permits_nothing(cors):
+    answer = preflight(cors, "/api/nothing", "PATCH")
+    assert answer.status_int == 404
+    assert "Access-Control-Allow-Methods" not in answer.headers
+
+
+# TLS
+
+
+@pytest.fixture
+def proxied(db) -> webtest.TestApp:
+    """A client of an application behind a trusted proxy."""
+    app = create_app(cors_origins=(ORIGIN,), folders=(), trusted_proxies=("127.0.0.1",))
+    return webtest.TestApp(app, lint=True)
+
+
+@pytest.mark.parametrize("path", [*PATHS, *FAILING])
+def test_browsers_stay_with_tls_when_it_was_used(proxied, path):
+    headers = {"X-Forwarded-Proto": "https"}
+    answer = proxied.get(path, headers=headers, expect_errors=True)
+    assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
+    preflighted = proxied.options(path, headers={**headers, "Origin": ORIGIN}, expect_errors=True)
+    assert preflighted.headers["Strict-Transport-Security"] == "max-age=31536000"
+
+
+@pytest.mark.parametrize(
+    ("peer", "headers"),
+    [
+        ("127.0.0.1", {}),
+        ("127.0.0.1", {"X-Forwarded-Proto": "http"}),
+        ("203.0.113.9", {"X-Forwarded-Proto": "https"}),
+    ],
+)
+def test_nothing_is_said_of_tls_that_was_not_used(proxied, client, peer, headers):
+    for app in (proxied, client):
+        answer = app.get("/health", headers=headers, extra_environ={"REMOTE_ADDR": peer})
+        assert "Strict-Transport-Security" not in answer.headers
+    answer = client.get("/health", headers={"X-Forwarded-Proto": "https"})
+    assert "Strict-Transport-Security" not in answer.headers
+
+
+def test_an_answer_that_was_not_changed_may_be_read_too(cors):
+    tag = cors.get("/api/conversations", headers={"Origin": ORIGIN}).headers["ETag"]
+    headers = {"Origin": ORIGIN, "If-None-Match": tag}
+    answer = cors.get("/api/conversations", headers=headers, status=304)
+    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
 
 
 def test_without_origins_nobody_may(client):
     answer = client.get("/health", headers={"Origin": ORIGIN})
-    assert not [name for name in answer.headers if name.startswith("Access-Control-")]
+    assert not [name for name in answer.headers if name.lower().startswith("access-control-")]
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:3001", "127.0.0.1.evil.example"])

@@ -172,7 +172,7 @@ def test_the_page_shows_every_operation_and_its_anchors_are_there(client):
 
 def test_an_operation_is_refused_in_few_ways_by_default():
     plain = Operation("Server", "x", "x", openapi.Error, needs_database=False)
-    assert openapi.list_refusals("/x", plain) == {400, 403, 414, 500}
+    assert openapi.list_refusals("/x", plain) == {400, 403, 414, 431, 500}
 
 
 def test_chosen_fields_are_described(client, session):

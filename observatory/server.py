@@ -1,0 +1,297 @@
+"""What gunicorn is taught: to refuse in our envelope, to log nothing that a client sent, and to
+let no slow client hold a thread.
+"""
+
+from __future__ import annotations
+
+import errno
+import selectors
+import socket
+import time
+from collections import deque
+from contextlib import suppress
+from functools import partial
+from http import HTTPStatus
+from time import perf_counter
+from typing import Any, NamedTuple
+
+from gunicorn.glogging import Logger
+from gunicorn.http import errors
+from gunicorn.util import write_nonblock
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from observatory.api.answers import JSON, make_error
+from observatory.api.exchange import PROTECTING_HEADERS, make_request_id
+from observatory.log import log
+from observatory.metrics import observe_request
+from observatory.slow_clients import (
+    ARRIVAL_SECONDS,
+    MAX_WAITING_BYTES,
+    SEND_SECONDS,
+    PatientUnreader,
+    is_head_whole,
+    is_ready,
+    waits_for_continue,
+)
+
+
+class Refusal(NamedTuple):
+    """How what never reaches the application is answered."""
+
+    status: int
+    code: str
+    message: str
+
+
+_FAILURE = Refusal(500, "INTERNAL_ERROR", "Something went wrong here; the log tells what.")
+_NO_REQUEST = Refusal(400, "VALIDATION_ERROR", "This is no request of HTTP/1.1.")
+_LONG_LINE = Refusal(414, "URI_TOO_LONG", "The address is too long.")
+_LONG_HEADERS = Refusal(431, "HEADERS_TOO_LARGE", "Headers are too many or too long.")
+# The first kind that fits counts.
+_REFUSALS: tuple[tuple[type[Exception], Refusal], ...] = (
+    (errors.LimitRequestLine, _LONG_LINE),
+    (errors.LimitRequestHeaders, _LONG_HEADERS),
+    (
+        errors.ExpectationFailed,
+        Refusal(417, "VALIDATION_ERROR", "Expect takes 100-continue only."),
+    ),
+    (
+        errors.UnsupportedTransferCoding,
+        Refusal(501, "VALIDATION_ERROR", "Transfer-Encoding takes chunked only."),
+    ),
+    (errors.ParseException, _NO_REQUEST),
+)
+
+
+class ServerLog(Logger):
+    """Gunicorn's log, but what fails in a request is told without the request's own text."""
+
+    def exception(self, msg: Any, *_args: Any, **_kwargs: Any) -> None:
+        """Log the exception at hand; what is put into the message may be an address."""
+        log.error("server_failed", message=str(msg), exc_info=True)
+
+
+def find_refusal(error: BaseException) -> Refusal:
+    """Return how to answer what stopped a request before or beside the application."""
+    return next((refusal for kind, refusal in _REFUSALS if isinstance(error, kind)), _FAILURE)
+
+
+def write_refusal(client: socket.socket, address: Any, refusal: Refusal) -> None:
+    """Answer in the envelope, with the headers that every answer has, and end the connection."""
+    status = refusal.status
+    started = perf_counter()
+    request_id = make_request_id()
+    body = make_error(code=refusal.code, message=refusal.message, request_id=request_id)
+    headers = {
+        "Content-Type": JSON,
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+        "Cache-Control": "no-store",
+        "X-Request-ID": request_id,
+        **dict(PROTECTING_HEADERS),
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    first = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+    seconds = perf_counter() - started
+    observe_request(None, "OTHER", str(status), seconds)
+    log.info(
+        "request",
+        request_id=request_id,
+        method=None,
+        route=None,
+        status=status,
+        duration_ms=round(seconds * 1000, 2),
+        identity=None,
+        address=address[0] if isinstance(address, tuple) else None,
+    )
+    try:
+        write_nonblock(client, f"{first}{head}\r\n".encode("latin-1") + body)
+    except OSError:
+        log.debug("refusal_not_sent", request_id=request_id)
+
+
+_LINGER_SECONDS = 2.0
+
+
+class Worker(ThreadWorker):
+    """A gthread worker whose threads do not wait for slow clients.
+
+    It refuses what is no request as the application refuses.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._leaving: deque[Any] = deque()
+
+    def accept(self, listener: Any) -> None:
+        """Take a connection, and read what it has sent already."""
+        if self.cfg.is_ssl:
+            super().accept(listener)
+            return
+        try:
+            client, address = listener.accept()
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
+                raise
+            return
+        self.nr_conns += 1
+        conn = TConn(self.cfg, client, address, listener.getsockname())
+        self._wait_for_request(conn, bytearray())
+
+    def on_client_socket_readable(self, conn: Any, client: Any) -> None:
+        """Begin to read the next request of a connection."""
+        self.poller.unregister(client)
+        self.keepalived_conns.remove(conn)
+        if self.cfg.is_ssl:
+            self.enqueue_req(conn)
+            return
+        self._wait_for_request(conn, bytearray())
+
+    def on_pending_socket_readable(self, conn: Any, client: Any) -> None:
+        """Read on."""
+        if self.cfg.is_ssl:
+            super().on_pending_socket_readable(conn, client)
+            return
+        if self._read(conn):
+            self.poller.unregister(client)
+            self.pending_conns.remove(conn)
+            self._dispatch(conn)
+
+    def _wait_for_request(self, conn: Any, arrived: bytearray) -> None:
+        """Give a request a thread once it has arrived; until then it holds none."""
+        conn.arrived = arrived
+        conn.is_at_end = conn.is_told_to_continue = False
+        if (arrived and is_ready(arrived)) or self._read(conn):
+            self._dispatch(conn)
+            return
+        conn.timeout = time.monotonic() + ARRIVAL_SECONDS
+        self.pending_conns.append(conn)
+        readable = partial(self.on_pending_socket_readable, conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, readable)
+
+    def _read(self, conn: Any) -> bool:
+        """Read what is there, and tell whether there is no more to wait for."""
+        try:
+            data = conn.sock.recv(MAX_WAITING_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError:
+            data = b""
+        conn.arrived += data
+        conn.is_at_end = not data
+        is_long = len(conn.arrived) >= MAX_WAITING_BYTES
+        if conn.is_at_end or is_long or is_ready(conn.arrived):
+            return True
+        if not conn.is_told_to_continue and waits_for_continue(conn.arrived):
+            conn.is_told_to_continue = True
+            with suppress(OSError):
+                conn.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return False
+
+    def _dispatch(self, conn: Any) -> None:
+        """Have a request answered, or refuse what did not become one."""
+        if is_head_whole(conn.arrived):
+            self.enqueue_req(conn)
+            return
+        if not conn.is_at_end:
+            # So long a line is refused as a line, and as headers else.
+            is_line = b"\n" not in conn.arrived
+            write_refusal(conn.sock, conn.client, _LONG_LINE if is_line else _LONG_HEADERS)
+        elif conn.arrived.strip():
+            write_refusal(conn.sock, conn.client, _NO_REQUEST)
+        self._leave(conn)
+
+    def handle(self, conn: Any) -> Any:
+        """Answer a request that has arrived. Runs in a thread."""
+        if not self.cfg.is_ssl:
+            conn.data_ready = True
+            conn.init()
+            if not isinstance(conn.parser.unreader, PatientUnreader):
+                conn.parser.unreader = PatientUnreader(conn.sock)
+            conn.parser.unreader.begin()
+            conn.parser.unreader.unread(bytes(conn.arrived))
+            conn.arrived = bytearray()
+        return super().handle(conn)
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """Answer a request; a client that does not take the answer is left."""
+        conn.sock.settimeout(SEND_SECONDS)
+        try:
+            return super().handle_request(req, conn)
+        except TimeoutError:
+            log.info("client_too_slow", address=conn.client[0] if conn.client else None)
+            return False
+
+    def _keepalive_after(self, conn: Any, keepalive: Any) -> bool:
+        """Tell whether the connection can be reused: not when its last body did not end."""
+        if getattr(conn.parser.unreader, "is_over", False):
+            return False
+        return bool(super()._keepalive_after(conn, keepalive))
+
+    def finish_request(self, conn: Any, fs: Any) -> None:
+        """Wait for the next request, or end the connection without waiting for the client."""
+        if self.cfg.is_ssl or fs.cancelled() or fs.exception() is not None:
+            super().finish_request(conn, fs)
+        elif not fs.result():
+            self._leave(conn)
+        elif conn.parser.unreader.buf.getvalue():
+            # The beginning of the next request, which may be slow to come.
+            conn.sock.setblocking(False)
+            self._wait_for_request(conn, bytearray(conn.parser.unreader.take_buffered()))
+        else:
+            super().finish_request(conn, fs)
+
+    def _leave(self, conn: Any) -> None:
+        """Say that no more comes, and close once the client has, or soon.
+
+        Gunicorn waits for that in its event loop, which stops everybody for two seconds.
+        """
+        try:
+            conn.sock.setblocking(False)
+            conn.sock.shutdown(socket.SHUT_WR)
+            drained = partial(self._drain, conn)
+            self.poller.register(conn.sock, selectors.EVENT_READ, drained)
+        except (OSError, ValueError):
+            self._close(conn)
+            return
+        conn.timeout = time.monotonic() + _LINGER_SECONDS
+        self._leaving.append(conn)
+
+    def _drain(self, conn: Any, client: Any) -> None:
+        """Pass over what a client still sends, so that it gets to read the answer."""
+        try:
+            is_over = not client.recv(MAX_WAITING_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            is_over = True
+        if is_over:
+            self._leaving.remove(conn)
+            self.poller.unregister(client)
+            self._close(conn)
+
+    def _close(self, conn: Any) -> None:
+        self.nr_conns -= 1
+        conn.close()
+
+    def murder_pending(self) -> None:
+        """Close connections that took too long to send a request, or to end."""
+        super().murder_pending()
+        now = time.monotonic()
+        while self._leaving and self._leaving[0].timeout <= now:
+            conn = self._leaving.popleft()
+            self.poller.unregister(conn.sock)
+            self._close(conn)
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """Wait no longer for requests than for connections when the worker stops."""
+        super()._cap_keepalive(deadline)
+        for conn in self.pending_conns:
+            conn.timeout = min(conn.timeout, deadline)
+
+    def handle_error(self, _req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """Answer what can not be read, or failed outside of the application."""
+        refusal = find_refusal(exc)
+        if refusal is _FAILURE:
+            log.error("server_failed", message="Error handling request", exc_info=exc)
+        write_refusal(client, addr, refusal)
