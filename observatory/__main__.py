@@ -18,6 +18,7 @@ from observatory.ingest.running import RunSummary, ingest
 from observatory.ingest.stopping import StopSignals
 from observatory.ingest.uploads import stored_uploads
 from observatory.log import configure_logging
+from observatory.redaction.masking import configure as configure_redaction
 from observatory.settings import Settings, read_secret, read_settings
 from observatory.store import schema
 from observatory.store.database import (
@@ -172,6 +173,7 @@ def run_ingest(options: argparse.Namespace, settings: Settings) -> int:
         print(f"No transcripts in {', '.join(missing)} yet.", file=sys.stderr)
     _open_database(settings, cache_mib=64)
     _prepare_schema(settings)
+    configure_redaction(settings.redact_secrets, read_secret(settings))
     with (
         held(settings.db_path, "ingest", wait_seconds=options.wait),
         StopSignals() as stop,

@@ -61,6 +61,7 @@ DEFAULTS = {
     "web_workers": 2,
     "web_threads": 4,
     "ingest_on_start": True,
+    "redact_secrets": "mask",
 }
 
 GOOD = [
@@ -105,6 +106,8 @@ GOOD = [
     ("WEB_THREADS", "1000", "web_threads", 1000),
     ("INGEST_ON_START", "false", "ingest_on_start", False),
     ("INGEST_ON_START", "true", "ingest_on_start", True),
+    ("REDACT_SECRETS", "flag", "redact_secrets", "flag"),
+    ("REDACT_SECRETS", "off", "redact_secrets", "off"),
 ]
 
 # A wrong value, and a part of what is said about it.
@@ -155,6 +158,7 @@ BAD = [
     ("WEB_WORKERS", "auto", "1 to 64"),
     ("WEB_THREADS", "1001", "1 to 1000"),
     ("INGEST_ON_START", "maybe", "true or false"),
+    ("REDACT_SECRETS", "on", "mask, flag, off"),
 ]
 
 
