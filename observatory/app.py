@@ -26,6 +26,7 @@ from observatory.api.metrics import Metrics
 from observatory.api.openapi import Description
 from observatory.api.projects import Project, Projects
 from observatory.api.search import Search, SearchedConversations
+from observatory.api.secrets import Secrets
 from observatory.api.uploads import Uploads
 
 Application = falcon.App[falcon.Request, falcon.Response]
@@ -86,6 +87,7 @@ def create_app(
     app.add_route("/api/search", Search())
     app.add_route("/api/projects", Projects())
     app.add_route("/api/projects/{project_id}", Project())
+    app.add_route("/api/secrets", Secrets())
     app.add_route("/api/files", Files())
     app.add_route("/api/files/upload", Uploads(max_bytes=max_request_bytes))
     app.add_route("/api/files/process-jsonl", RequestedFiles(folders=folders))

@@ -17,7 +17,7 @@ import zstandard
 from observatory.ingest.discover import locate, modified_at
 from observatory.ingest.reading import Chunk
 from observatory.ingest.sidecars import read_agent_type
-from observatory.redaction.masking import Findings, is_same_text, without_hashes
+from observatory.redaction.masking import Findings, is_same_text, listed, without_hashes
 from observatory.store import archive, search
 from observatory.store import conversation_states as states
 from observatory.store import transcript_files as files
@@ -324,8 +324,7 @@ class _FileReading:
         found: Findings | None = self.chunk.findings.get((line, index))
         if found:
             self.batch.findings += [
-                FindingRow(message_key, conversation_key, *finding, count)
-                for finding, count in found.items()
+                FindingRow(message_key, conversation_key, *finding) for finding in listed(found)
             ]
 
     def _take_summary(self, line: int, index: int, item: Summary) -> None:

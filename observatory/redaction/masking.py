@@ -34,6 +34,13 @@ class Finding(NamedTuple):
 
 
 Findings = Counter[Finding]
+# The same as plain values: kind, where, hash, and how often.
+Listed = list[tuple[str, str, str, int]]
+
+
+def listed(found: Findings) -> Listed:
+    """Return findings as the store takes them."""
+    return [(*finding, times) for finding, times in found.items()]
 
 
 @dataclass(frozen=True, slots=True)

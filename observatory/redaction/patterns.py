@@ -141,6 +141,16 @@ _ASSIGNMENT = re.compile(
     rf"|[ \t]+\\*[\"'`]?({_BARE}{{8,512}}))"
 )
 _BARE_GROUP, _OPTION_GROUP = 5, 6
+KINDS = tuple(
+    dict.fromkeys(
+        [
+            "private_key",
+            *(form.kind for form in _FORMS),
+            "url_password",
+            *(kind for kind, _ in _NAMED_KINDS),
+        ]
+    )
+)
 # Parts of names as they are written in shells, programs and JSON, and where in a name they stand.
 # They leave out what differs in size (Secret, secret). Every line of an answer counts its tokens:
 # of these it takes what can follow the name to tell them apart.

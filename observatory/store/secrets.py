@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from observatory.store.database import execute, execute_many, fetch_all, fetch_one
 from observatory.store.pages import Page, decode_cursor, make_page
 from observatory.timestamps import now
+
+# Kind, place, hash and times of secrets that were found in one thing.
+Found = Sequence[tuple[str, str, str, int]]
 
 
 class FindingRow(NamedTuple):
@@ -42,6 +45,13 @@ def insert_findings(rows: Iterable[FindingRow]) -> None:
         (of_conversations if row.message_key is None else of_messages).append((*row, moment))
     execute_many(_INSERT.format(owner="message_key"), of_messages)
     execute_many(_INSERT.format(owner="conversation_key"), of_conversations)
+
+
+def insert_found(
+    found: Found, *, message_key: int | None = None, conversation_key: int | None = None
+) -> None:
+    """Keep what was found in a message, or else in what is said of a conversation."""
+    insert_findings(FindingRow(message_key, conversation_key, *finding) for finding in found)
 
 
 def delete_findings_of(conversation_key: int, *, place: str) -> None:
