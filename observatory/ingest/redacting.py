@@ -48,8 +48,9 @@ def _redact_use(use: ToolUse, found: Findings) -> ToolUse:
 
 
 def _redact_result(result: ToolResult, found: Findings, *, is_alone: bool) -> ToolResult:
-    # What the message says as well is stored, and so counted, there.
+    # What the message says as well is stored, and so counted, there; and no other details are.
+    details = result.details if isinstance(result.details, (dict, list)) else None
     return result._replace(
         text=redact(result.text, "result", Findings() if is_alone else found),
-        details=redact_json(result.details, "details", found),
+        details=redact_json(details, "details", found),
     )

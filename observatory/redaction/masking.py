@@ -118,7 +118,7 @@ def redact_json(value: Any, where: str, found: Findings, depth: int = 0) -> Any:
 
 def redact_json_text(text: str, where: str, found: Findings) -> str:
     """Return JSON text as it is stored; it is JSON again."""
-    if _setting.mode == "off" or not is_suspicious(text.encode()):
+    if not may_hold_secrets(text.encode()):
         return text
     redacted = redact_json(orjson.loads(text), where, found)
     return orjson.dumps(redacted).decode() if found and _setting.mode == "mask" else text

@@ -104,8 +104,8 @@ _FORMS = (
     ),
     _form(
         "bearer_token",
-        "earer EARER asic",
-        r"(?:[Bb]earer|BEARER|Basic)(?:[ \t]|\\t)+([A-Za-z0-9+._~/=-]{12,})",
+        "earer asic",
+        r"(?:[Bb]earer|Basic)(?:[ \t]|\\t)+([A-Za-z0-9+._~/=-]{12,})",
         is_random,
         offset=1,
         is_inside=True,
@@ -122,13 +122,13 @@ _NAMED_KINDS = (
     ("secret", re.compile(r"")),
 )
 _NAMES = (
-    r"[_-]?passw(?:or)?d|[_-]?passphrase|pwd|[_-]pass|secret|token"
+    r"[_-]?passw(?:or)?d|pwd|[_-]pass|secret|token"
     r"|(?:api|access|auth|private)[_-]?key"
 )
 _ENDINGS = r"[_-]?(?:key|base|value|prod|production|dev|staging|test|live|old|new|[0-9]{1,2})"
 _NAME = rf"(?i:{_NAMES})(?i:{_ENDINGS})*"
 _IS_NAME = re.compile(rf"(?i)[\w.$:-]*?(?:{_NAMES})(?:{_ENDINGS})*")
-_BEFORE_NAME = re.compile(r"[A-Za-z0-9_.$-]*\Z")
+_NAME_REVERSED = re.compile(r"[A-Za-z0-9_.$-]*")
 _NAME_CHARACTERS = 60
 _BARE = r"[^\s\"'`\\,;(){}\[\]<>|&]"
 _ASSIGNMENT = re.compile(
@@ -155,7 +155,7 @@ KINDS = tuple(
 # They leave out what differs in size (Secret, secret). Every line of an answer counts its tokens:
 # of these it takes what can follow the name to tell them apart.
 _NAME_PARTS = (
-    (1, "assw ASSW assW assphr ASSPHR ecret ECRET"),
+    (1, "assw ASSW assW ecret ECRET"),
     (0, "_pass _PASS -pass pwd PWD Pwd"),
     (1, "pi_key PI_KEY pi-key pi-Key PI-KEY pikey piKey uth_key UTH_KEY uthKey"),
     (4, "ss_key SS_KEY ssKey"),
@@ -168,8 +168,8 @@ _NAME_WORDS = (
     ("OKEN =", 1),
     ("-token ", -1),
 )
-# Letters as JSON can also write them begin so.
-_ESCAPE = "\\u00"
+# Letters, digits and signs as JSON can also write them begin so.
+_ESCAPES = tuple(f"\\u00{digit}" for digit in "234567")
 # What may begin where a word stands, by the word: forms, or a name of what follows.
 _RULES: dict[str, list[tuple[int, _Form | None]]] = {}
 for _form_of_words in _FORMS:
@@ -200,7 +200,7 @@ _BYTE_RULES = tuple(
 _LEFTMOST = ahocorasick_rs.MatchKind.LeftmostFirst
 _IN_TEXT = ahocorasick_rs.AhoCorasick(_WORDS, matchkind=_LEFTMOST)
 _IN_LINE = ahocorasick_rs.BytesAhoCorasick(
-    [word.encode() for word in (*_WORDS, _PRIVATE_KEY, _ESCAPE)], matchkind=_LEFTMOST
+    [word.encode() for word in (*_WORDS, _PRIVATE_KEY, *_ESCAPES)], matchkind=_LEFTMOST
 )
 
 
@@ -213,14 +213,15 @@ def is_suspicious(data: bytes) -> bool:
             if pattern.match(data, max(0, start - offset)):
                 return True
     # Reading leaves NUL out, and what stood apart comes together.
-    return b"\0" in data or _has_login(data)
+    return b"\0" in data or (b"@" in data and _has_login(data))
 
 
 def _has_login(data: bytes) -> bool:
     """Tell whether an ``@`` may end the name and password of a URL. There are few of them."""
     at = data.find(b"@")
     while at >= 0:
-        if _LOGIN.search(data, max(0, at - _URL_CHARACTERS), at):
+        slash = data.rfind(b"/", max(0, at - _URL_CHARACTERS), at)
+        if slash >= 0 and _LOGIN.search(data, max(0, slash - _SCHEME_CHARACTERS), at):
             return True
         at = data.find(b"@", at + 1)
     return False
@@ -270,16 +271,20 @@ def _candidates(text: str) -> Iterator[tuple[int, Secret]]:
                     yield 1, Secret(*match.span(1), form.kind)
     at = text.find("@") if ":" in text else -1
     while at >= 0:
-        match = _URL.search(text, max(0, at - _URL_CHARACTERS), at)
+        slash = text.rfind("/", max(0, at - _URL_CHARACTERS), at)
+        begins = max(0, slash - _SCHEME_CHARACTERS)
+        match = _URL.search(text, begins, at) if slash >= 0 else None
         if match and match.group(2) != match.group(1) and is_password(match.group(2)):
             yield 2, Secret(*match.span(2), "url_password")
         at = text.find("@", at + 1)
 
 
-_URL = re.compile(r"[A-Za-z0-9+.-]:(?:\\?/){2}([^\s/@:\"'`<>]*):([^\s/@\"'`<>]{3,})\Z")
+_URL = re.compile(r"[A-Za-z0-9+.-]:(?:\\*/){2}([^\s/@:\"'`<>]*):([^\s/@\"'`<>]{3,})\Z")
 # As it stands in JSON text, where a slash can have a backslash before it.
 _LOGIN = re.compile(rb":(?:\\*/){2}[^\s@:\"]*:[^\s@\"]{3,}\Z")
 _URL_CHARACTERS = 300
+# The sign and slashes behind the name of a scheme, in strings in strings.
+_SCHEME_CHARACTERS = 20
 
 
 def _is_in_word(text: str, start: int) -> bool:
@@ -295,14 +300,14 @@ def _assigned(text: str, start: int) -> Secret | None:
     match = _ASSIGNMENT.match(text, start)
     if match is None:
         return None
-    before = _BEFORE_NAME.search(text, max(0, start - _NAME_CHARACTERS), start)
-    name = (before.group() if before else "") + match.group(1)
-    group = next(number for number in range(2, 7) if match.group(number) is not None)
+    group = match.lastindex or 0
     value_start, end = match.span(group)
     following = text[end : end + 1]
     # What goes on is a sentence, or a call in a program.
     if following in ((" ", "\t") if group < _BARE_GROUP else ("(", "[", "{")):
         return None
+    before = _NAME_REVERSED.match(text[max(0, start - _NAME_CHARACTERS) : start][::-1])
+    name = (before.group()[::-1] if before else "") + match.group(1)
     if group == _OPTION_GROUP and not name.startswith("--"):
         return None
     if _is_value(name, match.group(group), is_bare=group >= _BARE_GROUP):

@@ -56,7 +56,7 @@ def insert_conversation(
             ),
         )
         assert row is not None
-        _set_metadata(row[0], {name: v for name, v in metadata.items() if v is not None})
+        set_metadata(row[0], {name: v for name, v in metadata.items() if v is not None})
         insert_found(found, conversation_key=row[0])
         refresh_conversations([row[0]])
     return conversation_id
@@ -96,7 +96,7 @@ def update_conversation(
         if metadata is not None or replace:
             kept = {} if replace else _metadata(key)
             merged = {**kept, **(metadata or {})}
-            _set_metadata(key, {name: value for name, value in merged.items() if value is not None})
+            set_metadata(key, {name: value for name, value in merged.items() if value is not None})
             if replace:
                 delete_findings_of(key, place="metadata")
         insert_found(found, conversation_key=key)
@@ -126,7 +126,7 @@ def set_tag(
             if len(tags) >= MAX_TAGS:
                 raise Conflict(f"It has {MAX_TAGS} tags, as many as there may be; remove one.")
             tags.append(tag)
-        _set_metadata(key, {**metadata, "tags": tags})
+        set_metadata(key, {**metadata, "tags": tags})
         insert_found(found if is_set else (), conversation_key=key)
         refresh_conversations([key])
     return tags
@@ -218,7 +218,8 @@ def _metadata(key: int) -> dict[str, Any]:
     return metadata
 
 
-def _set_metadata(key: int, metadata: dict[str, Any]) -> None:
+def set_metadata(key: int, metadata: dict[str, Any]) -> None:
+    """Set what users say of a conversation, and its tags, which are part of that."""
     text = json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
     execute("UPDATE conversations SET metadata = ? WHERE key = ?", (text, key))
     _set_tags(key, metadata.get("tags") or [])
