@@ -14,6 +14,7 @@ looked at like that as it lies in its file, and its texts one by one only when i
 from __future__ import annotations
 
 import re
+from bisect import bisect
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -131,16 +132,26 @@ _IS_NAME = re.compile(rf"(?i)[\w.$:-]*?(?:{_NAMES})(?:{_ENDINGS})*")
 _NAME_REVERSED = re.compile(r"[A-Za-z0-9_.$-]*")
 _NAME_CHARACTERS = 60
 _BARE = r"[^\s\"'`\\,;(){}\[\]<>|&]"
+_SIGN = r"(?::[ \t]{0,40}&?(?i:str(?:ing)?)[ \t]{0,40}=|:=|=>|=|:)"
 _ASSIGNMENT = re.compile(
     # The name, the quotes around it, a type, the sign.
-    rf"({_NAME})(?:\\*[\"'`]?\]?[ \t]*(?::[ \t]*&?(?i:str(?:ing)?)[ \t]*=|:=|=>|=|:)[ \t]*"
+    rf"({_NAME})(?:\\{{0,16}}[\"'`]?\]?[ \t]{{0,40}}{_SIGN}[ \t]{{0,40}}"
     # The value: in quotes, escaped or not, or without.
-    r"(?:\\*\"([^\s\"\\]{6,8192})|\\*'([^\s'\\]{6,8192})|\\*`([^\s`\\]{6,8192})"
+    r"(?:\\{0,16}\"([^\s\"\\]{6,8192})|\\{0,16}'([^\s'\\]{6,8192})|\\{0,16}`([^\s`\\]{6,8192})"
     rf"|({_BARE}{{6,512}}))"
     # Or an option of a command and its value.
-    rf"|[ \t]+\\*[\"'`]?({_BARE}{{8,512}}))"
+    rf"|[ \t]{{1,40}}\\{{0,16}}[\"'`]?({_BARE}{{8,512}}))"
 )
 _BARE_GROUP, _OPTION_GROUP = 5, 6
+# The rest of a value that is longer than what it is judged by, for each group.
+_REST = {
+    group: re.compile(f"{characters}*")
+    for group, characters in zip(
+        range(2, 7), (r"[^\s\"\\]", r"[^\s'\\]", r"[^\s`\\]", _BARE, _BARE), strict=True
+    )
+}
+# A value may hold assignments of its own, as a URL does; more than these are no such thing.
+_MAX_NESTED = 8
 KINDS = tuple(
     dict.fromkeys(
         [
@@ -179,19 +190,22 @@ for _word, _offset in _NAME_WORDS:
     _RULES[_word] = [(_offset, None)]
 _WORDS = tuple(_RULES)
 _RULES_BY_NUMBER = tuple(_RULES.values())
-_QUOTES = r"[\\\"'`]*"
-_BLANKS = r"(?:[ \t]|\\+t)*"
+# Strings in strings have ever more of them; without a bound, many would be tried in many ways.
+_QUOTES = r"[\\\"'`]{0,32}"
+_BLANKS = r"(?:[ \t]|\\{1,8}t){0,40}"
 # A name with its value as JSON text has them: it passes over whatever may be in strings in strings.
 _MAY_BE_ASSIGNMENT = re.compile(
     (
         rf"{_NAME}(?:{_QUOTES}\]?{_BLANKS}"
-        rf"(?::[ \t]*&?(?i:str(?:ing)?)[ \t]*=|:=|=>|[:=]){_BLANKS}|[ \t]+)"
+        rf"{_SIGN}{_BLANKS}|[ \t]{{1,40}})"
         rf"{_QUOTES}(?:[^\x00-\x20\"'`\\]|\\/){{6}}"
     ).encode()
 )
 _BYTE_RULES = tuple(
     tuple(
-        (offset, _MAY_BE_ASSIGNMENT if form is None else form.byte_pattern)
+        (offset, _MAY_BE_ASSIGNMENT, True)
+        if form is None
+        else (offset, form.byte_pattern, form.is_inside)
         for offset, form in rules
     )
     for rules in _RULES.values()
@@ -209,8 +223,11 @@ def is_suspicious(data: bytes) -> bool:
     for word, start, _ in _IN_LINE.find_matches_as_indexes(data):
         if word >= len(_BYTE_RULES):
             return True
-        for offset, pattern in _BYTE_RULES[word]:
-            if pattern.match(data, max(0, start - offset)):
+        for offset, pattern, is_inside in _BYTE_RULES[word]:
+            begins = max(0, start - offset)
+            if (is_inside or not _IN_WORD.search(data, max(0, begins - 2), begins)) and (
+                pattern.match(data, begins)
+            ):
                 return True
     # Reading leaves NUL out, and what stood apart comes together.
     return b"\0" in data or (b"@" in data and _has_login(data))
@@ -237,11 +254,13 @@ def find_secrets(text: str) -> list[Secret]:
     found = sorted(_candidates(text))
     if not found:
         return []
-    markers = [Secret(*match.span(), "") for match in MARKER.finditer(text)]
+    taken = [match.span() for match in MARKER.finditer(text)]
     kept: list[Secret] = []
     for _, secret in found:
-        others = markers + kept
-        if all(secret.end <= other.start or other.end <= secret.start for other in others):
+        at = bisect(taken, secret[:2])
+        is_free = at == 0 or taken[at - 1][1] <= secret.start
+        if is_free and (at == len(taken) or secret.end <= taken[at][0]):
+            taken.insert(at, secret[:2])
             kept.append(secret)
     return sorted(kept)
 
@@ -259,13 +278,22 @@ def _candidates(text: str) -> Iterator[tuple[int, Secret]]:
     """Yield what may be secrets, each with its rank: the more particular win over the others."""
     if _PRIVATE_KEY in text:
         yield from ((0, secret) for secret in _private_keys(text))
+    looked_to, tries = 0, 0
     for word, start, _ in _IN_TEXT.find_matches_as_indexes(text):
         for offset, form in _RULES_BY_NUMBER[word]:
             beginning = max(0, start - offset)
             if form is None:
-                if (named := _assigned(text, beginning)) is not None:
-                    yield 3, named
-            elif form.is_inside or not _is_in_word(text, beginning):
+                if beginning >= looked_to:
+                    tries = 0
+                match = _ASSIGNMENT.match(text, beginning) if tries < _MAX_NESTED else None
+                if match is not None:
+                    looked_to, tries = max(looked_to, match.end()), tries + 1
+                    if (named := _assigned(text, match)) is not None:
+                        yield 3, named
+                        looked_to, tries = max(looked_to, named.end), _MAX_NESTED
+            elif form.is_inside or not _IN_WORD_OF_TEXT.search(
+                text, max(0, beginning - 2), beginning
+            ):
                 match = form.pattern.match(text, beginning)
                 if match is not None and form.check(match.group(1)):
                     yield 1, Secret(*match.span(1), form.kind)
@@ -287,19 +315,14 @@ _URL_CHARACTERS = 300
 _SCHEME_CHARACTERS = 20
 
 
-def _is_in_word(text: str, start: int) -> bool:
-    """Tell whether a place of a text is inside a word; ``\\n`` before it is the end of a line."""
-    before = text[start - 1] if start else " "
-    if before.isascii() and (before.isalnum() or before in "_-"):
-        return not (before in "nrt" and text[start - 2 : start - 1] == "\\")
-    return False
+# What goes on with a word behind it. ``\\n`` in a text with escapes is the end of a line.
+_IN_WORD = re.compile(rb"(?:\A|[^\\])[A-Za-z0-9_-]\Z|\\[A-Zac-mo-qsu-z0-9_-]\Z")
+_IN_WORD_OF_TEXT = re.compile(_IN_WORD.pattern.decode())
 
 
-def _assigned(text: str, start: int) -> Secret | None:
-    """Return the secret that something is set to whose name has its telling word at a place."""
-    match = _ASSIGNMENT.match(text, start)
-    if match is None:
-        return None
+def _assigned(text: str, match: re.Match[str]) -> Secret | None:
+    """Return the value of an assignment when it is a secret."""
+    start = match.start()
     group = match.lastindex or 0
     value_start, end = match.span(group)
     following = text[end : end + 1]
@@ -310,9 +333,10 @@ def _assigned(text: str, start: int) -> Secret | None:
     name = (before.group()[::-1] if before else "") + match.group(1)
     if group == _OPTION_GROUP and not name.startswith("--"):
         return None
-    if _is_value(name, match.group(group), is_bare=group >= _BARE_GROUP):
-        return Secret(value_start, end, _kind_of(name))
-    return None
+    if not _is_value(name, match.group(group), is_bare=group >= _BARE_GROUP):
+        return None
+    rest = _REST[group].match(text, end)
+    return Secret(value_start, rest.end() if rest else end, _kind_of(name))
 
 
 _BEGINNING = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")

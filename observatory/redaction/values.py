@@ -30,10 +30,14 @@ _CODE = re.compile(r"[(){}]|::|->|=>|\w\.\w+\.\w+|^\w+\.[a-z]\w*$|^[A-Za-z]+(?:_
 _WORD_AND_NUMBER = re.compile(r"[A-Za-z]+[0-9]{1,4}")
 _COMMON = frozenset({"password", "passwd", "secret", "postgres", "mysql", "mongodb", "letmein"})
 
+# Enough to judge by.
+_JUDGED_CHARACTERS = 200
+
 
 def is_token(value: str) -> bool:
     """Tell whether what has an issuer's form is a secret and no placeholder of that form."""
     tail = value.rpartition("_")[2] if "_" in value[:8] else value[4:]
+    tail = tail[:_JUDGED_CHARACTERS]
     return (
         not _PLACEHOLDER.search(tail.lower())
         and len(set(tail)) >= min(8, len(tail) // 3)
@@ -43,6 +47,7 @@ def is_token(value: str) -> bool:
 
 def is_random(value: str) -> bool:
     """Tell whether a value that something calls a key, token or secret looks drawn by lot."""
+    value = value[:_JUDGED_CHARACTERS]
     if not _may_be_secret(value):
         return False
     classes = _classes(value)
@@ -62,6 +67,7 @@ def is_random(value: str) -> bool:
 
 def is_password(value: str) -> bool:
     """Tell whether a value in a password's place is one, drawn by lot or thought of by a person."""
+    value = value[:_JUDGED_CHARACTERS]
     if not _may_be_secret(value) or _CODE.search(value):
         return False
     if value.lower() in _COMMON or _WORD_AND_NUMBER.fullmatch(value):

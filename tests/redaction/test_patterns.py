@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -116,3 +117,28 @@ def test_a_field_is_told_by_its_name(name, kind):
 def test_so_many_words_are_looked_for_at_once():
     """With one more the automaton goes byte by byte, and a reading takes a tenth longer."""
     assert len((*patterns._WORDS, patterns._PRIVATE_KEY, *patterns._ESCAPES)) <= 64
+
+
+@pytest.mark.parametrize("form", ["TOKEN=%", 'token: "%"', "token = '%'", "--token %"])
+def test_a_long_value_is_found_to_its_end(form):
+    text = form.replace("%", drawn(random.Random(2), 20_000)) + " more"
+    [secret] = find_secrets(text)
+    assert text[secret.end :].strip("\"'") == " more"
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "token=", "eyJ", "eyJaaaaaaaa.", "secret ", "secret" + " " * 50, "sk-", "sk-a1 ", "a:b@",
+        "x://a:b1@", 'token="', "token\\\\", "\\", "Bearer ",
+        "PASSWORD=a1B!c2D%e3 ", "password=a1B!",
+        "-----BEGIN " + "PRIVATE KEY-----\n", "Basic \\t", "[secret:", "_pass" + "key" * 9,
+    ],
+)  # fmt: skip
+def test_no_text_takes_long(part):
+    """A hundred times the text may take some hundred times as long, and not ten thousand times."""
+    begun = time.process_time()
+    text = part * (200_000 // len(part))
+    is_suspicious(f"token{text}".encode())
+    find_secrets(f"token{text}")
+    assert time.process_time() - begun < 5
