@@ -1,4 +1,4 @@
-"""The command line: ``observatory serve | ingest | migrate``."""
+"""The command line: ``observatory serve | ingest | migrate | secrets``."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ import orjson
 
 from observatory import __version__
 from observatory.errors import LockHeld, ObservatoryError, SettingsError
-from observatory.ingest.progress import show_progress, show_summary
+from observatory.ingest.progress import show_progress, show_scan, show_summary
 from observatory.ingest.running import RunSummary, ingest
+from observatory.ingest.secret_scan import scan_secrets
 from observatory.ingest.stopping import StopSignals
 from observatory.ingest.uploads import stored_uploads
 from observatory.log import configure_logging
+from observatory.redaction.masking import configure as configure_redaction
 from observatory.settings import Settings, read_secret, read_settings
 from observatory.store import schema
 from observatory.store.database import (
@@ -97,6 +99,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     reading.set_defaults(command=run_ingest)
 
+    secrets = commands.add_parser("secrets", help="mask or flag secrets that are stored already")
+    secrets.add_argument("action", choices=("scan",), help="scan: look through the whole archive")
+    secrets.add_argument("--json", action="store_true", help="print the summary as one JSON line")
+    secrets.add_argument(
+        "--wait",
+        type=_seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="how long to wait while an ingest runs",
+    )
+    secrets.set_defaults(command=run_secrets)
+
     migrate = commands.add_parser("migrate", help="bring the database's schema up to date")
     kinds = migrate.add_mutually_exclusive_group()
     kinds.add_argument("--status", action="store_true", help="list migrations, change nothing")
@@ -172,6 +186,7 @@ def run_ingest(options: argparse.Namespace, settings: Settings) -> int:
         print(f"No transcripts in {', '.join(missing)} yet.", file=sys.stderr)
     _open_database(settings, cache_mib=64)
     _prepare_schema(settings)
+    configure_redaction(settings.redact_secrets, read_secret(settings))
     with (
         held(settings.db_path, "ingest", wait_seconds=options.wait),
         StopSignals() as stop,
@@ -190,6 +205,28 @@ def run_ingest(options: argparse.Namespace, settings: Settings) -> int:
     if not summary.is_complete:
         return 128 + stop.number
     return EXIT_PARTIAL if summary.has_failures else 0
+
+
+def run_secrets(options: argparse.Namespace, settings: Settings) -> int:
+    """Mask or flag the secrets in what is stored, as REDACT_SECRETS says."""
+    if settings.redact_secrets == "off":
+        problem = "is off, so no secrets are looked for; set it to mask or flag"
+        raise SettingsError({"REDACT_SECRETS": problem})
+    _open_database(settings, cache_mib=64)
+    _prepare_schema(settings)
+    configure_redaction(settings.redact_secrets, read_secret(settings))
+    with (
+        held(settings.db_path, "ingest", wait_seconds=options.wait),
+        StopSignals() as stop,
+        show_progress(sys.stderr) as on_progress,
+    ):
+        summary = scan_secrets(on_progress=on_progress, should_stop=stop.is_requested)
+    if options.json:
+        print(orjson.dumps(summary.as_dict()).decode())
+    else:
+        show_scan(summary, sys.stdout)
+    sys.stdout.flush()
+    return 0 if summary.is_complete else 128 + stop.number
 
 
 def _report(summary: RunSummary, *, as_json: bool) -> None:

@@ -29,6 +29,7 @@ from observatory.api.openapi import Description
 from observatory.api.projects import Project, Projects
 from observatory.api.request_limits import RequestLimits
 from observatory.api.search import Search, SearchedConversations
+from observatory.api.secrets import Secrets
 from observatory.api.uploads import Uploads
 from observatory.rate_limits import Limits
 
@@ -104,6 +105,7 @@ def create_app(
     app.add_route("/api/search", Search())
     app.add_route("/api/projects", Projects())
     app.add_route("/api/projects/{project_id}", Project())
+    app.add_route("/api/secrets", Secrets())
     app.add_route("/api/files", Files())
     app.add_route("/api/files/upload", Uploads(max_bytes=max_request_bytes))
     app.add_route("/api/files/process-jsonl", RequestedFiles(folders=folders))

@@ -54,6 +54,7 @@ class Settings:
     web_workers: int
     web_threads: int
     ingest_on_start: bool
+    redact_secrets: str
 
 
 def _in_range(low: int, high: int) -> Callable[[Any], None]:
@@ -191,6 +192,7 @@ def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
     workers = env.int("WEB_WORKERS", 2, validate=_in_range(1, 64))
     threads = env.int("WEB_THREADS", 4, validate=_in_range(1, 1000))
     ingest_on_start = env.bool("INGEST_ON_START", True)
+    redact = env.str("REDACT_SECRETS", "mask", validate=_one_of("mask", "flag", "off"))
     try:
         env.seal()
     except EnvValidationError as error:
@@ -218,6 +220,7 @@ def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
         web_workers=workers,
         web_threads=threads,
         ingest_on_start=ingest_on_start,
+        redact_secrets=redact,
     )
 
 
@@ -251,8 +254,9 @@ def _problems(messages: Any) -> dict[str, str]:
 
 
 def read_secret(settings: Settings) -> str:
-    """Return the secret that signs tokens; one is made beside the database when none is set.
+    """Return the secret that signs tokens and keys the marks of what is masked.
 
+    One is made beside the database when none is set.
     The file has mode 0600 and is written whole or not at all, also when two processes try.
 
     Raises:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import re
 import shutil
 import signal
 import socket
@@ -19,6 +21,7 @@ import pytest
 from observatory import __version__
 from observatory.store import schema
 from tests.api.sessions import numbered
+from tests.planted import drawn
 from tests.processes import ROOT, Home, finish, metrics_folders, wait_for
 
 SUMMARY = {
@@ -99,7 +102,7 @@ def test_the_version_is_told(home):
     assert home.run("--version").stdout == f"{__version__}\n"
 
 
-@pytest.mark.parametrize("command", [(), ("serve",), ("ingest",), ("migrate",)])
+@pytest.mark.parametrize("command", [(), ("serve",), ("ingest",), ("migrate",), ("secrets",)])
 def test_help_is_told(home, command):
     ended = home.run(*command, "--help")
     assert ended.returncode == 0
@@ -110,7 +113,8 @@ def test_help_is_told(home, command):
 @pytest.mark.parametrize(
     "arguments",
     [(), ("dance",), ("serve", "--port", "1"), ("migrate", "--status", "--dry-run"),
-     ("ingest", "--wait", "soon"), ("ingest", "--wait", "nan"), ("ingest", "--wait", "-1")],
+     ("ingest", "--wait", "soon"), ("ingest", "--wait", "nan"), ("ingest", "--wait", "-1"),
+     ("secrets",), ("secrets", "dance")],
 )  # fmt: skip
 def test_a_wrong_command_line_is_a_usage_error(home, arguments):
     ended = home.run(*arguments)
@@ -359,6 +363,78 @@ def test_an_ingest_that_is_told_to_stop_goes_on_next_time(home):
     assert ended.returncode in (0, 128 + signal.SIGTERM, -signal.SIGTERM)
     assert home.run("ingest").returncode == 0
     assert query(home, "SELECT count(*) FROM messages") == [(80,)]
+
+
+# secrets
+
+TOKEN = "gh" + "p_" + drawn(random.Random(3), 36)
+
+
+def plant(home: Home, number: int) -> None:
+    transcript = numbered(number)
+    transcript.prompt(f"use {TOKEN}")
+    path = home.projects / "-work" / f"{transcript.session_id}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(transcript.bytes())
+
+
+def test_an_ingest_masks_with_the_secret_beside_the_database(home):
+    for number in (1, 2):
+        plant(home, number)
+        assert home.run("ingest").returncode == 0
+    [(text, count)] = query(home, "SELECT content, count(*) FROM messages GROUP BY content")
+    assert re.fullmatch(r"use \[secret:github_token:[0-9a-f]{8}\]", text)
+    assert count == 2
+    home.database.with_name("jwt_secret").write_text("another one that is long enough to be taken")
+    plant(home, 3)
+    home.run("ingest")
+    assert len(query(home, "SELECT DISTINCT hash FROM secret_findings")) == 2
+
+
+def test_a_scan_flags_and_masks_what_is_stored(home):
+    for number in (1, 2):
+        plant(home, number)
+    home.run("ingest", REDACT_SECRETS="off")
+    assert query(home, "SELECT DISTINCT content FROM messages") == [(f"use {TOKEN}",)]
+    flagged = home.run("secrets", "scan", REDACT_SECRETS="flag")
+    assert flagged.returncode == 0
+    assert "4 github_token" in flagged.stdout
+    masked = home.run("secrets", "scan", "--json")
+    assert masked.returncode == 0
+    told = json.loads(masked.stdout)
+    assert (told["mode"], told["messages"], told["changed_messages"]) == ("mask", 2, 2)
+    assert told["found"] == {"github_token": 4}
+    for path in home.database.parent.iterdir():
+        assert TOKEN.encode() not in path.read_bytes()
+
+
+def test_a_scan_with_nothing_to_look_for_says_so(home):
+    ended = home.run("secrets", "scan", REDACT_SECRETS="off")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "REDACT_SECRETS" in ended.stderr
+
+
+def test_a_scan_waits_for_an_ingest(home):
+    home.run("migrate")
+    with ingesting(home) as holder:
+        ended = home.run("secrets", "scan")
+    assert (ended.returncode, ended.stdout) == (75, "")
+    assert ended.stderr.startswith(f"Process {holder.pid} on ")
+
+
+def test_a_scan_that_is_told_to_stop_goes_on_next_time(home):
+    for number in range(20):
+        plant(home, number)
+    home.run("ingest", REDACT_SECRETS="off")
+    process = home.popen("-m", "observatory", "secrets", "scan", "--json")
+    lock = Path(f"{home.database}.ingest.lock")
+    lock.unlink()
+    wait_for(lambda: lock.exists() or process.poll() is not None, what="the scan to begin")
+    process.send_signal(signal.SIGTERM)
+    ended = finish(process)
+    assert ended.returncode in (0, 128 + signal.SIGTERM, -signal.SIGTERM)
+    assert home.run("secrets", "scan").returncode == 0
+    assert query(home, f"SELECT count(*) FROM messages WHERE content LIKE '%{TOKEN}%'") == [(0,)]
 
 
 # serve

@@ -19,6 +19,7 @@ from observatory.api.conversations import ConversationParams, MessageParams, Too
 from observatory.api.exports import ExportParams
 from observatory.api.files import FileParams
 from observatory.api.metrics import ArchiveCollector
+from observatory.api.secrets import SecretParams
 from observatory.app import create_app
 from observatory.metrics import HTTP_DURATION, HTTP_REQUESTS
 from observatory.settings import read_settings
@@ -169,7 +170,8 @@ def test_every_address_in_the_page_of_the_api_is_a_route(path):
 
 
 @pytest.mark.parametrize(
-    "schema", [ConversationParams, MessageParams, ToolUseParams, FileParams, ExportParams]
+    "schema",
+    [ConversationParams, MessageParams, ToolUseParams, FileParams, ExportParams, SecretParams],
 )
 def test_every_parameter_is_in_the_page_of_the_api(schema: type[Schema]):
     for name, field in schema().fields.items():

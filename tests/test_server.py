@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import random
 import resource
 import signal
 import socket
@@ -18,6 +19,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.api.sessions import numbered, session_id
+from tests.planted import drawn
 from tests.processes import DEADLINE_SECONDS, Home, Server, metrics_folders, serving, wait_for
 
 
@@ -287,6 +289,27 @@ def test_what_is_ingested_beside_the_server_appears(tmp_path):
         assert server.data("/api/conversations")["pagination"]["total"] == 0
         assert home.run("ingest").returncode == 0
         assert server.data("/api/conversations")["pagination"]["total"] == 2
+
+
+def test_server_and_ingest_mask_alike(tmp_path):
+    home = new_home(tmp_path)
+    token = "gh" + "p_" + drawn(random.Random(3), 36)
+    transcript = numbered(7)
+    transcript.prompt(token)
+    path = home.projects / "-work" / f"{transcript.session_id}.jsonl"
+    path.write_bytes(transcript.bytes())
+    with serving(home, "--no-ingest") as server:
+        assert home.run("ingest").returncode == 0
+        body = json.dumps({"title": token}).encode()
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        headers = {"Content-Type": "application/json"}
+        connection.request("POST", "/api/conversations", body, headers=headers)
+        title = json.loads(connection.getresponse().read())["data"]["title"]
+        connection.close()
+        messages = server.data(f"/api/conversations/{transcript.session_id}/messages")["messages"]
+        assert title == messages[0]["content"] != token
+        assert {row["kind"] for row in server.data("/api/secrets")["secrets"]} == {"github_token"}
+        assert token not in server.log.read_text()
 
 
 def test_a_body_in_chunks_is_read(server):

@@ -63,6 +63,7 @@ DEFAULTS = {
     "web_workers": 2,
     "web_threads": 4,
     "ingest_on_start": True,
+    "redact_secrets": "mask",
 }
 
 GOOD = [
@@ -111,6 +112,8 @@ GOOD = [
     ("WEB_THREADS", "1000", "web_threads", 1000),
     ("INGEST_ON_START", "false", "ingest_on_start", False),
     ("INGEST_ON_START", "true", "ingest_on_start", True),
+    ("REDACT_SECRETS", "flag", "redact_secrets", "flag"),
+    ("REDACT_SECRETS", "off", "redact_secrets", "off"),
 ]
 
 # A wrong value, and a part of what is said about it.
@@ -165,6 +168,7 @@ BAD = [
     ("WEB_WORKERS", "auto", "1 to 64"),
     ("WEB_THREADS", "1001", "1 to 1000"),
     ("INGEST_ON_START", "maybe", "true or false"),
+    ("REDACT_SECRETS", "on", "mask, flag, off"),
 ]
 
 

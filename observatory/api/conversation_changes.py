@@ -17,6 +17,7 @@ from observatory.api.bodies import JsonInteger, check_depth
 from observatory.api.etags import find_revision
 from observatory.api.params import Text
 from observatory.errors import PreconditionFailed
+from observatory.redaction.masking import Findings, Listed, listed, redact, redact_json
 from observatory.store import idempotency
 from observatory.store.conversation_changes import MAX_TAGS
 from observatory.store.database import writing
@@ -121,6 +122,23 @@ class ChangeConversation(Schema):
         """Refuse a change of nothing."""
         if data["title"] is None and data["metadata"] is None:
             raise ValidationError("Takes title, metadata or both.", "body")
+
+
+def redact_conversation(body: dict[str, Any]) -> dict[str, Any]:
+    """Return a loaded body of a conversation as it is stored, with what was ``found`` in it."""
+    found = Findings()
+    stored = dict(body)
+    for name in ("title", "project_path"):
+        if stored.get(name) is not None:
+            stored[name] = redact(stored[name], name, found)
+    stored["metadata"] = redact_json(stored["metadata"], "metadata", found)
+    return {**stored, "found": listed(found)}
+
+
+def redact_tag(tag: str) -> tuple[str, Listed]:
+    """Return a tag as it is stored, and what was found in it."""
+    found = Findings()
+    return redact(tag, "metadata", found), listed(found)
 
 
 class DeleteParams(Schema):
@@ -235,31 +253,35 @@ class MessageBatch(Schema):
 def new_message(
     body: dict[str, Any], price: Callable[[str, dict[str, int]], int | None]
 ) -> NewMessage:
-    """Return a message to write from its loaded body.
+    """Return a message to write, as it is stored, from its loaded body.
 
     Args:
         body: As MessageBody loads it.
         price: Returns the cost in nanodollars of tokens of a model.
     """
-    metadata = body["metadata"] or {}
+    found = Findings()
+    metadata = redact_json(body["metadata"] or {}, "metadata", found)
     tokens = metadata.get("usage")
     model = metadata.get("model")
     kept = ("temperature", "max_tokens", "stop_reason")
     notes = {name: metadata[name] for name in kept if metadata.get(name) is not None}
+    content = redact(body["content"], "content", found)
+    tool_calls = tuple(_tool_call(call, found) for call in body["tool_calls"])
     return NewMessage(
         role=body["role"],
-        content=body["content"],
+        content=content,
         timestamp=body["timestamp"],
         model=model,
         stop_reason=metadata.get("stop_reason"),
         notes=notes or None,
         tokens=tokens,
         cost_nanodollars=price(model, tokens) if model and tokens else None,
-        tool_calls=tuple(_tool_call(call) for call in body["tool_calls"]),
+        tool_calls=tool_calls,
+        found=listed(found),
     )
 
 
-def _tool_call(body: dict[str, Any]) -> NewToolCall:
+def _tool_call(body: dict[str, Any], found: Findings) -> NewToolCall:
     arguments = body["function"]["arguments"]
     if isinstance(arguments, str):
         # What is nested too deeply stays the text that it came as.
@@ -267,11 +289,12 @@ def _tool_call(body: dict[str, Any]) -> NewToolCall:
             parsed = orjson.loads(arguments)
             check_depth(parsed)
             arguments = parsed
+    result = body["result"]
     return NewToolCall(
-        name=body["function"]["name"],
-        parameters=orjson.dumps(arguments).decode(),
-        id=body["id"],
-        result=body["result"],
+        name=redact(body["function"]["name"], "name", found),
+        parameters=orjson.dumps(redact_json(arguments, "parameters", found)).decode(),
+        id=redact(body["id"], "id", found) if body["id"] is not None else None,
+        result=redact(result, "result", found) if result is not None else None,
         status=body["status"],
         execution_time_ms=body["execution_time_ms"],
     )

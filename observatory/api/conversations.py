@@ -23,6 +23,8 @@ from observatory.api.conversation_changes import (
     answer_once,
     new_message,
     read_wanted_revision,
+    redact_conversation,
+    redact_tag,
 )
 from observatory.api.params import CursorParams, Moment, NoParams, Text, WholeNumber, read_params
 from observatory.api.schemas import CONVERSATION_KINDS, TOOL_USE_STATUSES
@@ -121,7 +123,8 @@ class Conversations:
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Make a conversation that messages can be added to."""
         read_params(req, NoParams)
-        raw, body = read_json(req, CreateConversation)
+        raw, loaded = read_json(req, CreateConversation)
+        body = redact_conversation(loaded)
         path = body["project_path"]
         if path:
             path = normalise_project_path(path)
@@ -132,6 +135,7 @@ class Conversations:
                 project_path=path,
                 project_name=project_name(path) if path else None,
                 metadata=body["metadata"],
+                found=body["found"],
             )
             return get_conversation(identifier)
 
@@ -151,14 +155,16 @@ class Conversation:
         read_params(req, NoParams)
         _, body = read_json(req, ReplaceConversation)
         revision = read_wanted_revision(req)
-        update_conversation(conversation_id, **body, replace=True, revision=revision)
+        stored = redact_conversation(body)
+        update_conversation(conversation_id, **stored, replace=True, revision=revision)
         answer(req, resp, get_conversation(conversation_id))
 
     def on_patch(self, req: falcon.Request, resp: falcon.Response, conversation_id: str) -> None:
         """Change title or metadata; ``null`` removes a field of the metadata."""
         read_params(req, NoParams)
         _, body = read_json(req, ChangeConversation)
-        update_conversation(conversation_id, **body, revision=read_wanted_revision(req))
+        revision = read_wanted_revision(req)
+        update_conversation(conversation_id, **redact_conversation(body), revision=revision)
         answer(req, resp, get_conversation(conversation_id))
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, conversation_id: str) -> None:
@@ -218,7 +224,9 @@ class ConversationTag:
             name = Tag().deserialize(tag)
         except ValidationError as error:
             raise ValidationError(error.messages, "tag") from error
-        tags = set_tag(conversation_id, name, is_set=is_set, revision=read_wanted_revision(req))
+        name, found = redact_tag(name)
+        revision = read_wanted_revision(req)
+        tags = set_tag(conversation_id, name, is_set=is_set, revision=revision, found=found)
         answer(req, resp, {"id": conversation_id, "tags": tags})
 
 

@@ -19,6 +19,7 @@ from observatory.api import (
     projects,
     schemas,
     search,
+    secrets,
     uploads,
 )
 from observatory.api import search_schemas as found
@@ -32,6 +33,7 @@ TAGS = {
     "Search": "Words in messages and titles.",
     "Projects": "The working directories that conversations belong to.",
     "Files": "Transcript files, and how far each was read.",
+    "Secrets": "Keys and passwords that were found; where, and never which.",
     "Server": "Whether it lives, what it counts, what it can do.",
 }
 SessionId = "3f2b8c1e-0d7a-4f7e-9a53-b1f0c2d4e6a8"
@@ -251,6 +253,11 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "Files", "reprocessFile", "Have a file read from its start again",
         schemas.FileDetail, statuses=(202,), refusals=(409,), takes_key=True,
     ),
+    ("GET", "/api/secrets"): Operation(
+        "Secrets", "listSecrets", "List where secrets were found, the latest first",
+        ListOf("secrets", schemas.SecretFinding), secrets.SecretParams, is_cached=True,
+        example={"kind": "github_token"},
+    ),
     ("GET", "/health"): Operation(
         "Server", "getHealth", "Whether the server lives", schemas.Status,
         needs_database=False,
@@ -290,6 +297,10 @@ LINKS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "searchMessages": (
         ("getMessage", "message_id", "/data/hits/0/message_id"),
         ("getConversation", _ID, "/data/hits/0/conversation_id"),
+    ),
+    "listSecrets": (
+        ("getMessage", "message_id", "/data/secrets/0/message_id"),
+        ("getConversation", _ID, "/data/secrets/0/conversation_id"),
     ),
     "listProjects": (("getProject", "project_id", "/data/projects/0/id"),),
     "listFiles": (

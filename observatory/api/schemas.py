@@ -360,6 +360,24 @@ class DeletedFile(Schema):
     is_removed_from_disk = Flag(required=True)
 
 
+class SecretFinding(Schema):
+    """A place where a secret was found. ``hash`` is keyed: equal secrets have the same.
+
+    ``count`` is how often it stands in that place, ``message_count`` how many messages hold it.
+    What was found in a title or in metadata has no message.
+    """
+
+    id = Count(required=True)
+    kind = _text()
+    hash = _text()
+    conversation_id = _text()
+    message_id = _text_or_null()
+    where = _text()
+    count = Count(required=True)
+    created_at = Time(required=True)
+    message_count = Count(required=True)
+
+
 class Status(Schema):
     """What the server says of itself."""
 

@@ -17,6 +17,7 @@ import zstandard
 from observatory.ingest.discover import locate, modified_at
 from observatory.ingest.reading import Chunk
 from observatory.ingest.sidecars import read_agent_type
+from observatory.redaction.masking import Findings, is_same_text, listed, without_hashes
 from observatory.store import archive, search
 from observatory.store import conversation_states as states
 from observatory.store import transcript_files as files
@@ -27,6 +28,7 @@ from observatory.store.counters import add_to_total, refresh_conversations
 from observatory.store.database import writing
 from observatory.store.projects import ensure_project
 from observatory.store.search_language import spaced_message
+from observatory.store.secrets import FindingRow, insert_findings
 from observatory.timestamps import milliseconds_between, now
 from observatory.transcripts.content import ToolResult, ToolUse
 from observatory.transcripts.layout import (
@@ -96,6 +98,7 @@ class _Batch:
         self.changed_calls: dict[str, ApiCallRow] = {}
         self.tool_uses: dict[tuple[int, str], ToolUseRow] = {}
         self.cjk: list[tuple[int, str]] = []
+        self.findings: list[FindingRow] = []
         # Messages that are in the index without their tool uses, which were lost.
         self.restored: set[int] = set()
         self.seen: list[tuple[int, int, int, int | None, int]] = []
@@ -161,6 +164,7 @@ class _Batch:
         archive.upsert_api_calls(self.changed_calls.values())
         archive.upsert_tool_uses(self.tool_uses.values())
         archive.insert_cjk(self.cjk)
+        insert_findings(self.findings)
         if self.restored:
             search.index_again(self.restored)
         self.touched |= archive.move_results_to_originals(self.touched)
@@ -277,9 +281,10 @@ class _FileReading:
                     self._take_message(line, index, item)
                 elif isinstance(item, Title):
                     main = self._ensure_main(None)
+                    self._note_secrets(line, index, conversation_key=main.key)
                     main.offer_title(_TITLE_RANKS[item.source], title_of(item.title))
                 elif isinstance(item, Summary):
-                    self._take_summary(item)
+                    self._take_summary(line, index, item)
                 elif self.main is not None:
                     self.batch.links.append((self.main.key, item))
         self._write_file()
@@ -309,13 +314,29 @@ class _FileReading:
             return self.path.session_id or "unknown"
         return f"{session_id}.{agent_id}" if session_id else f"agent-{agent_id}"
 
-    def _take_summary(self, item: Summary) -> None:
+    def _note_secrets(
+        self,
+        line: int,
+        index: int,
+        *,
+        message_key: int | None = None,
+        conversation_key: int | None = None,
+    ) -> None:
+        """Keep what secrets were found in a record, with its message or else its conversation."""
+        found: Findings | None = self.chunk.findings.get((line, index))
+        if found:
+            self.batch.findings += [
+                FindingRow(message_key, conversation_key, *finding) for finding in listed(found)
+            ]
+
+    def _take_summary(self, line: int, index: int, item: Summary) -> None:
         known = self._find_known(item.leaf_uuid)
         if known is None and archive.find_deleted_messages([item.leaf_uuid]):
             return
         archive.upsert_summary(item.leaf_uuid, item.summary)
         if known is not None:
             self.batch.find_by_key(known.conversation_key)
+            self._note_secrets(line, index, conversation_key=known.conversation_key)
             self.batch.summarised.add(known.conversation_key)
 
     def _ensure_main(self, message: Message | None) -> ConversationState:
@@ -449,8 +470,14 @@ class _FileReading:
         if new and known.key >= new[0].key:
             # They are numbered in their order.
             row = new[known.key - new[0].key]
-            return (row.role, row.content) == (message.role, message.text)
-        return archive.find_text(known.key) == (message.role, message.text)
+            stored: tuple[str, str] | None = (row.role, row.content)
+        else:
+            stored = archive.find_text(known.key)
+        return (
+            stored is not None
+            and stored[0] == message.role
+            and is_same_text(stored[1], message.text)
+        )
 
     def _take_message(self, line: int, index: int, message: Message) -> None:
         batch = self.batch
@@ -478,7 +505,7 @@ class _FileReading:
             known = self._find_known(identifier)
         if known is not None and message.uuid is None and not self._is_same(known, message):
             # A rewritten file holds another record at this place.
-            digest = blake2b(message.text.encode(), digest_size=8).hexdigest()
+            digest = blake2b(without_hashes(message.text).encode(), digest_size=8).hexdigest()
             identifier = f"{identifier}.{digest}"
             known = self._find_known(identifier)
         call = None
@@ -509,6 +536,7 @@ class _FileReading:
                     batch.restored.add(known.key)
                     self._take_tools(state, message, known.key, timestamp)
                     self._take_cjk(state, message, known.key)
+                    self._note_secrets(line, index, message_key=known.key)
             return
         self._note_sidechain(state)
         batch.next_message_key += 1
@@ -542,6 +570,7 @@ class _FileReading:
         if copied is None:
             self._take_tools(state, message, key, timestamp)
             self._take_cjk(state, message, key)
+            self._note_secrets(line, index, message_key=key)
         if message.kind in ("prompt", "queued_prompt"):
             batch.last_prompts[state.key] = line
             if message.parent_uuid:

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from observatory.ingest.running import Progress, RunSummary
+from observatory.ingest.secret_scan import ScanSummary
 
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -77,5 +78,24 @@ def show_summary(summary: RunSummary, stream: TextIO) -> None:
         print(
             f"Not read: {summary.failed_files:,} files (see /api/files)"
             f" and {summary.failed_folders:,} other paths; the next run tries again.",
+            file=stream,
+        )
+
+
+def show_scan(summary: ScanSummary, stream: TextIO) -> None:
+    """Print what a scan for secrets found, for people."""
+    if not summary.is_complete:
+        print("Stopped; run again to go on from here.", file=stream)
+    print(
+        f"Looked at {summary.messages:,} messages and {summary.conversations:,} conversations"
+        f" in {summary.seconds:.1f} s.",
+        file=stream,
+    )
+    found = ", ".join(f"{times:,} {kind}" for kind, times in sorted(summary.found.items()))
+    print(f"Found: {found or 'nothing'}.", file=stream)
+    if summary.mode == "mask":
+        print(
+            f"Masked in {summary.changed_messages:,} messages"
+            f" and {summary.changed_conversations:,} conversations.",
             file=stream,
         )

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from observatory.errors import MalformedRecord
 from observatory.ingest.discover import FoundFile
+from observatory.ingest.redacting import redact_record
+from observatory.redaction.masking import Findings, may_hold_secrets
 from observatory.store.transcript_files import FileState
 from observatory.transcripts.lines import BadPart, Line, parse_objects, read_lines
 from observatory.transcripts.records import Record, parse_record
@@ -40,6 +42,7 @@ class Chunk:
     """What a run of lines of one file says, and where the next reading goes on.
 
     ``items`` are records with their line and their number on it, which is 0 but for glued ones.
+    They are as they will be stored: ``findings`` has, by the same two, what secrets are in them.
     """
 
     file: FoundFile
@@ -47,6 +50,7 @@ class Chunk:
     is_first: bool
     items: list[tuple[int, int, Record]] = field(default_factory=list)
     bad_lines: list[BadLine] = field(default_factory=list)
+    findings: dict[tuple[int, int], Findings] = field(default_factory=dict)
     record_counts: Counter[str] = field(default_factory=Counter)
     byte_offset: int = 0
     line_count: int = 0
@@ -157,6 +161,10 @@ def _read_line(line: Line, chunk: Chunk, *, is_whole: bool) -> None:
             chunk.record_counts[kind[:64]] += 1
         try:
             record = parse_record(value, has_binary=has_binary)
+            if record is not None and may_hold_secrets(line.data or b""):
+                record, found = redact_record(record)
+                if found:
+                    chunk.findings[line.number, index] = found
         except Exception as error:
             start = line.start + index
             chunk.bad_lines.append(BadLine(line.number, start, line.end, _reason(error)))

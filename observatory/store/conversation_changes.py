@@ -18,15 +18,21 @@ from observatory.store.counters import refresh_conversations
 from observatory.store.database import execute, execute_many, fetch_one, writing
 from observatory.store.projects import ensure_project
 from observatory.store.search_language import spaced_title
+from observatory.store.secrets import Found, delete_findings_of, insert_found
 from observatory.timestamps import now
 
 MAX_TAGS = 50
 
 
 def insert_conversation(
-    *, title: str, project_path: str | None, project_name: str | None, metadata: dict[str, Any]
+    *,
+    title: str,
+    project_path: str | None,
+    project_name: str | None,
+    metadata: dict[str, Any],
+    found: Found = (),
 ) -> str:
-    """Insert a conversation and return its id."""
+    """Insert a conversation, with the secrets that were found in it, and return its id."""
     conversation_id = str(uuid.uuid4())
     moment = now()
     with writing():
@@ -50,7 +56,8 @@ def insert_conversation(
             ),
         )
         assert row is not None
-        _set_metadata(row[0], {name: v for name, v in metadata.items() if v is not None})
+        set_metadata(row[0], {name: v for name, v in metadata.items() if v is not None})
+        insert_found(found, conversation_key=row[0])
         refresh_conversations([row[0]])
     return conversation_id
 
@@ -62,6 +69,7 @@ def update_conversation(
     metadata: dict[str, Any] | None = None,
     replace: bool = False,
     revision: int | None = None,
+    found: Found = (),
 ) -> None:
     """Change title and metadata of a conversation.
 
@@ -71,6 +79,7 @@ def update_conversation(
         metadata: Fields to set; ``None`` in one removes it.
         replace: Whether fields that are not given are removed.
         revision: Change it only if it was not changed after this revision of the archive.
+        found: The secrets that were found in what is new.
 
     Raises:
         NotFound: There is none, or it is in the trash.
@@ -79,6 +88,7 @@ def update_conversation(
     with writing():
         key = _lock(conversation_id, revision=revision)
         if title is not None:
+            delete_findings_of(key, place="title")
             execute(
                 "UPDATE conversations SET title = ?, cjk = ?, title_rank = ? WHERE key = ?",
                 (title, spaced_title(title), USER_TITLE, key),
@@ -86,12 +96,20 @@ def update_conversation(
         if metadata is not None or replace:
             kept = {} if replace else _metadata(key)
             merged = {**kept, **(metadata or {})}
-            _set_metadata(key, {name: value for name, value in merged.items() if value is not None})
+            set_metadata(key, {name: value for name, value in merged.items() if value is not None})
+            if replace:
+                delete_findings_of(key, place="metadata")
+        insert_found(found, conversation_key=key)
         refresh_conversations([key])
 
 
 def set_tag(
-    conversation_id: str, tag: str, *, is_set: bool, revision: int | None = None
+    conversation_id: str,
+    tag: str,
+    *,
+    is_set: bool,
+    revision: int | None = None,
+    found: Found = (),
 ) -> list[str]:
     """File a conversation under a tag, or no longer; return its tags.
 
@@ -108,7 +126,8 @@ def set_tag(
             if len(tags) >= MAX_TAGS:
                 raise Conflict(f"It has {MAX_TAGS} tags, as many as there may be; remove one.")
             tags.append(tag)
-        _set_metadata(key, {**metadata, "tags": tags})
+        set_metadata(key, {**metadata, "tags": tags})
+        insert_found(found if is_set else (), conversation_key=key)
         refresh_conversations([key])
     return tags
 
@@ -199,7 +218,8 @@ def _metadata(key: int) -> dict[str, Any]:
     return metadata
 
 
-def _set_metadata(key: int, metadata: dict[str, Any]) -> None:
+def set_metadata(key: int, metadata: dict[str, Any]) -> None:
+    """Set what users say of a conversation, and its tags, which are part of that."""
     text = json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
     execute("UPDATE conversations SET metadata = ? WHERE key = ?", (text, key))
     _set_tags(key, metadata.get("tags") or [])

@@ -195,6 +195,10 @@ def _hand_over_texts(heirs: list[tuple[Any, ...]], spaced: dict[int, str]) -> No
         pairs,
     )
     execute_many("UPDATE messages SET copy_of_key = ? WHERE copy_of_key = ?", pairs)
+    # What stays behind of these goes with its message.
+    execute_many(
+        "UPDATE OR IGNORE secret_findings SET message_key = ? WHERE message_key = ?", pairs
+    )
 
 
 def _hand_over_tool_uses(heirs: list[tuple[Any, ...]]) -> None:

@@ -16,6 +16,7 @@ from observatory.store.conversation_changes import lock_own_conversation
 from observatory.store.counters import refresh_conversations
 from observatory.store.database import execute, execute_many, fetch_one, writing
 from observatory.store.search_language import spaced_message
+from observatory.store.secrets import FindingRow, Found, insert_findings
 from observatory.timestamps import now
 
 TOOL_STATUSES = ("success", "error", "rejected", "interrupted", "running")
@@ -35,7 +36,11 @@ class NewToolCall:
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A message to write. ``tokens`` holds the four kinds when the message carries usage."""
+    """A message to write, as it is stored.
+
+    ``tokens`` holds the four kinds when the message carries usage, ``found`` the secrets that were
+    found in it.
+    """
 
     role: str
     content: str
@@ -46,6 +51,7 @@ class NewMessage:
     tokens: dict[str, int] | None = None
     cost_nanodollars: int | None = None
     tool_calls: Sequence[NewToolCall] = field(default_factory=tuple)
+    found: Found = ()
 
 
 _KINDS = {"user": "prompt", "assistant": "answer", "system": "notice"}
@@ -111,6 +117,11 @@ def insert_messages(conversation_id: str, messages: Sequence[NewMessage]) -> lis
         archive.upsert_api_calls(calls)
         archive.upsert_tool_uses(uses)
         archive.insert_cjk(spaced)
+        insert_findings(
+            FindingRow(key + offset, None, *finding)
+            for offset, message in enumerate(messages)
+            for finding in message.found
+        )
         if rows:
             search.index_at_once(rows[0][0], rows[-1][0])
         _stretch(conversation_key, [row[6] for row in rows])

@@ -277,6 +277,22 @@ class IdempotencyKey(Table):
         primary_key = pw.CompositeKey("id", "path")
 
 
+class SecretFinding(Table):
+    """Where a secret was found: in a message, or else in what is said of a conversation."""
+
+    key = pw.AutoField()
+    message = pw.ForeignKeyField(Message, column_name="message_key", null=True)
+    conversation = pw.ForeignKeyField(Conversation, column_name="conversation_key", null=True)
+    kind = pw.TextField()
+    place = pw.TextField()
+    hash = pw.TextField()
+    count = pw.IntegerField()
+    created_at = pw.TextField()
+
+    class Meta:
+        table_name = "secret_findings"
+
+
 class Total(Table):
     """A number over the whole archive."""
 
@@ -301,5 +317,6 @@ TABLES = (
     DeletedConversation,
     DeletedMessage,
     IdempotencyKey,
+    SecretFinding,
     Total,
 )

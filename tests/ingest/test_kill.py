@@ -22,9 +22,12 @@ KILLS = 20
 PROGRAM = """
 import sys
 from observatory.ingest.running import ingest
+from observatory.redaction import masking
 from observatory.store import search
 from observatory.store.database import configure, connect
 search.BATCH_MESSAGES = 300
+# Marks are the same in all processes that know the secret.
+masking.configure("mask", "a secret of the tests, long enough")
 configure(sys.argv[1])
 connect()
 print("begun", flush=True)

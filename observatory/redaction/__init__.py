@@ -1,0 +1,1 @@
+"""Secrets in texts: finding them, and masking them before anything is stored."""
