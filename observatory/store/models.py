@@ -21,6 +21,7 @@ class Project(Table):
     key = pw.AutoField()
     path = pw.TextField(unique=True)
     name = pw.TextField()
+    visibility = pw.TextField(default="everyone")
 
     class Meta:
         table_name = "projects"
@@ -293,6 +294,107 @@ class SecretFinding(Table):
         table_name = "secret_findings"
 
 
+class User(Table):
+    """One account."""
+
+    key = pw.AutoField()
+    email = pw.TextField(unique=True)
+    name = pw.TextField(default="")
+    role = pw.TextField()
+    password_hash = pw.TextField()
+    is_disabled = pw.BooleanField(default=False)
+    created_at = pw.TextField()
+    updated_at = pw.TextField()
+    last_login_at = pw.TextField(null=True)
+
+    class Meta:
+        table_name = "users"
+
+
+class Session(Table):
+    """One sign-in that holds: a line of refresh tokens, or a cookie."""
+
+    key = pw.AutoField()
+    user = pw.ForeignKeyField(User, column_name="user_key", null=True)
+    kind = pw.TextField()
+    selector = pw.TextField(unique=True)
+    secret_hash = pw.BlobField()
+    created_at = pw.TextField()
+    expires_at = pw.TextField()
+
+    class Meta:
+        table_name = "sessions"
+
+
+class ApiKey(Table):
+    """One key of a program."""
+
+    key = pw.AutoField()
+    user = pw.ForeignKeyField(User, column_name="user_key", null=True)
+    name = pw.TextField()
+    hash = pw.BlobField(unique=True)
+    prefix = pw.TextField()
+    scopes = pw.TextField()
+    is_limited = pw.BooleanField(default=False)
+    created_at = pw.TextField()
+    expires_at = pw.TextField(null=True)
+    last_used_at = pw.TextField(null=True)
+    revoked_at = pw.TextField(null=True)
+
+    class Meta:
+        table_name = "api_keys"
+
+
+class ApiKeyProject(Table):
+    """A project that a limited key may see."""
+
+    api_key = pw.ForeignKeyField(ApiKey, column_name="api_key_key")
+    project = pw.ForeignKeyField(Project, column_name="project_key")
+
+    class Meta:
+        table_name = "api_key_projects"
+        primary_key = pw.CompositeKey("api_key", "project")
+
+
+class ProjectUser(Table):
+    """An account that may see a project which is not for everyone."""
+
+    project = pw.ForeignKeyField(Project, column_name="project_key")
+    user = pw.ForeignKeyField(User, column_name="user_key")
+
+    class Meta:
+        table_name = "project_users"
+        primary_key = pw.CompositeKey("project", "user")
+
+
+class OneTimeToken(Table):
+    """What lets somebody in once: to make the first account, or to sign in on this machine."""
+
+    hash = pw.BlobField(primary_key=True)
+    purpose = pw.TextField()
+    expires_at = pw.TextField()
+
+    class Meta:
+        table_name = "one_time_tokens"
+
+
+class AuditEntry(Table):
+    """What somebody did that others may want to know of later."""
+
+    key = pw.AutoField()
+    created_at = pw.TextField()
+    action = pw.TextField()
+    actor = pw.TextField(null=True)
+    actor_name = pw.TextField(null=True)
+    target = pw.TextField(null=True)
+    address = pw.TextField(null=True)
+    request_id = pw.TextField(null=True)
+    details = pw.TextField(default="{}")
+
+    class Meta:
+        table_name = "audit_log"
+
+
 class Total(Table):
     """A number over the whole archive."""
 
@@ -318,5 +420,12 @@ TABLES = (
     DeletedMessage,
     IdempotencyKey,
     SecretFinding,
+    User,
+    Session,
+    ApiKey,
+    ApiKeyProject,
+    ProjectUser,
+    OneTimeToken,
+    AuditEntry,
     Total,
 )

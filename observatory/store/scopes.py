@@ -1,0 +1,55 @@
+"""Which projects somebody may see: what every read for a client is narrowed to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What part of the archive is there for somebody; the rest is as if it did not exist.
+
+    Attributes:
+        hidden: Keys of projects that may not be seen.
+        only: Keys of the only projects that may be seen, or ``None``. What belongs to no project
+            may not be seen then.
+    """
+
+    hidden: frozenset[int] = frozenset()
+    only: frozenset[int] | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything may be seen."""
+        return not self.hidden and self.only is None
+
+    def allows(self, project_key: int | None) -> bool:
+        """Tell whether a project may be seen, or what belongs to none (``None``)."""
+        if project_key is None:
+            return self.only is None
+        return project_key not in self.hidden and (self.only is None or project_key in self.only)
+
+    def condition(self, column: str) -> str:
+        """Return an SQL condition on a column with the key of a project.
+
+        It is "1" for the whole archive, which SQLite leaves out. Keys are numbers of ours, so that
+        they can stand in the text.
+        """
+        return _condition(self, column)
+
+
+@lru_cache(maxsize=1024)
+def _condition(scope: Scope, column: str) -> str:
+    if scope.only is not None:
+        return f"{column} IN ({_list(scope.only - scope.hidden)})"
+    if scope.hidden:
+        return f"({column} IS NULL OR {column} NOT IN ({_list(scope.hidden)}))"
+    return "1"
+
+
+def _list(keys: frozenset[int]) -> str:
+    return ",".join(map(str, sorted(keys)))
+
+
+WHOLE = Scope()
