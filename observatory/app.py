@@ -6,7 +6,11 @@ from typing import Any
 
 import falcon
 
-from observatory.api.clients import Clients
+from observatory.accounts.signing_in import Accounts, make_random_accounts
+from observatory.api.api_keys import ApiKey, ApiKeys
+from observatory.api.audit import AuditLog
+from observatory.api.auth import Authenticator
+from observatory.api.clients import Clients, Hosts
 from observatory.api.conversations import (
     Conversation,
     ConversationMessages,
@@ -22,7 +26,7 @@ from observatory.api.exchange import Exchange
 from observatory.api.exports import ConversationExport
 from observatory.api.files import File, FileErrors, Files, RequestedFiles, RereadFile
 from observatory.api.health import Health, Readiness
-from observatory.api.index import Index, IndexStyle
+from observatory.api.index import Index, IndexStyle, LoginPage, LogoutPage
 from observatory.api.messages import Message
 from observatory.api.metrics import Metrics
 from observatory.api.openapi import Description
@@ -30,7 +34,9 @@ from observatory.api.projects import Project, Projects
 from observatory.api.request_limits import RequestLimits
 from observatory.api.search import Search, SearchedConversations
 from observatory.api.secrets import Secrets
+from observatory.api.sign_in import Password, Profile, Refreshed, Registration, SignIn, SignOut
 from observatory.api.uploads import Uploads
+from observatory.api.users import User, Users
 from observatory.rate_limits import Limits
 
 Application = falcon.App[falcon.Request, falcon.Response]
@@ -48,6 +54,8 @@ def create_app(
     max_requests: int = 0,
     rate_window_ms: int = 900_000,
     limits_loopback: bool = False,
+    accounts: Accounts | None = None,
+    hosts: Hosts | None = None,
 ) -> Application:
     """Return the WSGI application on the configured database.
 
@@ -62,11 +70,17 @@ def create_app(
         max_requests: Largest number of requests under ``/api`` in a window; 0 for no limit.
         rate_window_ms: That window in milliseconds.
         limits_loopback: Whether programs of this machine are limited too.
+        accounts: Who may come in; by default who has an account or a key in the database.
+        hosts: By which names the server may be called; by default by those of this machine.
     """
     clients = Clients(trusted_proxies)
+    accounts = accounts or make_random_accounts()
+    auth = Authenticator(accounts)
     middleware: list[Any] = [
         Exchange(
             clients=clients,
+            hosts=hosts or Hosts(),
+            auth=auth,
             limits=RequestLimits(
                 limits or Limits(),
                 max_requests=max_requests,
@@ -85,14 +99,27 @@ def create_app(
     app.req_options.strip_url_path_trailing_slash = True
     for error, handler in HANDLERS:
         app.add_error_handler(error, handler)
-    app.add_route("/", Index(folders=folders))
+    app.add_route("/", Index(folders=folders, auth=auth, clients=clients))
     app.add_route("/index.css", IndexStyle())
+    app.add_route("/login", LoginPage(accounts, clients))
+    app.add_route("/logout", LogoutPage(auth, clients))
     app.add_route("/docs", Docs())
     app.add_route("/docs.css", DocsStyle())
     app.add_route("/openapi.json", Description())
     app.add_route("/health", Health())
     app.add_route("/health/ready", Readiness())
     app.add_route("/metrics", Metrics(is_multiprocess=is_multiprocess))
+    app.add_route("/api/auth/register", Registration(accounts, auth, clients))
+    app.add_route("/api/auth/login", SignIn(accounts, clients))
+    app.add_route("/api/auth/refresh", Refreshed(accounts))
+    app.add_route("/api/auth/logout", SignOut(clients))
+    app.add_route("/api/auth/profile", Profile(accounts, clients))
+    app.add_route("/api/auth/password", Password(accounts, clients))
+    app.add_route("/api/users", Users())
+    app.add_route("/api/users/{user_id}", User())
+    app.add_route("/api/api-keys", ApiKeys())
+    app.add_route("/api/api-keys/{key_id}", ApiKey())
+    app.add_route("/api/admin/audit", AuditLog())
     app.add_route("/api/conversations", Conversations())
     app.add_route("/api/conversations/search", SearchedConversations())
     app.add_route("/api/conversations/{conversation_id}", Conversation())

@@ -29,6 +29,29 @@ class Conflict(ObservatoryError):
     """A request contradicts what is stored; the message says how."""
 
 
+class Unauthorized(ObservatoryError):
+    """A request has no credentials, or such as do not hold.
+
+    ``is_expired`` tells that the token was good once, so that a client can get the next one.
+    """
+
+    def __init__(self, message: str, *, is_expired: bool = False) -> None:
+        super().__init__(message)
+        self.is_expired = is_expired
+
+
+class Forbidden(ObservatoryError):
+    """Who asks may not do this; the message says what it takes."""
+
+
+class TooManyAttempts(ObservatoryError):
+    """Too many passwords were tried; the next one is taken after ``retry_after`` seconds."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__("Too many attempts to sign in; try again later.")
+        self.retry_after = retry_after
+
+
 class PreconditionFailed(ObservatoryError):
     """The thing was changed since the client read it."""
 

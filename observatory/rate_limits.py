@@ -52,10 +52,12 @@ class _Windows(MovingWindowRateLimiter):
         super().__init__(storage)
         self._count = storage.count
 
-    def hit_and_tell(self, item: RateLimitItemPerSecond, key: str) -> tuple[bool, int, float]:
-        """Count a hit; return whether it was allowed, how many remain, and when one more is."""
+    def hit_and_tell(
+        self, item: RateLimitItemPerSecond, key: str, hits: int
+    ) -> tuple[bool, int, float]:
+        """Count hits; return whether they were allowed, how many remain, and when one more is."""
         seconds = item.get_expiry()
-        is_allowed, count, began = self._count(item.key_for(key), item.amount, seconds, 1)
+        is_allowed, count, began = self._count(item.key_for(key), item.amount, seconds, hits)
         return is_allowed, max(0, item.amount - count), began + seconds
 
 
@@ -66,7 +68,9 @@ class Limits:
         self._storage = storage or SharedWindows()
         self._windows = _Windows(self._storage)
 
-    def check_limit(self, name: str, key: str, *, max_hits: int, window_ms: int) -> LimitState:
+    def check_limit(
+        self, name: str, key: str, *, max_hits: int, window_ms: int, hits: int = 1
+    ) -> LimitState:
         """Count a hit and return how the limit stands.
 
         Args:
@@ -74,8 +78,9 @@ class Limits:
             key: Whose hits are counted, such as an address.
             max_hits: Largest number in a window.
             window_ms: The window in milliseconds, counted in whole seconds, rounded up.
+            hits: How many; 0 only looks.
         """
         item = _make_item(name, max_hits, window_ms)
-        is_allowed, remaining, resets = self._windows.hit_and_tell(item, key)
+        is_allowed, remaining, resets = self._windows.hit_and_tell(item, key, hits)
         seconds = max(0.0, resets - self._storage.read_clock())
         return LimitState(is_allowed, max_hits, remaining, seconds)

@@ -70,3 +70,8 @@ def milliseconds_between(earlier: str, later: str) -> int:
     """Return the milliseconds from one time to another, never below 0 (clocks step back)."""
     span = datetime.fromisoformat(later) - datetime.fromisoformat(earlier)
     return max(0, span // timedelta(milliseconds=1))
+
+
+def seconds_of(moment: str) -> float:
+    """Return a time in the one text form as Unix time."""
+    return datetime.fromisoformat(moment).timestamp()

@@ -16,6 +16,7 @@ from observatory.log import configure_logging
 from observatory.store import schema
 from observatory.store.database import close, configure, connect
 from tests.api.described import DescribedApp
+from tests.api.keyed import add_key
 from tests.transcripts_for_tests import Transcript
 
 configure_logging(level="error", log_format="json")
@@ -38,6 +39,7 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     configure(path)
     connect()
     schema.migrate()
+    add_key()
     close()
     return path
 

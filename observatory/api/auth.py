@@ -1,12 +1,44 @@
-"""Who asks: what a request may do, and what part of the archive is there for it."""
+"""Who asks: the credentials of a request, what they allow, and what is there for them."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
+from hmac import compare_digest
+from time import time
+from typing import Any, NamedTuple
 
 import falcon
 
+from observatory.accounts.credentials import (
+    KEY_PREFIX,
+    hash_secret,
+    is_secret,
+    parse_session_token,
+)
+from observatory.accounts.permissions import ADMIN, ALL, ROLES, expand
+from observatory.accounts.signing_in import Accounts
+from observatory.errors import Forbidden, Unauthorized
+from observatory.store import api_keys, sessions
+from observatory.store.audit import Actor
+from observatory.store.database import DatabaseError, without_waiting
+from observatory.store.projects import find_scope
 from observatory.store.scopes import WHOLE, Scope
+from observatory.store.users import User
+from observatory.timestamps import seconds_of
+
+MAX_CREDENTIAL_CHARACTERS = 4096
+# What was found good is looked up again after so long, and at once when accounts change.
+_GOOD_FOR_SECONDS = 60.0
+_MAX_KNOWN = 1024
+_PERSON = "person"
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_SIGN_IN = (
+    "Sign in first: send an API key (`observatory key add` makes one) or an access token as"
+    " Authorization: Bearer, or open the link that `observatory link` prints."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,16 +47,285 @@ class Identity:
 
     Attributes:
         name: ``user:ID``, ``key:ID``, or ``operator`` for who runs the server.
-        permissions: What may be done, see accounts/permissions.py.
-        scope: Which projects are there.
+        label: What people call them: an email address, or the name of a key.
+        permissions: What they may do; ``person`` among it for who signed in.
+        scope: Which projects are there for them.
+        user_key: The account, if there is one behind it.
+        session_key: The sign-in, if it is one.
+        expires_at: When it ends by itself, in Unix time.
+        key_key: The API key, if it is one.
+        used_at: When the key was used before, in Unix time.
     """
 
     name: str
+    label: str
     permissions: frozenset[str]
-    scope: Scope = WHOLE
+    scope: Scope
+    user_key: int | None
+    session_key: int | None
+    expires_at: float
+    key_key: int | None = None
+    used_at: float = 0.0
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether everything is allowed."""
+        return ADMIN in self.permissions
+
+
+class Credential(NamedTuple):
+    """What a request shows: a ``key``, a ``token`` or a ``cookie``."""
+
+    kind: str
+    text: str
+
+
+class _Known(NamedTuple):
+    identity: Identity
+    auth_revision: int
+    good_until: float
 
 
 def scope_of(req: falcon.Request) -> Scope:
     """Return what part of the archive is there for who sent a request."""
+    return identity_of(req).scope
+
+
+def identity_of(req: falcon.Request) -> Identity:
+    """Return who sent a request that not everybody may send."""
     identity: Identity | None = req.context.identity
-    return WHOLE if identity is None else identity.scope
+    if identity is None:
+        raise Unauthorized(_SIGN_IN)
+    return identity
+
+
+def actor_of(req: falcon.Request) -> Actor:
+    """Return who sent a request, for the audit log."""
+    identity: Identity | None = req.context.identity
+    return Actor(
+        None if identity is None else identity.name,
+        None if identity is None else identity.label,
+        req.context.address,
+        req.context.request_id,
+    )
+
+
+_PORT = re.compile(r":([0-9]{1,5})\Z")
+
+
+def cookie_name(env: Mapping[str, Any], *, is_tls: bool) -> str:
+    """Return the name of the cookie, which servers on other ports of a host do not share."""
+    if is_tls:
+        # Browsers take a cookie of this name only from the very host, over TLS.
+        return "__Host-observatory"
+    port = _PORT.search(env.get("HTTP_HOST", ""))
+    return f"observatory-{port[1] if port else 80}"
+
+
+def csrf_token(cookie: str) -> str:
+    """Return what a page sends as ``X-CSRF-Token``, which no other page can know."""
+    return sha256(b"observatory csrf\n" + cookie.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def find_credential(req: falcon.Request, *, is_tls: bool) -> Credential | None:
+    """Return the credentials of a request: of its headers, or else of its cookie.
+
+    Raises:
+        Unauthorized: A header can not be understood.
+    """
+    env = req.env
+    header: str | None = env.get("HTTP_AUTHORIZATION")
+    if header is not None:
+        scheme, _, text = header.partition(" ")
+        text = text.strip()
+        is_key = text.startswith(KEY_PREFIX)
+        scheme = scheme.lower()
+        if not text or scheme not in ("bearer", "apikey") or (scheme == "apikey" and not is_key):
+            raise Unauthorized("Authorization takes Bearer or ApiKey and a key or a token.")
+        return Credential("key" if is_key else "token", text)
+    key: str | None = env.get("HTTP_X_API_KEY")
+    if key is not None:
+        return Credential("key", key.strip())
+    if "HTTP_COOKIE" not in env:
+        return None
+    values = req.get_cookie_values(cookie_name(env, is_tls=is_tls))
+    return Credential("cookie", values[0]) if values else None
+
+
+class Authenticator:
+    """Finds out who asks.
+
+    Credentials that were found good are remembered, at most some thousand, until anything changes
+    in accounts, sign-ins, keys or who may see what: then the archive's ``auth_revision`` is
+    another one, in all workers.
+    """
+
+    def __init__(self, accounts: Accounts) -> None:
+        self._accounts = accounts
+        self._known: dict[Credential, _Known] = {}
+
+    def identify(self, req: falcon.Request, *, is_tls: bool, auth_revision: int) -> Identity:
+        """Return who sent a request.
+
+        Raises:
+            Unauthorized: It has no credentials, or such as do not hold.
+            Forbidden: It may be another site's doing.
+        """
+        credential = find_credential(req, is_tls=is_tls)
+        if credential is None:
+            raise Unauthorized(_SIGN_IN)
+        if credential.kind == "cookie":
+            _check_page(req, credential.text)
+        known = self._known.get(credential)
+        moment = time()
+        if known is not None and known.auth_revision == auth_revision and moment < known.good_until:
+            return known.identity
+        if len(credential.text) > MAX_CREDENTIAL_CHARACTERS:
+            raise Unauthorized("These credentials are too long.")
+        identity = self._look_up(credential)
+        while len(self._known) >= _MAX_KNOWN:
+            # Another thread may have taken the oldest one out.
+            self._known.pop(next(iter(self._known), credential), None)
+        good_until = min(identity.expires_at, moment + _GOOD_FOR_SECONDS)
+        self._known[credential] = _Known(identity, auth_revision, good_until)
+        self._note(req, identity, credential, moment=moment)
+        return identity
+
+    def _note(
+        self, req: falcon.Request, identity: Identity, credential: Credential, *, moment: float
+    ) -> None:
+        """Leave to the end of the request what is to be written of it."""
+        if identity.key_key is not None and moment - identity.used_at >= _GOOD_FOR_SECONDS:
+            req.context.used_key = identity.key_key
+        is_old = identity.expires_at - moment < self._accounts.session_seconds / 2
+        if credential.kind == "cookie" and is_old:
+            req.context.renewed_cookie = credential.text
+
+    def finish(self, req: falcon.Request, resp: falcon.Response, *, is_tls: bool) -> None:
+        """Write what a request is to leave behind, unless the database is busy: then the next."""
+        used_key = getattr(req.context, "used_key", None)
+        cookie = getattr(req.context, "renewed_cookie", None)
+        if used_key is None and cookie is None:
+            return
+        try:
+            with without_waiting():
+                if used_key is not None:
+                    api_keys.note_use(used_key)
+                elif cookie is not None:
+                    end = self._accounts.session_end()
+                    sessions.extend_session(req.context.identity.session_key, expires_at=end)
+                    seconds = self._accounts.session_seconds
+                    set_cookie(req, resp, cookie, seconds=seconds, is_tls=is_tls)
+        except DatabaseError:
+            return
+
+    def _look_up(self, credential: Credential) -> Identity:
+        if credential.kind == "key":
+            return _find_key(credential.text)
+        if credential.kind == "token":
+            return self._find_token(credential.text)
+        return self._find_cookie(credential.text)
+
+    def _find_token(self, text: str) -> Identity:
+        token = self._accounts.signer.read(text)
+        session = sessions.find_session_by_key(token.session_key)
+        if session is None or session.user is None or session.user.key != token.user_key:
+            raise Unauthorized("This sign-in has ended; sign in again.")
+        return _person(session.user, session.key, expires_at=token.expires_at)
+
+    def _find_cookie(self, text: str) -> Identity:
+        refused = Unauthorized("This sign-in has ended; sign in again.")
+        token = parse_session_token(text)
+        session = sessions.find_session(token.selector) if token else None
+        if token is None or session is None or session.kind != "cookie":
+            raise refused
+        if not is_secret(token.secret, session.secret_hash):
+            raise refused
+        expires_at = seconds_of(session.expires_at)
+        if session.user is None:
+            permissions = ALL | {_PERSON}
+            return Identity(
+                "operator", "operator", permissions, WHOLE, None, session.key, expires_at
+            )
+        return _person(session.user, session.key, expires_at=expires_at)
+
+
+def _person(user: User, session_key: int, *, expires_at: float) -> Identity:
+    permissions = ROLES[user.role] | {_PERSON}
+    scope = find_scope(user.key, is_admin=user.role == "admin", key_projects=None)
+    return Identity(
+        f"user:{user.key}", user.email, permissions, scope, user.key, session_key, expires_at
+    )  # fmt: skip
+
+
+def _find_key(text: str) -> Identity:
+    key = api_keys.find_key_by_hash(hash_secret(text)) if text.startswith(KEY_PREFIX) else None
+    if key is None:
+        raise Unauthorized("This API key does not hold: it is wrong, has ended or was revoked.")
+    permissions = expand(key.scopes)
+    is_admin = True
+    if key.user is not None:
+        # What its user may not do any more, it may not do either.
+        permissions &= ROLES[key.user.role]
+        is_admin = key.user.role == "admin"
+    scope = find_scope(
+        key.user.key if key.user else None, is_admin=is_admin, key_projects=key.project_keys
+    )
+    expires_at = seconds_of(key.expires_at) if key.expires_at else float("inf")
+    used_at = seconds_of(key.last_used_at) if key.last_used_at else 0.0
+    return Identity(
+        f"key:{key.key}", key.name, permissions, scope, key.user.key if key.user else None, None,
+        expires_at, key.key, used_at,
+    )  # fmt: skip
+
+
+def check_permission(identity: Identity, rule: frozenset[str]) -> None:
+    """Return quietly when one of the permissions of a rule is there.
+
+    Raises:
+        Forbidden: None is.
+    """
+    if rule.isdisjoint(identity.permissions):
+        if rule == {_PERSON}:
+            raise Forbidden("This is for people who signed in; an API key is not one of them.")
+        named = " or ".join(sorted(rule - {_PERSON}))
+        raise Forbidden(f"This takes the permission {named}.")
+
+
+def _check_page(req: falcon.Request, cookie: str) -> None:
+    """Return quietly unless another site's page may have made a browser send its cookie.
+
+    A page of this server's own is told by the browser (``Origin``, which was looked at before, or
+    ``Sec-Fetch-Site``), or knows the token that its profile tells.
+
+    Raises:
+        Forbidden: Nothing tells where the request is from.
+    """
+    if req.method in _SAFE_METHODS:
+        return
+    env = req.env
+    given = env.get("HTTP_X_CSRF_TOKEN")
+    if given is not None:
+        if compare_digest(given.encode("utf-8", "replace"), csrf_token(cookie).encode()):
+            return
+    elif env.get("HTTP_ORIGIN") is not None or env.get("HTTP_SEC_FETCH_SITE") == "same-origin":
+        return
+    raise Forbidden(
+        "A change with a cookie takes the Origin header that browsers send, or X-CSRF-Token with"
+        " the csrf_token of /api/auth/profile."
+    )
+
+
+def set_cookie(
+    req: falcon.Request, resp: falcon.Response, value: str, *, seconds: int, is_tls: bool
+) -> None:
+    """Have the browser keep a sign-in where no script can read it, or forget it after 0 seconds."""
+    resp.set_cookie(
+        cookie_name(req.env, is_tls=is_tls),
+        value,
+        max_age=seconds,
+        path="/",
+        secure=is_tls,
+        http_only=True,
+        same_site="Lax",
+    )

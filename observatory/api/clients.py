@@ -85,3 +85,28 @@ def is_of_this_machine(env: Mapping[str, Any], address: str) -> bool:
 
 
 is_loopback_cached = lru_cache(maxsize=4096)(is_loopback)
+
+
+class Hosts:
+    """Tells by which names the server may be called.
+
+    A web page whose own name resolves to this server's address must not read the archive (DNS
+    rebinding); the browser says then by which name it calls.
+
+    Args:
+        names: Names beside those of this machine.
+        takes_addresses: Whether any address is taken, which no page can have for a name.
+    """
+
+    def __init__(self, names: tuple[str, ...] = (), *, takes_addresses: bool = False) -> None:
+        self._names = frozenset(name.lower().rstrip(".") for name in names)
+        self._takes_addresses = takes_addresses
+        self.allows = lru_cache(maxsize=256)(self._allows)
+
+    def _allows(self, host: str) -> bool:
+        name, _, port = host.rpartition(":")
+        if not (name and port.isdigit()):
+            name = host
+        name = name.lower()
+        is_address = self._takes_addresses and _parse(name) is not None
+        return is_address or is_loopback(name) or name.rstrip(".") in self._names

@@ -12,11 +12,14 @@ from observatory.api.exchange import begin_exchange
 from observatory.errors import (
     Conflict,
     FileOutside,
+    Forbidden,
     InvalidParameter,
     NotFound,
     PreconditionFailed,
     TimeLimitReached,
     TooLarge,
+    TooManyAttempts,
+    Unauthorized,
 )
 from observatory.log import log
 from observatory.store.database import DatabaseError, is_busy, is_interrupted
@@ -32,7 +35,7 @@ class Failure(NamedTuple):
 BY_STATUS = {
     400: Failure("VALIDATION_ERROR", "The request can not be read."),
     401: Failure("UNAUTHORIZED", "Sign in first."),
-    403: Failure("FORBIDDEN", "Not from here: the Host or the Origin header names another site."),
+    403: Failure("FORBIDDEN", "This is not allowed."),
     404: Failure("NOT_FOUND", "There is nothing at this address; / lists what there is."),
     405: Failure("METHOD_NOT_ALLOWED", "This address takes other methods; see the Allow header."),
     409: Failure("CONFLICT", "The request contradicts what is stored."),
@@ -90,6 +93,34 @@ def on_not_found(
 ) -> None:
     """Answer that a thing does not exist."""
     answer_error(req, resp, status=falcon.HTTP_404, code="NOT_FOUND", message=str(error))
+
+
+def on_unauthorized(
+    req: falcon.Request, resp: falcon.Response, error: Unauthorized, params: dict[str, Any]
+) -> None:
+    """Answer who did not sign in, or not well."""
+    challenge = 'Bearer realm="observatory"'
+    if error.is_expired:
+        challenge += ', error="invalid_token", error_description="expired"'
+    elif "HTTP_AUTHORIZATION" in req.env:
+        challenge += ', error="invalid_token"'
+    resp.set_header("WWW-Authenticate", challenge)
+    answer_error(req, resp, status=falcon.HTTP_401, code="UNAUTHORIZED", message=str(error))
+
+
+def on_forbidden(
+    req: falcon.Request, resp: falcon.Response, error: Forbidden, params: dict[str, Any]
+) -> None:
+    """Answer who may not do this."""
+    answer_error(req, resp, status=falcon.HTTP_403, code="FORBIDDEN", message=str(error))
+
+
+def on_too_many_attempts(
+    req: falcon.Request, resp: falcon.Response, error: TooManyAttempts, params: dict[str, Any]
+) -> None:
+    """Answer who tried too many passwords, or whose account was tried too often."""
+    resp.set_header("Retry-After", str(error.retry_after))
+    answer_error(req, resp, status=falcon.HTTP_429, code="RATE_LIMITED", message=str(error))
 
 
 def on_file_outside(
@@ -178,6 +209,9 @@ HANDLERS: tuple[tuple[type[Exception], Any], ...] = (
     (InvalidParameter, on_invalid_parameter),
     (NotFound, on_not_found),
     (FileOutside, on_file_outside),
+    (Unauthorized, on_unauthorized),
+    (Forbidden, on_forbidden),
+    (TooManyAttempts, on_too_many_attempts),
     (TooLarge, on_too_large),
     (TimeLimitReached, on_time_limit),
     (Conflict, on_conflict),

@@ -6,20 +6,21 @@ import itertools
 import os
 import re
 import secrets
-from functools import lru_cache
 from time import perf_counter
 from typing import Any
 
 import falcon
 
-from observatory.api.clients import Clients
+from observatory.api.access import PUBLIC, RULES
+from observatory.api.auth import Authenticator, check_permission
+from observatory.api.clients import Clients, Hosts
 from observatory.api.compression import compress_answer, negotiate
 from observatory.api.etags import is_listed, make_etag
 from observatory.api.request_limits import RequestLimits, add_limit_headers
+from observatory.errors import Forbidden
 from observatory.log import log
-from observatory.loopback import is_loopback
 from observatory.metrics import METHODS, observe_request
-from observatory.store.database import Reading, connect, limit_time
+from observatory.store.database import Reading, connect, limit_time, read_auth_revision
 from observatory.store.time_limits import end_time_limit
 
 _TOKEN = re.compile(r"[A-Za-z0-9._\-]{1,64}")
@@ -47,7 +48,7 @@ def make_request_id() -> str:
 def begin_exchange(req: falcon.Request) -> None:
     """Note when a request came and give it its id: its own when that is a short token."""
     req.context.started = perf_counter()
-    # Who asks, such as "user:ID" or "key:ID"; None is somebody who did not sign in.
+    # Who asks; None is somebody who did not sign in, or need not.
     req.context.identity = None
     req.context.address = None
     req.context.limit = None
@@ -56,13 +57,6 @@ def begin_exchange(req: falcon.Request) -> None:
     req.context.request_id = (
         given if given is not None and _TOKEN.fullmatch(given) else make_request_id()
     )
-
-
-@lru_cache(maxsize=256)
-def _names_this_machine(host: str) -> bool:
-    """Tell whether a Host header names this machine, whatever the port."""
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-    return is_loopback(name)
 
 
 def _leave_out_body(resp: falcon.Response) -> None:
@@ -80,12 +74,16 @@ class Exchange:
         self,
         *,
         clients: Clients,
+        hosts: Hosts,
+        auth: Authenticator,
         limits: RequestLimits,
         max_request_bytes: int,
         timeout_ms: int = 0,
         cors_origins: tuple[str, ...] = (),
     ) -> None:
         self._clients = clients
+        self._hosts = hosts
+        self._auth = auth
         self._limits = limits
         self._timeout_seconds = timeout_ms / 1000
         self._max_request_bytes = max_request_bytes
@@ -104,29 +102,49 @@ class Exchange:
             req.method = "GET"
         self._limits.check_address(req)
         host = req.env.get("HTTP_HOST")
-        if host is not None and not _names_this_machine(host):
-            # A web page whose own name resolves to 127.0.0.1 must not read the archive.
-            raise falcon.HTTPForbidden
-        origin = req.env.get("HTTP_ORIGIN") if req.method not in _SAFE_METHODS else None
-        if origin is not None and origin not in self._origins and origin != f"http://{host}":
-            # A form of any web page can be sent here, and then the browser says whose it was.
-            raise falcon.HTTPForbidden
+        if host is not None and not self._hosts.allows(host):
+            raise Forbidden(
+                "The Host header names another site; ALLOWED_HOSTS lists the names of this one."
+            )
+        if req.method not in _SAFE_METHODS:
+            self._check_origin(req.env, host)
+
+    def _check_origin(self, env: dict[str, Any], host: str | None) -> None:
+        """Refuse what a page of another site sends, which its forms can: the browser tells."""
+        origin = env.get("HTTP_ORIGIN")
+        if origin is None or origin in self._origins or origin == f"https://{host}":
+            return
+        # Over TLS a page without it may be anybody's who sits in between.
+        if origin != f"http://{host}" or self._clients.is_tls(env):
+            raise Forbidden(
+                "The Origin header names another site; CORS_ORIGINS lists those that may do this."
+            )
 
     def process_resource(
         self, req: falcon.Request, resp: falcon.Response, resource: Any, params: dict[str, Any]
     ) -> None:
-        """Connect this thread to the database for a resource that asks it something.
+        """Find out who asks, and whether they may, and connect this thread to the database.
 
         A read is of one moment, and one of what the client has already ends here.
         """
-        self._limits.check_identity(req)
-        if not getattr(resource, "needs_database", True):
+        rule = RULES.get((req.method, req.uri_template or ""))
+        if rule is None:
+            if getattr(resource, f"on_{req.method.lower()}", None) is not None:
+                raise Forbidden("Nobody may do this.")
+            return  # A preflight, or a method that is not taken.
+        if rule is PUBLIC and not getattr(resource, "needs_database", True):
             return
         connect()
         if self._timeout_seconds and getattr(resource, "is_timed", True):
             limit_time(req.context.started + self._timeout_seconds)
+        reading = None
         if req.method == "GET" and req.path.startswith("/api/"):
             reading = req.context.reading = Reading()
+        if rule is not PUBLIC:
+            self._let_in(
+                req, rule, read_auth_revision() if reading is None else reading.auth_revision
+            )
+        if reading is not None and getattr(resource, "is_cached", True):
             accepted = negotiate(req.env.get("HTTP_ACCEPT_ENCODING"))
             tag = make_etag(req, accepted, revision=reading.revision)
             req.context.etag = tag
@@ -134,6 +152,14 @@ class Exchange:
             if known is not None and is_listed(tag, known):
                 resp.status = falcon.HTTP_304
                 resp.complete = True
+
+    def _let_in(self, req: falcon.Request, rule: frozenset[str], auth_revision: int) -> None:
+        identity = self._auth.identify(
+            req, is_tls=self._clients.is_tls(req.env), auth_revision=auth_revision
+        )
+        req.context.identity = identity
+        self._limits.check_identity(req)
+        check_permission(identity, rule)
 
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, resource: Any, req_succeeded: bool
@@ -143,6 +169,8 @@ class Exchange:
         reading = getattr(req.context, "reading", None)
         if reading is not None:
             reading.close()
+        is_tls = self._clients.is_tls(req.env)
+        self._auth.finish(req, resp, is_tls=is_tls)
         status = str(resp.status)[:3]
         tag = getattr(req.context, "etag", None) if status in ("200", "304") else None
         if tag is None:
@@ -160,8 +188,11 @@ class Exchange:
         resp.set_header("X-Request-ID", req.context.request_id)
         resp.set_header("X-Response-Time", f"{seconds * 1000:.2f}ms")
         resp.set_headers(self._headers)
+        policy = getattr(resource, "referrer_policy", None)
+        if policy is not None:
+            resp.set_header("Referrer-Policy", policy)
         add_limit_headers(req, resp)
-        if self._clients.is_tls(req.env):
+        if is_tls:
             resp.set_header("Strict-Transport-Security", _TLS_ONLY)
         allowed = resp.get_header("Allow")
         if allowed is not None:
@@ -170,6 +201,7 @@ class Exchange:
             req.method = "HEAD"
         observe_request(req.uri_template, req.method, status, seconds)
         # Programs ask for these again and again.
+        identity = req.context.identity
         tell = log.debug if req.uri_template in _WATCHED else log.info
         tell(
             "request",
@@ -178,6 +210,6 @@ class Exchange:
             route=req.uri_template,
             status=int(status),
             duration_ms=round(seconds * 1000, 2),
-            identity=req.context.identity,
+            identity=None if identity is None else identity.name,
             address=req.context.address or self._clients.find_address(req.env),
         )

@@ -15,6 +15,7 @@ import orjson
 from apispec import APISpec
 
 from observatory import __version__
+from observatory.api.access import PUBLIC, RULES
 from observatory.api.compression import negotiate
 from observatory.api.errors import BY_STATUS
 from observatory.api.etags import is_listed
@@ -39,17 +40,23 @@ What coding agents did, kept and served. Every answer has the same envelope: `su
 each wrong one is named with its rule. A method that an address does not take is answered 405 with \
 an `Allow` header; HEAD is taken wherever GET is. Bodies of answers are compressed as \
 `Accept-Encoding` asks.
+
+A request is let in by an API key or by the access token of a sign-in. Each operation takes a \
+permission, which keys have as scopes and people by their role; projects that somebody may not see \
+are for them as if they did not exist.
 """
 _SERVER = (
-    "The address that this description came from. Other names than localhost are refused (403)."
+    "The address that this description came from. Names that ALLOWED_HOSTS lacks are refused (403)."
 )
 _REASONS = {
     200: "What was asked for.",
     201: "It was made.",
     202: "It was taken and will be done; ask how far it is.",
     304: "What you have is current.",
+    303: "Go there.",
     400: "Something in the request is wrong; `details.fields` says what and why.",
-    403: "Not from here: the Host or the Origin header names another site.",
+    401: "Sign in: there are no credentials, or they do not hold.",
+    403: "Not allowed to who asks, or not from here (Host, Origin).",
     404: "There is no such thing.",
     409: "It contradicts what is stored.",
     412: "It was changed since you read it.",
@@ -121,6 +128,20 @@ _REQUEST_HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
         {"type": "string", "pattern": "^[!-~]{1,255}$", "example": "9f1c-1"},
     ),
 }
+# A cookie that /login gives is taken as well: it is for pages of the server, not for programs.
+_SECURITY: dict[str, dict[str, str]] = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key, or the access token of a sign-in.",
+    },
+    "apiKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": "An API key; `Authorization: ApiKey` takes it too.",
+    },
+}
 
 
 def _header_ref(name: str) -> dict[str, str]:
@@ -141,6 +162,8 @@ def build_document() -> dict[str, Any]:
         tags=[{"name": name, "description": text} for name, text in TAGS.items()],
     )
     teach(plugin)
+    for name, scheme in _SECURITY.items():
+        spec.components.security_scheme(name, scheme)
     for name, header in _HEADERS.items():
         spec.components.header(name, header)
     for name, (text, schema) in _REQUEST_HEADERS.items():
@@ -150,7 +173,7 @@ def build_document() -> dict[str, Any]:
     _add_refusals(spec)
     by_path: dict[str, dict[str, Any]] = {}
     for (method, path), operation in OPERATIONS.items():
-        by_path.setdefault(path, {})[method.lower()] = _describe(spec, path, operation)
+        by_path.setdefault(path, {})[method.lower()] = _describe(spec, (method, path), operation)
     for path, methods in by_path.items():
         spec.path(path=path, operations=methods)
     return finish(spec)
@@ -187,7 +210,8 @@ _OTHER_CODES = {
 }
 
 
-def _describe(spec: APISpec, path: str, operation: Operation) -> dict[str, Any]:
+def _describe(spec: APISpec, key: tuple[str, str], operation: Operation) -> dict[str, Any]:
+    _, path = key
     parameters: list[Any] = [
         {"name": name, "in": "path", "required": True, "schema": dict(schema)}
         for name, schema in PATH_PARAMETERS.items()
@@ -206,7 +230,8 @@ def _describe(spec: APISpec, path: str, operation: Operation) -> dict[str, Any]:
         "summary": operation.summary,
         "operationId": operation.id,
         "parameters": parameters,
-        "responses": _responses(spec, path, operation),
+        "responses": _responses(spec, key, operation),
+        "security": _security(key),
     }
     body = _body(spec, operation)
     if body:
@@ -229,7 +254,8 @@ def _forms(form: Any) -> tuple[Any, ...]:
     return form.forms if isinstance(form, AnyOf) else (form,)
 
 
-def _responses(spec: APISpec, path: str, operation: Operation) -> dict[str, Any]:
+def _responses(spec: APISpec, key: tuple[str, str], operation: Operation) -> dict[str, Any]:
+    _, path = key
     responses = {str(status): _good(spec, path, status, operation) for status in operation.statuses}
     for response in responses.values():
         if operation.id in LINKS:
@@ -239,14 +265,24 @@ def _responses(spec: APISpec, path: str, operation: Operation) -> dict[str, Any]
             }
     if operation.is_cached:
         responses["304"] = {"$ref": "#/components/responses/NotModified"}
-    for status in sorted(list_refusals(path, operation)):
+    for status in sorted(list_refusals(key, operation)):
         responses[str(status)] = {"$ref": f"#/components/responses/{_name(status)}"}
     return responses
 
 
-def list_refusals(path: str, operation: Operation) -> set[int]:
+def _security(key: tuple[str, str]) -> list[dict[str, list[str]]]:
+    """Return what lets a client in: any of these, or nothing at all where the list is empty."""
+    if RULES[key] is PUBLIC:
+        return []
+    return [{name: []} for name in _SECURITY]
+
+
+def list_refusals(key: tuple[str, str], operation: Operation) -> set[int]:
     """Return the statuses with which an operation can be refused."""
     refusals = {400, 403, *_UNREADABLE, 500, *operation.refusals}
+    _, path = key
+    if RULES[key] is not PUBLIC:
+        refusals.add(401)
     if path.startswith("/api/"):
         refusals.add(_TOO_MANY)
     has_body = operation.body is not None or bool(operation.bodies)

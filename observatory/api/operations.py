@@ -10,6 +10,7 @@ from typing import Any
 
 from marshmallow import Schema
 
+from observatory.api import account_schemas as accounts
 from observatory.api import conversation_changes as changes
 from observatory.api import (
     conversations,
@@ -34,6 +35,8 @@ TAGS = {
     "Projects": "The working directories that conversations belong to.",
     "Files": "Transcript files, and how far each was read.",
     "Secrets": "Keys and passwords that were found; where, and never which.",
+    "Accounts": "Who may come in, and what was done by whom.",
+    "API keys": "Keys of programs.",
     "Server": "Whether it lives, what it counts, what it can do.",
 }
 SessionId = "3f2b8c1e-0d7a-4f7e-9a53-b1f0c2d4e6a8"
@@ -47,6 +50,8 @@ PATH_PARAMETERS: dict[str, dict[str, Any]] = {
         "example": "later",
     },
     "project_id": {"type": "integer", "minimum": 0, "maximum": 2**53, "example": 1},
+    "user_id": {"type": "integer", "minimum": 0, "maximum": 2**53, "example": 1},
+    "key_id": {"type": "integer", "minimum": 0, "maximum": 2**53, "example": 1},
     "file_id": {"type": "integer", "minimum": 0, "maximum": 2**53, "example": 1},
 }  # fmt: skip
 
@@ -258,6 +263,77 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         ListOf("secrets", schemas.SecretFinding), secrets.SecretParams, is_cached=True,
         example={"kind": "github_token"},
     ),
+    ("POST", "/api/auth/register"): Operation(
+        "Accounts", "register", "Make the first account, or others where that is open",
+        AnyOf((accounts.Tokens, accounts.User)), body=accounts.Register, statuses=(201,),
+        refusals=(409,),
+        example={"email": "ada@example.org", "password": "a good long one",
+                 "setup_token": "printed by the server"},
+    ),
+    ("POST", "/api/auth/login"): Operation(
+        "Accounts", "login", "Sign in with a password",
+        AnyOf((accounts.Tokens, accounts.CookieSignIn)), body=accounts.Login, refusals=(401,),
+        example={"email": "ada@example.org", "password": "a good long one"},
+    ),
+    ("POST", "/api/auth/refresh"): Operation(
+        "Accounts", "refresh", "Get the next tokens; a refresh token can be used once",
+        accounts.Tokens, body=accounts.Refresh, refusals=(401,),
+        example={"refresh_token": "obr_..."},
+    ),
+    ("POST", "/api/auth/logout"): Operation(
+        "Accounts", "logout", "Sign out, here or everywhere", accounts.SignedOut,
+    ),
+    ("GET", "/api/auth/profile"): Operation(
+        "Accounts", "getProfile", "Who is signed in, and what they may do", accounts.Profile,
+    ),
+    ("PATCH", "/api/auth/profile"): Operation(
+        "Accounts", "changeProfile", "Change one's name or address", accounts.Profile,
+        body=accounts.ChangeProfile, refusals=(409,), example={"name": "Ada"},
+    ),
+    ("POST", "/api/auth/password"): Operation(
+        "Accounts", "changePassword", "Take another password, which ends all sign-ins",
+        AnyOf((accounts.Tokens, accounts.CookieSignIn)), body=accounts.ChangePassword,
+        example={"current_password": "a good long one", "new_password": "another long one"},
+    ),
+    ("GET", "/api/users"): Operation(
+        "Accounts", "listUsers", "List accounts", ListOf("users", accounts.User),
+        accounts.UserParams,
+    ),
+    ("POST", "/api/users"): Operation(
+        "Accounts", "createUser", "Make an account", accounts.User, body=accounts.CreateUser,
+        statuses=(201,), refusals=(409,),
+        example={"email": "grace@example.org", "password": "a good long one", "role": "viewer"},
+    ),
+    ("GET", "/api/users/{user_id}"): Operation(
+        "Accounts", "getUser", "Get one account", accounts.User,
+    ),
+    ("PATCH", "/api/users/{user_id}"): Operation(
+        "Accounts", "changeUser", "Change an account, or disable it", accounts.User,
+        body=accounts.ChangeUser, refusals=(409,), example={"role": "viewer"},
+    ),
+    ("DELETE", "/api/users/{user_id}"): Operation(
+        "Accounts", "deleteUser", "Remove an account with its sign-ins and keys",
+        accounts.Removed, refusals=(409,),
+    ),
+    ("GET", "/api/api-keys"): Operation(
+        "API keys", "listApiKeys", "List one's keys", ListOf("api_keys", accounts.ApiKey),
+        accounts.ApiKeyParams,
+    ),
+    ("POST", "/api/api-keys"): Operation(
+        "API keys", "createApiKey", "Make a key, which is shown this once",
+        accounts.NewApiKey, body=accounts.CreateApiKey, statuses=(201,),
+        example={"name": "prometheus", "scopes": ["metrics:read"], "expires_at": "365d"},
+    ),
+    ("GET", "/api/api-keys/{key_id}"): Operation(
+        "API keys", "getApiKey", "Get what is kept of a key", accounts.ApiKey,
+    ),
+    ("DELETE", "/api/api-keys/{key_id}"): Operation(
+        "API keys", "revokeApiKey", "End a key for good", accounts.Removed,
+    ),
+    ("GET", "/api/admin/audit"): Operation(
+        "Accounts", "listAuditEntries", "List what was done by whom, the latest first",
+        ListOf("entries", accounts.AuditEntry), accounts.AuditParams,
+    ),
     ("GET", "/health"): Operation(
         "Server", "getHealth", "Whether the server lives", schemas.Status,
         needs_database=False,
@@ -303,6 +379,12 @@ LINKS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("getConversation", _ID, "/data/secrets/0/conversation_id"),
     ),
     "listProjects": (("getProject", "project_id", "/data/projects/0/id"),),
+    "createUser": tuple(
+        (target, "user_id", "/data/id") for target in ("getUser", "changeUser", "deleteUser")
+    ),
+    "createApiKey": (
+        ("getApiKey", "key_id", "/data/id"), ("revokeApiKey", "key_id", "/data/id"),
+    ),
     "listFiles": (
         ("getFile", "file_id", "/data/files/0/id"),
         ("listFileErrors", "file_id", "/data/files/0/id"),
@@ -314,4 +396,4 @@ LINKS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "deleteFile": (("getFile", "file_id", "/data/id"),),
 }  # fmt: skip
 # Pages for people, which are no part of the API.
-PAGES = ("/", "/index.css", "/docs", "/docs.css")
+PAGES = ("/", "/index.css", "/docs", "/docs.css", "/login", "/logout")

@@ -86,17 +86,21 @@ def close() -> None:
 
 
 @contextmanager
-def writing() -> Iterator[None]:
+def writing(*, moves: str | None = "revision") -> Iterator[None]:
     """Run a block as one write transaction that takes the lock at once.
 
-    Each moves the archive's revision, by which readers know that nothing has changed.
+    Args:
+        moves: What is told by this that something has changed: ``revision``, by which readers know
+            the archive; ``auth_revision``, by which they know that who was let in is let in still;
+            or ``None`` for what neither depends on.
     """
     failure: BaseException | None = None
     try:
         with database.atomic("IMMEDIATE"):
             try:
                 yield
-                execute("UPDATE totals SET value = value + 1 WHERE name = 'revision'")
+                if moves is not None:
+                    execute("UPDATE totals SET value = value + 1 WHERE name = ?", (moves,))
             except BaseException as error:
                 failure = error
                 raise
@@ -119,6 +123,20 @@ def writing() -> Iterator[None]:
         end_time_limit()
 
 
+@contextmanager
+def without_waiting() -> Iterator[None]:
+    """Let a block fail at once where another connection holds the lock.
+
+    For what is worth doing only while nobody is kept waiting.
+    """
+    connection = database.connection()
+    connection.execute("PRAGMA busy_timeout = 0").fetchall()
+    try:
+        yield
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}").fetchall()
+
+
 class Reading:
     """All that this thread reads while it is open is of one moment of the archive.
 
@@ -127,12 +145,14 @@ class Reading:
     a transaction around the reads.
     """
 
-    __slots__ = ("_cursor", "revision")
+    __slots__ = ("_cursor", "auth_revision", "revision")
 
     def __init__(self) -> None:
         try:
-            self._cursor = database.connection().execute(_REVISION)
-            self.revision: int = self._cursor.fetchone()[0]
+            self._cursor = database.connection().execute(_REVISIONS)
+            self.revision: int
+            self.auth_revision: int
+            self.revision, self.auth_revision = self._cursor.fetchone()
         except _driver.Error as error:
             raise _as_peewee_error(error) from error
 
@@ -141,7 +161,17 @@ class Reading:
         self._cursor.close()
 
 
-_REVISION = "SELECT value FROM totals WHERE name = 'revision' UNION ALL SELECT NULL"
+_REVISIONS = (
+    "SELECT a.value, b.value FROM totals a, totals b"
+    " WHERE a.name = 'revision' AND b.name = 'auth_revision' UNION ALL SELECT NULL, NULL"
+)
+
+
+def read_auth_revision() -> int:
+    """Return the number that moves when somebody who was let in may be let in no more."""
+    row = fetch_one("SELECT value FROM totals WHERE name = 'auth_revision'")
+    assert row is not None
+    return int(row[0])
 
 
 def fetch_all(sql: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:

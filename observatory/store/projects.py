@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from observatory.errors import NotFound
 from observatory.store.conversation_documents import cost
 from observatory.store.database import fetch_all, fetch_one
 from observatory.store.pages import Page
+from observatory.store.scopes import Scope
 
 
 def ensure_project(path: str, *, name: str) -> int:
@@ -17,6 +19,27 @@ def ensure_project(path: str, *, name: str) -> int:
     )
     assert row is not None
     return int(row[0])
+
+
+def find_scope(
+    user_key: int | None, *, is_admin: bool, key_projects: Iterable[int] | None
+) -> Scope:
+    """Return which projects are there for somebody.
+
+    Args:
+        user_key: The account, or ``None`` for who runs the server.
+        is_admin: Whether all projects are there.
+        key_projects: The only ones that a key shows, or ``None``.
+    """
+    hidden: list[tuple[int]] = []
+    if not is_admin:
+        hidden = fetch_all(
+            "SELECT key FROM projects WHERE visibility = 'listed' AND key NOT IN"
+            " (SELECT project_key FROM project_users WHERE user_key IS ?)",
+            (user_key,),
+        )
+    only = None if key_projects is None else frozenset(key_projects)
+    return Scope(frozenset(key for (key,) in hidden), only)
 
 
 _PROJECTS = """

@@ -8,6 +8,7 @@ import pytest
 import webtest
 
 from observatory.app import create_app
+from tests.api.keyed import KeyedApp
 from tests.api.sessions import SESSION, numbered
 from tests.transcripts_for_tests import Transcript
 
@@ -15,7 +16,7 @@ from tests.transcripts_for_tests import Transcript
 @pytest.fixture
 def unchecked(db) -> webtest.TestApp:
     """A client that may send what WSGI's rules warn of, such as unknown methods."""
-    return webtest.TestApp(create_app(cors_origins=(), folders=()), lint=False)
+    return KeyedApp(create_app(cors_origins=(), folders=()), lint=False)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import jsonschema_rs
 import webtest
 
 from observatory.api.openapi import build_document
+from tests.api.keyed import KeyedApp
 
 
 @cache
@@ -62,7 +63,7 @@ def check_answer(answer: webtest.TestResponse) -> None:
     assert not errors, f"{where}: {errors[0]}"
 
 
-class DescribedApp(webtest.TestApp):  # type: ignore[misc]
+class DescribedApp(KeyedApp):
     """A client that compares every answer with the document."""
 
     def do_request(self, *args: Any, **kwargs: Any) -> webtest.TestResponse:

@@ -12,6 +12,7 @@ import webtest
 from observatory.api import conversations, errors, exchange
 from observatory.app import create_app
 from tests.api.asking import check_refusal, refuse
+from tests.api.keyed import KeyedApp
 from tests.api.sessions import SESSION
 
 PATHS = ("/", "/index.css", "/health", "/health/ready", "/metrics", "/api/conversations")
@@ -174,7 +175,7 @@ ORIGIN = "http://localhost:3000"
 @pytest.fixture
 def cors(db) -> webtest.TestApp:
     """A client of an application that allows one origin."""
-    return webtest.TestApp(create_app(cors_origins=(ORIGIN,), folders=()), lint=True)
+    return KeyedApp(create_app(cors_origins=(ORIGIN,), folders=()), lint=True)
 
 
 @pytest.mark.parametrize("path", [*PATHS, *FAILING])
@@ -274,7 +275,7 @@ def test_a_preflight_of_nothing_permits_nothing(cors):
 def proxied(db) -> webtest.TestApp:
     """A client of an application behind a trusted proxy."""
     app = create_app(cors_origins=(ORIGIN,), folders=(), trusted_proxies=("127.0.0.1",))
-    return webtest.TestApp(app, lint=True)
+    return KeyedApp(app, lint=True)
 
 
 @pytest.mark.parametrize("path", [*PATHS, *FAILING])
@@ -349,7 +350,7 @@ def test_a_change_asked_for_by_a_page_elsewhere_is_refused(
 
 @pytest.mark.parametrize("origin", ["http://localhost", "http://localhost:3000", None])
 def test_a_change_of_our_own_page_or_a_program_is_taken(db, origin):
-    client = webtest.TestApp(create_app(cors_origins=("http://localhost:3000",), folders=()))
+    client = KeyedApp(create_app(cors_origins=("http://localhost:3000",), folders=()))
     headers = {"Host": "localhost"} | ({"Origin": origin} if origin else {})
     client.post_json("/api/conversations", {"title": "x"}, headers=headers, status=201)
 

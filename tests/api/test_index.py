@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-import webtest
 
 from observatory.app import create_app
+from tests.api.keyed import KeyedApp
 
 
 def test_the_page_names_the_folders_that_are_read(client):
@@ -15,7 +15,7 @@ def test_the_page_names_the_folders_that_are_read(client):
 
 
 def test_folders_are_escaped(db):
-    app = webtest.TestApp(create_app(cors_origins=(), folders=("/a<script>&/",)))
+    app = KeyedApp(create_app(cors_origins=(), folders=("/a<script>&/",)))
     page = app.get("/").text
     assert "/a&lt;script&gt;&amp;/" in page
     assert "<script" not in page

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-import webtest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from observatory.app import create_app
 from observatory.store.database import execute, fetch_all, fetch_one
+from tests.api.keyed import KeyedApp
 from tests.ingest.dumps import check_sound
 from tests.transcripts_for_tests import Transcript
 
@@ -463,7 +463,7 @@ def test_null_changes_neither_title_nor_metadata(client, field):
 
 def test_a_body_may_be_as_large_as_the_setting_says(db):
     app = create_app(cors_origins=(), folders=(), max_request_bytes=2000)
-    small = webtest.TestApp(app)
+    small = KeyedApp(app)
     body = {"title": "x", "metadata": {"custom": {"text": "y" * 3000}}}
     assert small.post_json("/api/conversations", body, expect_errors=True).status_int == 413
     body["metadata"]["custom"]["text"] = "y"

@@ -15,6 +15,7 @@ import webtest
 from observatory.app import create_app
 from observatory.ingest.running import ingest
 from observatory.store.database import close, configure, connect, fetch_all, fetch_one
+from tests.api.keyed import KeyedApp
 
 TOKENS = (
     "input_tokens",
@@ -176,7 +177,7 @@ def test_every_source_sums_up_as_the_truth_says(archive: Path, truth: dict[str, 
 
 
 def test_the_api_adds_up_to_the_truth(archive: Path, truth: dict[str, Any]) -> None:
-    client = webtest.TestApp(create_app(cors_origins=(), folders=()), lint=True)
+    client = KeyedApp(create_app(cors_origins=(), folders=()), lint=True)
     conversations = all_of(client, "/api/conversations", "conversations")
     usage: Counter[str] = Counter()
     tools: Counter[str] = Counter()

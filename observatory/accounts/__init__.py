@@ -1,0 +1,1 @@
+"""Accounts: who may come in, by what, and what they may do then."""
