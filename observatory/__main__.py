@@ -1,4 +1,4 @@
-"""The command line: ``observatory serve | ingest | migrate | secrets``."""
+"""The command line: ``observatory serve | ingest | migrate | secrets | user | key | link``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import orjson
 
 from observatory import __version__
+from observatory.account_commands import add_commands
 from observatory.errors import LockHeld, ObservatoryError, SettingsError
 from observatory.ingest.progress import show_progress, show_scan, show_summary
 from observatory.ingest.running import RunSummary, ingest
@@ -19,14 +20,13 @@ from observatory.ingest.secret_scan import scan_secrets
 from observatory.ingest.stopping import StopSignals
 from observatory.ingest.uploads import stored_uploads
 from observatory.log import configure_logging
+from observatory.opening import check_exposure, open_database, prepare_schema
 from observatory.redaction.masking import configure as configure_redaction
 from observatory.settings import Settings, read_secret, read_settings
 from observatory.store import schema
 from observatory.store.database import (
     DatabaseError,
     close,
-    configure,
-    connect,
     describe_failure,
     is_busy,
 )
@@ -116,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     kinds.add_argument("--status", action="store_true", help="list migrations, change nothing")
     kinds.add_argument("--dry-run", action="store_true", help="say what would be applied")
     migrate.set_defaults(command=run_migrate)
+    add_commands(commands)
     return parser
 
 
@@ -130,32 +131,12 @@ def _seconds(text: str) -> float:
 _seconds.__name__ = "seconds"
 
 
-def _open_database(settings: Settings, *, cache_mib: int = 4) -> None:
-    try:
-        settings.db_path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        problem = f"its folder {settings.db_path.parent} can not be made: {error.strerror}"
-        raise SettingsError({"DB_PATH": f"{problem}; name one that this user may make"}) from error
-    configure(settings.db_path, synchronous=settings.db_synchronous, cache_mib=cache_mib)
-    if not settings.db_path.exists():
-        # SQLite would make it readable for everyone; its -wal and -shm get the same mode.
-        settings.db_path.touch(mode=0o600)
-    connect()
-
-
-def _prepare_schema(settings: Settings) -> None:
-    """Make the schema of a new database; refuse one that is older or newer than the code."""
-    if not schema.read_status().applied:
-        schema.migrate()
-    schema.check_current()
-
-
 def run_migrate(options: argparse.Namespace, settings: Settings) -> int:
     """Apply pending migrations, or say which there are."""
     if (options.status or options.dry_run) and not settings.db_path.exists():
         print(f"{settings.db_path} does not exist yet; `observatory migrate` makes it.")
         return 0
-    _open_database(settings)
+    open_database(settings)
     if options.status or options.dry_run:
         status = schema.read_status()
         for name in status.applied:
@@ -184,8 +165,8 @@ def run_ingest(options: argparse.Namespace, settings: Settings) -> int:
         return EXIT_USAGE
     if missing:
         print(f"No transcripts in {', '.join(missing)} yet.", file=sys.stderr)
-    _open_database(settings, cache_mib=64)
-    _prepare_schema(settings)
+    open_database(settings, cache_mib=64)
+    prepare_schema(settings)
     configure_redaction(settings.redact_secrets, read_secret(settings))
     with (
         held(settings.db_path, "ingest", wait_seconds=options.wait),
@@ -212,8 +193,8 @@ def run_secrets(options: argparse.Namespace, settings: Settings) -> int:
     if settings.redact_secrets == "off":
         problem = "is off, so no secrets are looked for; set it to mask or flag"
         raise SettingsError({"REDACT_SECRETS": problem})
-    _open_database(settings, cache_mib=64)
-    _prepare_schema(settings)
+    open_database(settings, cache_mib=64)
+    prepare_schema(settings)
     configure_redaction(settings.redact_secrets, read_secret(settings))
     with (
         held(settings.db_path, "ingest", wait_seconds=options.wait),
@@ -239,9 +220,10 @@ def _report(summary: RunSummary, *, as_json: bool) -> None:
 
 def run_serve(options: argparse.Namespace, settings: Settings) -> int:
     """Become gunicorn, with the schema checked and the secret made."""
-    _open_database(settings)
-    _prepare_schema(settings)
+    open_database(settings)
+    prepare_schema(settings)
     read_secret(settings)
+    check_exposure([settings.host])
     close()
     if _is_taken(settings.host, settings.port):
         print(

@@ -15,10 +15,14 @@ import sys
 import tempfile
 from typing import Any
 
-from observatory.errors import SettingsError
+from observatory.accounts.signing_in import make_link_token, make_setup_token
+from observatory.errors import ObservatoryError, SettingsError
 from observatory.log import configure_logging
-from observatory.loopback import is_loopback
+from observatory.loopback import is_loopback, make_address
+from observatory.opening import check_exposure, connected
 from observatory.settings import Settings, read_settings
+from observatory.store import users
+from observatory.store.database import DatabaseError, describe_failure
 
 try:
     _settings: Settings = read_settings()
@@ -71,15 +75,18 @@ _daemon: subprocess.Popen[bytes] | None = None
 
 
 def on_starting(server: Any) -> None:
-    """Refuse to listen beyond this machine, whoever asked for it."""
+    """Refuse to listen beyond this machine without accounts, whoever asked for it."""
     global _owner
     _owner = os.getpid()  # With --daemon another process than the one that read this file.
-    for address in server.cfg.address:
-        if isinstance(address, tuple) and not is_loopback(address[0]):
-            raise SystemExit(
-                f"These settings are wrong:\n  HOST: {address[0]} is not a loopback address;"
-                " there are no accounts yet, so the server answers on this machine only"
-            )
+    hosts = [address[0] for address in server.cfg.address if isinstance(address, tuple)]
+    if not all(map(is_loopback, hosts)) and _settings.db_path.exists():
+        try:
+            with connected(_settings):
+                check_exposure(hosts)
+        except ObservatoryError as error:
+            raise SystemExit(str(error)) from error
+        except DatabaseError as error:
+            raise SystemExit(describe_failure(error)) from error
 
 
 def _wait_for_data(listener: Any) -> None:
@@ -92,16 +99,46 @@ def _wait_for_data(listener: Any) -> None:
         listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, keepalive)
 
 
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _say_how_to_come_in(places: list[tuple[str, str]]) -> None:
+    """Print a link that signs in once, where only programs on this machine can open it."""
+    local = [address for host, address in places if is_loopback(host)]
+    try:
+        with connected(_settings):
+            is_new = not users.has_users()
+            # A log that is kept is no place for links: with accounts there are other ways in.
+            if local and (is_new or sys.stderr.isatty()):
+                link = f"{local[0]}login?token={make_link_token()}"
+                _say(f"Sign in, once and within an hour: {link}")
+            if is_new:
+                _say(f"Setup token of the first account: {make_setup_token()}")
+    except DatabaseError as error:
+        _say(f"There is no link to sign in: {describe_failure(error)}")
+    if len(local) < len(places):
+        _say(
+            "Other machines can reach it, without TLS: put a proxy with TLS before it, see"
+            " docs/operations.md"
+        )
+
+
 def when_ready(server: Any) -> None:
     """Say where the server is, and catch up with the transcripts beside it."""
     global _daemon
     folders = ", ".join(str(folder) for folder in _settings.transcripts_dirs)
+    places = []
     for listener in server.LISTENERS:
         _wait_for_data(listener)
+        if listener.sock.family == socket.AF_UNIX:
+            _say(f"Observatory is on {listener}")
+            continue
         host, port = listener.getsockname()[:2]
-        host = f"[{host}]" if ":" in host else host
-        print(f"Observatory is on http://{host}:{port}/", file=sys.stderr, flush=True)
-    print(f"Transcripts are read from {folders}", file=sys.stderr, flush=True)
+        places.append((host, make_address(host, port)))
+        _say(f"Observatory is on {places[-1][1]}")
+    _say(f"Transcripts are read from {folders}")
+    _say_how_to_come_in(places)
     if _settings.ingest_on_start:
         _daemon = subprocess.Popen(
             [sys.executable, "-m", "observatory", "ingest", "--wait", "3600"],

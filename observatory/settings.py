@@ -19,14 +19,15 @@ from dotenv.parser import parse_stream
 from environs import Env, EnvValidationError, ValidationError
 
 from observatory.errors import SettingsError
-from observatory.loopback import is_loopback
 
 MIN_SECRET_BYTES = 32
+_NONE: list[str] = []
 _DURATION = re.compile(r"([1-9][0-9]{0,5})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _WEB_ORIGIN = re.compile(
     r"https?://(?:[a-z0-9.\-]+|\[[0-9a-f:.]+\])(?::(?P<port>\d{1,5}))?", re.IGNORECASE
 )
+_HOST_NAME = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_\-]{0,61}[a-z0-9_])?\.?)+|\[[0-9a-f:.]+\]", re.I)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,10 @@ class Settings:
     db_path: Path
     db_wal_checkpoint_interval_ms: int
     db_synchronous: str
+    allowed_hosts: tuple[str, ...]
+    registration: str
     jwt_secret: str | None
+    jwt_secret_previous: str | None
     jwt_expiry_seconds: int
     cors_origins: tuple[str, ...]
     rate_limit_window_ms: int
@@ -73,12 +77,17 @@ def _one_of(*choices: str) -> Callable[[Any], None]:
     return check
 
 
-def _loopback(host: str) -> None:
-    if not is_loopback(host):
-        raise ValidationError(
-            "a loopback address such as 127.0.0.1: there are no accounts yet, so the server"
-            " answers on this machine only"
-        )
+def _address(host: str) -> None:
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        if host != "localhost":
+            raise ValidationError("an address such as 127.0.0.1, or localhost") from None
+
+
+def _names(hosts: list[str]) -> None:
+    if not all(_HOST_NAME.fullmatch(host) for host in _listed(hosts)):
+        raise ValidationError("names such as observatory.example.org, separated by commas; no *")
 
 
 def _long_enough(secret: str | None) -> None:
@@ -166,7 +175,9 @@ def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
             env.read_env(str(env_file), recurse=False)
         except UnicodeDecodeError:
             raise SettingsError({str(env_file): "takes lines of UTF-8 text"}) from None
-    host = env.str("HOST", "127.0.0.1", validate=_loopback)
+    host = env.str("HOST", "127.0.0.1", validate=_address)
+    hosts = env.list("ALLOWED_HOSTS", _NONE, validate=_names)
+    registration = env.str("REGISTRATION", "closed", validate=_one_of("closed", "open"))
     port = env.int("PORT", 3001, validate=_in_range(1, 65535))
     environment = env.str(
         "OBSERVATORY_ENV", "production", validate=_one_of("development", "test", "production")
@@ -177,6 +188,7 @@ def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
         "DB_SYNCHRONOUS", "NORMAL", validate=_one_of("OFF", "NORMAL", "FULL", "EXTRA")
     )
     secret = env.str("JWT_SECRET", None, validate=_long_enough)
+    previous = env.str("JWT_SECRET_PREVIOUS", None, validate=_long_enough)
     expiry = env.str("JWT_EXPIRY", "24h", validate=_duration)
     origins = env.list("CORS_ORIGINS", ["http://localhost:3000"], validate=_origins)
     window = env.int("RATE_LIMIT_WINDOW_MS", 900_000, validate=_in_range(1000, 86_400_000))
@@ -205,7 +217,10 @@ def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
         db_path=Path(db_path).expanduser(),
         db_wal_checkpoint_interval_ms=interval,
         db_synchronous=synchronous,
+        allowed_hosts=tuple(_listed(hosts)),
+        registration=registration,
         jwt_secret=secret,
+        jwt_secret_previous=previous,
         jwt_expiry_seconds=int(number) * _SECONDS[unit],
         cors_origins=tuple(_listed(origins)),
         rate_limit_window_ms=window,
@@ -264,7 +279,7 @@ def read_secret(settings: Settings) -> str:
     """
     if settings.jwt_secret is not None:
         return settings.jwt_secret
-    path = settings.db_path.parent / "jwt_secret"
+    path = _secret_path(settings)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".jwt_secret.{os.getpid()}.{secrets.token_hex(4)}")
@@ -284,3 +299,37 @@ def read_secret(settings: Settings) -> str:
     if len(secret.encode()) < MIN_SECRET_BYTES:
         raise SettingsError({"JWT_SECRET": f"{path} takes at least {MIN_SECRET_BYTES} bytes"})
     return secret
+
+
+def _secret_path(settings: Settings) -> Path:
+    return settings.db_path.parent / "jwt_secret"
+
+
+def _previous_path(settings: Settings) -> Path:
+    return settings.db_path.parent / "jwt_secret.previous"
+
+
+def read_previous_secret(settings: Settings) -> str | None:
+    """Return the secret that signed tokens before this one, or ``None``."""
+    if settings.jwt_secret is not None or settings.jwt_secret_previous is not None:
+        return settings.jwt_secret_previous
+    path = _previous_path(settings)
+    return path.read_text().strip() if path.is_file() else None
+
+
+def rotate_secret(settings: Settings) -> None:
+    """Make another secret beside the database; the server takes it at its next start.
+
+    Raises:
+        SettingsError: The secret is set in the environment.
+    """
+    if settings.jwt_secret is not None:
+        problem = (
+            "is set, so it is yours to change: set JWT_SECRET_PREVIOUS to what it is now,"
+            " JWT_SECRET to another one, and start the server again"
+        )
+        raise SettingsError({"JWT_SECRET": problem})
+    read_secret(settings)
+    # Should this end in between, the next start makes the new one.
+    _secret_path(settings).replace(_previous_path(settings))
+    read_secret(settings)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from observatory.accounts.signing_in import Accounts
+from observatory.accounts.tokens import Signer
+from observatory.api.clients import Hosts
 from observatory.app import Application, create_app
 from observatory.errors import ObservatoryError, SchemaError
 from observatory.ingest.uploads import remove_leftovers
 from observatory.log import configure_logging
+from observatory.loopback import is_loopback
 from observatory.metrics import is_multiprocess
 from observatory.rate_limits import Limits
 from observatory.redaction.masking import configure as configure_redaction
-from observatory.settings import read_secret, read_settings
+from observatory.settings import read_previous_secret, read_secret, read_settings
 from observatory.store.database import DatabaseError, close, configure, connect
 from observatory.store.schema import check_current
 
@@ -27,7 +31,8 @@ def build() -> Application:
         configure_logging(level=settings.log_level, log_format=settings.log_format)
         if not settings.db_path.exists():
             raise SchemaError(f"There is no {settings.db_path}. Run `observatory migrate`.")
-        configure_redaction(settings.redact_secrets, read_secret(settings))
+        secret = read_secret(settings)
+        configure_redaction(settings.redact_secrets, secret)
         remove_leftovers(settings.db_path)
         configure(settings.db_path, synchronous=settings.db_synchronous)
         connect()
@@ -39,14 +44,27 @@ def build() -> Application:
         raise SystemExit(str(error)) from error
     except (DatabaseError, OSError) as error:
         raise SystemExit(f"The database can not be used: {error}") from error
+    limits = Limits()
+    signer = Signer(
+        secret,
+        previous=read_previous_secret(settings),
+        max_seconds=settings.jwt_expiry_seconds,
+    )
     return create_app(
+        accounts=Accounts(
+            signer,
+            limits=limits,
+            session_seconds=settings.jwt_expiry_seconds,
+            is_open=settings.registration == "open",
+        ),
+        hosts=Hosts(settings.allowed_hosts, takes_addresses=not is_loopback(settings.host)),
         cors_origins=settings.cors_origins,
         folders=tuple(str(folder) for folder in settings.transcripts_dirs),
         max_request_bytes=settings.max_request_size_mb * 1024 * 1024,
         request_timeout_ms=settings.request_timeout_ms,
         is_multiprocess=is_multiprocess(),
         trusted_proxies=settings.trusted_proxies,
-        limits=Limits(),
+        limits=limits,
         max_requests=settings.rate_limit_max_requests,
         rate_window_ms=settings.rate_limit_window_ms,
         limits_loopback=settings.rate_limit_loopback,

@@ -84,6 +84,12 @@ class Home:
         process = self.popen("-m", "observatory", *arguments, **variables)
         return finish(process)
 
+    def make_key(self, scopes: str = "admin") -> str:
+        """Return a new API key."""
+        made = self.run("key", "add", "--name", "tests", "--scopes", scopes, "--json")
+        assert made.returncode == 0, made.stderr
+        return str(json.loads(made.stdout)["key"])
+
 
 def finish(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
     """Return how a process ended, which it must before the deadline."""
@@ -103,9 +109,19 @@ class Server:
     process: subprocess.Popen[bytes]
     port: int
     log: Path
+    home: Home
+    key: str = ""
+
+    def credentials(self) -> dict[str, str]:
+        """Return headers that let in: with a key that is made when it is first asked for."""
+        if not self.key:
+            self.key = self.home.make_key()
+        return {"Authorization": f"Bearer {self.key}"}
 
     def get(self, path: str, **headers: str) -> tuple[int, bytes]:
         """Return status and body of an answer, over a connection of its own."""
+        if path != "/health":
+            headers = {**self.credentials(), **headers}
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_SECONDS)
         try:
             connection.request("GET", path, headers=headers)
@@ -149,7 +165,7 @@ def serving(home: Home, *arguments: str, **variables: str) -> Iterator[Server]:
             stdout=stream,
             stderr=stream,
         )
-    server = Server(process, port, log)
+    server = Server(process, port, log, home)
     try:
         wait_for(server.is_up, what="the server to answer")
         yield server

@@ -46,10 +46,13 @@ NAME_CHARACTERS = 100
 _EMAIL = re.compile(r"[^\s@\x00-\x1f\x7f]{1,64}@[^\s@\x00-\x1f\x7f]{1,189}")
 LINK_LIFE = timedelta(hours=1)
 _SETUP_LIFE = timedelta(days=7)
-# Wrong passwords in a quarter of an hour, before the next one is looked at.
+# Wrong passwords in a quarter of an hour, before the next one is looked at: of an address for one
+# account, of an address for all, and of all addresses for one account. The last is higher, since
+# anybody can keep its owner out by it.
 _WINDOW_MS = 15 * 60 * 1000
-_MAX_FAILURES_OF_ACCOUNT = 10
+_MAX_FAILURES = 10
 _MAX_FAILURES_OF_ADDRESS = 30
+_MAX_FAILURES_OF_ACCOUNT = 50
 _REFUSED = "The email address or the password is wrong."
 
 
@@ -167,8 +170,9 @@ class Accounts:
         """
         email = email.strip().lower()[:EMAIL_CHARACTERS]
         tries = [
-            ("login-account", email, _MAX_FAILURES_OF_ACCOUNT),
+            ("login", f"{source} {email}", _MAX_FAILURES),
             ("login-address", source, _MAX_FAILURES_OF_ADDRESS),
+            ("login-account", email, _MAX_FAILURES_OF_ACCOUNT),
         ]
         user = users.find_user_by_email(email)
         is_right = self._try(password, user, tries)
@@ -210,7 +214,7 @@ class Accounts:
             InvalidParameter: It is not.
             TooManyAttempts: Too many wrong ones were tried.
         """
-        if self._try(password, user, [("login-account", user.email, _MAX_FAILURES_OF_ACCOUNT)]):
+        if self._try(password, user, [("password", user.email, _MAX_FAILURES)]):
             return
         audit.note(actor, "user.login_failed", target=f"user:{user.key}")
         raise InvalidParameter(field, "This is not your password.")

@@ -21,6 +21,21 @@ def ensure_project(path: str, *, name: str) -> int:
     return int(row[0])
 
 
+def find_project_keys(paths: Iterable[str]) -> list[int]:
+    """Return the keys of projects.
+
+    Raises:
+        NotFound: There is none with such a path.
+    """
+    keys = []
+    for path in paths:
+        row = fetch_one("SELECT key FROM projects WHERE path = ?", (path,))
+        if row is None:
+            raise NotFound("project", path)
+        keys.append(int(row[0]))
+    return keys
+
+
 def find_scope(
     user_key: int | None, *, is_admin: bool, key_projects: Iterable[int] | None
 ) -> Scope:
