@@ -21,7 +21,7 @@ from observatory.accounts.credentials import (
 from observatory.accounts.permissions import ADMIN, ALL, ROLES, expand
 from observatory.accounts.signing_in import Accounts
 from observatory.errors import Forbidden, Unauthorized
-from observatory.store import api_keys, sessions
+from observatory.store import api_keys, audit, sessions
 from observatory.store.audit import Actor
 from observatory.store.database import DatabaseError, without_waiting
 from observatory.store.projects import find_scope
@@ -108,6 +108,16 @@ def actor_of(req: falcon.Request) -> Actor:
         req.context.address,
         req.context.request_id,
     )
+
+
+def note_read(req: falcon.Request, action: str, target: str, **details: Any) -> None:
+    """Note in the audit log that somebody took something, before they get it."""
+    reading = getattr(req.context, "reading", None)
+    if reading is not None:
+        # Who holds a moment of the archive open can not write after another one did.
+        reading.close()
+    if not getattr(req.context, "is_head", False):
+        audit.note(actor_of(req), action, target=target, **details)
 
 
 _PORT = re.compile(r":([0-9]{1,5})\Z")

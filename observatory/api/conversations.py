@@ -10,6 +10,7 @@ from orjson import Fragment
 
 from observatory.api import schemas
 from observatory.api.answers import answer, answer_page
+from observatory.api.auth import actor_of
 from observatory.api.bodies import read_json, read_object
 from observatory.api.columns import FieldNames
 from observatory.api.conversation_changes import (
@@ -29,6 +30,7 @@ from observatory.api.conversation_changes import (
 from observatory.api.params import CursorParams, Moment, NoParams, Text, WholeNumber, read_params
 from observatory.api.schemas import CONVERSATION_KINDS, TOOL_USE_STATUSES
 from observatory.ingest.uploads import remove_upload
+from observatory.store import audit
 from observatory.store.conversation_changes import (
     insert_conversation,
     restore_conversation,
@@ -175,6 +177,8 @@ class Conversation:
         if is_permanent:
             for path in delete_conversation(conversation_id, revision=revision):
                 remove_upload(path, database_path=database.database)
+            target = f"conversation:{conversation_id}"
+            audit.note(actor_of(req), "conversation.delete_permanently", target=target)
         else:
             deleted_at = trash_conversation(conversation_id, revision=revision)
         data = {"id": conversation_id, "deleted_at": deleted_at, "permanent": is_permanent}

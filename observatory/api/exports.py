@@ -9,6 +9,7 @@ from typing import Any
 import falcon
 from marshmallow import fields, validate
 
+from observatory.api.auth import note_read
 from observatory.api.export_data import JsonDocument, JsonLines
 from observatory.api.export_html import HtmlPage
 from observatory.api.export_markdown import Markdown
@@ -44,6 +45,9 @@ class ConversationExport:
         """Answer with the file, which is made while it is sent."""
         params = read_params(req, ExportParams)
         conversation = read_conversation(conversation_id)
+        note_read(
+            req, "conversation.export", f"conversation:{conversation_id}", format=params["format"]
+        )
         form = FORMATS[params["format"]]()
         resp.content_type = form.media_type
         name = make_filename(conversation, form.extension)
