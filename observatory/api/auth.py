@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 from hmac import compare_digest
 from time import time
@@ -329,11 +330,25 @@ def _check_page(req: falcon.Request, cookie: str) -> None:
 def set_cookie(
     req: falcon.Request, resp: falcon.Response, value: str, *, seconds: int, is_tls: bool
 ) -> None:
-    """Have the browser keep a sign-in where no script can read it, or forget it after 0 seconds."""
+    """Have the browser keep a sign-in where no script can read it."""
     resp.set_cookie(
         cookie_name(req.env, is_tls=is_tls),
         value,
         max_age=seconds,
+        path="/",
+        secure=is_tls,
+        http_only=True,
+        same_site="Lax",
+    )
+
+
+def unset_cookie(req: falcon.Request, resp: falcon.Response, *, is_tls: bool) -> None:
+    """Have the browser forget a sign-in."""
+    # Falcon's own way lacks Secure, without which browsers do not take the name used over TLS.
+    resp.set_cookie(
+        cookie_name(req.env, is_tls=is_tls),
+        "",
+        expires=datetime(1970, 1, 1, tzinfo=UTC),
         path="/",
         secure=is_tls,
         http_only=True,

@@ -10,7 +10,7 @@ from marshmallow import ValidationError
 from observatory import __version__
 from observatory.accounts.signing_in import Accounts
 from observatory.api.account_schemas import Login
-from observatory.api.auth import Authenticator, Identity, actor_of, set_cookie
+from observatory.api.auth import Authenticator, Identity, actor_of, set_cookie, unset_cookie
 from observatory.api.bodies import read_raw_body
 from observatory.api.clients import Clients
 from observatory.api.params import NoParams, Text, read_params
@@ -216,6 +216,6 @@ class LogoutPage:
             sessions.delete_session(identity.session_key)
             req.context.identity = identity
             audit.note(actor_of(req), "user.logout", target=identity.name)
-        set_cookie(req, resp, "", seconds=0, is_tls=is_tls)
+        unset_cookie(req, resp, is_tls=is_tls)
         resp.status = falcon.HTTP_303
         resp.location = "/"

@@ -17,6 +17,7 @@ from observatory.api.auth import (
     csrf_token,
     identity_of,
     set_cookie,
+    unset_cookie,
 )
 from observatory.api.bodies import read_json
 from observatory.api.clients import Clients
@@ -164,7 +165,7 @@ class SignOut:
         audit.note(actor_of(req), "user.logout", target=identity.name, everywhere=everywhere)
         is_tls = self._clients.is_tls(req.env)
         if req.get_cookie_values(cookie_name(req.env, is_tls=is_tls)):
-            set_cookie(req, resp, "", seconds=0, is_tls=is_tls)
+            unset_cookie(req, resp, is_tls=is_tls)
         answer(req, resp, {"ended": ended})
 
 
