@@ -79,11 +79,12 @@ RULES: dict[tuple[str, str], frozenset[str]] = {
     ("GET", "/api/projects/{project_id}"): _any_of(READ, ANALYTICS),
     ("PATCH", "/api/projects/{project_id}"): _ADMIN,
     ("GET", "/api/secrets"): _READ,
-    ("GET", "/api/files"): _READ,
+    # Who uploads asks how far it is.
+    ("GET", "/api/files"): _any_of(READ, UPLOAD),
     ("POST", "/api/files/upload"): _UPLOAD,
     ("POST", "/api/files/process-jsonl"): _UPLOAD,
-    ("GET", "/api/files/{file_id}"): _READ,
+    ("GET", "/api/files/{file_id}"): _any_of(READ, UPLOAD),
     ("DELETE", "/api/files/{file_id}"): _UPLOAD,
-    ("GET", "/api/files/{file_id}/errors"): _READ,
+    ("GET", "/api/files/{file_id}/errors"): _any_of(READ, UPLOAD),
     ("POST", "/api/files/{file_id}/reprocess"): _UPLOAD,
 }

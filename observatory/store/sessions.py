@@ -8,6 +8,9 @@ from observatory.store.database import execute, fetch_one, writing
 from observatory.store.users import COLUMNS, User, make_user
 from observatory.timestamps import now
 
+# Of one account; who signs in for every request would else leave rows without end.
+_MAX_SESSIONS = 100
+
 
 class Session(NamedTuple):
     """A sign-in that has not ended; ``user`` is ``None`` for who runs the server."""
@@ -22,7 +25,7 @@ class Session(NamedTuple):
 def insert_session(
     *, user_key: int | None, kind: str, selector: str, secret_hash: bytes, expires_at: str
 ) -> int:
-    """Insert a sign-in and return its key; those that have ended go.
+    """Insert a sign-in and return its key; those that have ended go, and the oldest of very many.
 
     Args:
         user_key: Whose it is; ``None`` for who runs the server.
@@ -37,6 +40,11 @@ def insert_session(
             "INSERT INTO sessions (user_key, kind, selector, secret_hash, created_at, expires_at)"
             " VALUES (?, ?, ?, ?, ?, ?) RETURNING key",
             (user_key, kind, selector, secret_hash, now(), expires_at),
+        )
+        execute(
+            "DELETE FROM sessions WHERE user_key IS ?1 AND key <= (SELECT key FROM sessions"
+            f" WHERE user_key IS ?1 ORDER BY key DESC LIMIT 1 OFFSET {_MAX_SESSIONS})",
+            (user_key,),
         )
     assert row is not None
     return int(row[0])

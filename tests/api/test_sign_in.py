@@ -441,3 +441,12 @@ def test_strangers_have_no_way_around_the_header(app, session):
     ):  # fmt: skip
         answer = bare(app).get("/api/conversations", headers=headers, expect_errors=True)
         check_refusal(answer, 401, "UNAUTHORIZED")
+
+
+def test_of_very_many_sign_ins_the_oldest_end(app):
+    person = make_person(app)
+    accounts = Accounts(Signer("s" * 40), limits=Limits(), session_seconds=3600)
+    for _ in range(100):
+        accounts.begin_session(users.get_user(person.id), kind="token")
+    assert fetch_one("SELECT count(*) FROM sessions") == (100,)
+    check_refusal(refresh(app, person.refresh), 401, "UNAUTHORIZED")
