@@ -29,6 +29,10 @@ class Conflict(ObservatoryError):
     """A request contradicts what is stored; the message says how."""
 
 
+class Forbidden(ObservatoryError):
+    """Somebody may not do what was asked; the message says what to do instead."""
+
+
 class PreconditionFailed(ObservatoryError):
     """The thing was changed since the client read it."""
 

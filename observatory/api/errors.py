@@ -12,6 +12,7 @@ from observatory.api.exchange import begin_exchange
 from observatory.errors import (
     Conflict,
     FileOutside,
+    Forbidden,
     InvalidParameter,
     NotFound,
     PreconditionFailed,
@@ -90,6 +91,13 @@ def on_not_found(
 ) -> None:
     """Answer that a thing does not exist."""
     answer_error(req, resp, status=falcon.HTTP_404, code="NOT_FOUND", message=str(error))
+
+
+def on_forbidden(
+    req: falcon.Request, resp: falcon.Response, error: Forbidden, params: dict[str, Any]
+) -> None:
+    """Answer what somebody may not do."""
+    answer_error(req, resp, status=falcon.HTTP_403, code="FORBIDDEN", message=str(error))
 
 
 def on_file_outside(
@@ -177,6 +185,7 @@ HANDLERS: tuple[tuple[type[Exception], Any], ...] = (
     (ValidationError, on_validation_error),
     (InvalidParameter, on_invalid_parameter),
     (NotFound, on_not_found),
+    (Forbidden, on_forbidden),
     (FileOutside, on_file_outside),
     (TooLarge, on_too_large),
     (TimeLimitReached, on_time_limit),

@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from observatory.errors import TooLarge
+from observatory.store.database import uploads_folder
 from observatory.transcripts.lines import parse_objects, read_lines
 
 _INCOMING = ".incoming"
@@ -26,11 +27,6 @@ _BODY = "body"
 _SUFFIXES = (".jsonl", ".ndjson")
 _MAX_STEM_BYTES = 200
 _NAMING_LINES = 50
-
-
-def uploads_folder(database_path: str | Path) -> Path:
-    """Return the folder of uploads; it need not be there."""
-    return Path(os.path.abspath(database_path)).parent / "uploads"
 
 
 def stored_uploads(database_path: str | Path) -> list[str]:

@@ -6,6 +6,7 @@ import pytest
 
 from observatory.store import archive, conversations, counters, messages
 from observatory.store.database import fetch_all
+from observatory.store.scopes import WHOLE
 
 
 def plan(sql: str, parameters=()) -> list[str]:
@@ -19,19 +20,19 @@ def plan(sql: str, parameters=()) -> list[str]:
     [(name, index) for name, (_, index) in conversations.SORT_COLUMNS.items()],
 )
 def test_a_list_walks_the_index_of_its_order(db, sort_by, index, descending, after):
-    page, _ = conversations._statements((), sort_by, descending, after)
+    page, _ = conversations._statements((), sort_by, descending, after, WHOLE)
     steps = plan(page, {"limit": 51, "offset": 0, "after_value": "x", "after_key": 1})
     assert any(f"c USING INDEX {index}" in step for step in steps)
     assert not any("TEMP B-TREE" in step for step in steps)
 
 
 def test_the_count_of_all_is_one_row(db):
-    _, counting = conversations._statements((), "updated_at", True, False)
+    _, counting = conversations._statements((), "updated_at", True, False, WHOLE)
     assert plan(counting) == ["SEARCH totals USING PRIMARY KEY (name=?)"]
 
 
 def test_a_projects_list_walks_its_index(db):
-    page, _ = conversations._statements(("project_path",), "updated_at", True, False)
+    page, _ = conversations._statements(("project_path",), "updated_at", True, False, WHOLE)
     steps = plan(page, {"project_path": "/x", "limit": 51, "offset": 0})
     assert any("conversations_by_project" in step for step in steps)
 
