@@ -178,6 +178,6 @@ class Exchange:
             route=req.uri_template,
             status=int(status),
             duration_ms=round(seconds * 1000, 2),
-            identity=req.context.identity,
+            identity=req.context.identity and req.context.identity.name,
             address=req.context.address or self._clients.find_address(req.env),
         )

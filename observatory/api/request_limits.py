@@ -63,7 +63,7 @@ class RequestLimits:
             falcon.HTTPTooManyRequests: It is one too many.
         """
         if req.context.identity is not None and getattr(req.context, "limit", None) is not None:
-            self._check(req, "identity", req.context.identity)
+            self._check(req, "identity", req.context.identity.name)
 
     def _check(self, req: falcon.Request, name: str, key: str) -> None:
         state = self._limits.check_limit(

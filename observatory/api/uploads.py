@@ -19,6 +19,7 @@ from observatory.api.params import Text, read_params
 from observatory.errors import InvalidParameter
 from observatory.ingest.gzipped import gunzip, unpack
 from observatory.ingest.jobs import jobs, note
+from observatory.ingest.permitting import check_transcript
 from observatory.ingest.uploads import Incoming, read_stem, receiving
 from observatory.store.database import database
 from observatory.store.scopes import WHOLE
@@ -78,7 +79,9 @@ class Uploads:
                 pass  # What follows the form must be whole too.
             if not incoming.size:
                 raise InvalidParameter("file", "It is empty.")
-            return incoming.publish(stem or (read_stem(filename) if filename else None))
+            stem = stem or (read_stem(filename) if filename else None) or incoming.read_name()
+            check_transcript(incoming.path, name=stem, scope=scope_of(req))
+            return incoming.publish(stem)
 
     def _take_form(
         self, content_type: str, pieces: Iterator[bytes], incoming: Incoming

@@ -22,6 +22,12 @@ def ensure_project(path: str, *, name: str) -> int:
     return int(row[0])
 
 
+def find_project(path: str) -> int | None:
+    """Return the key of a project, or ``None`` when there is none with this path."""
+    row = fetch_one("SELECT key FROM projects WHERE path = ?", (path,))
+    return row[0] if row else None
+
+
 def delete_empty_project(key: int | None) -> None:
     """Delete a project without conversations, inside a transaction.
 
