@@ -79,7 +79,7 @@ def find_hidden_texts(message_keys: Iterable[int | None], *, scope: Scope) -> se
     if not wanted:
         return set()
     there = (
-        "SELECT {key} FROM messages m JOIN conversations c ON c.key = m.conversation_key"
+        "SELECT m.{key} FROM messages m JOIN conversations c ON c.key = m.conversation_key"
         f" WHERE m.{{key}} IN (SELECT value FROM json_each(?1)){scope.and_there('c')}"
     )
     found = fetch_all(
