@@ -35,10 +35,11 @@ class OneProjectParams(NoParams):
 class ChangeProject(Schema):
     """The body of ``PATCH``: for whom a project is there."""
 
-    visibility = Text(load_default=None, validate=validate.OneOf(VISIBILITIES))
+    visibility = Text(load_default=None, allow_none=False, validate=validate.OneOf(VISIBILITIES))
     user_ids = fields.List(
         JsonInteger(validate=validate.Range(1, 2**53)),
         load_default=None,
+        allow_none=False,
         validate=validate.Length(max=MAX_USERS),
     )
 

@@ -6,7 +6,7 @@ import pytest
 
 from observatory.store import archive, conversations, counters, messages
 from observatory.store.database import fetch_all
-from observatory.store.scopes import WHOLE
+from observatory.store.scopes import WHOLE, Scope
 
 
 def plan(sql: str, parameters=()) -> list[str]:
@@ -29,6 +29,40 @@ def test_a_list_walks_the_index_of_its_order(db, sort_by, index, descending, aft
 def test_the_count_of_all_is_one_row(db):
     _, counting = conversations._statements((), "updated_at", True, False, WHOLE)
     assert plan(counting) == ["SEARCH totals USING PRIMARY KEY (name=?)"]
+
+
+NARROW = (Scope(hidden=frozenset({1, 2})), Scope(only=frozenset({1, 2})))
+
+
+@pytest.mark.parametrize("scope", NARROW)
+@pytest.mark.parametrize("filters", [(), ("kind",), ("date_from", "date_to")])
+def test_a_list_walks_the_index_of_its_order_for_whom_not_all_is_there(db, scope, filters):
+    for sort_by, (_, index) in conversations.SORT_COLUMNS.items():
+        page, _ = conversations._statements(filters, sort_by, True, False, scope)
+        values = {"limit": 51, "offset": 0, "kind": "x", "date_from": "x", "date_to": "x"}
+        steps = plan(page, values)
+        assert any(f"c USING INDEX {index}" in step for step in steps)
+        assert not any("TEMP B-TREE" in step for step in steps)
+        # What is above a conversation is found by its key.
+        assert [s for s in steps if s.startswith("SEARCH a")] == [
+            "SEARCH a USING INTEGER PRIMARY KEY (rowid=?)"
+        ] * 2
+
+
+def test_what_is_asked_for_the_whole_archive_does_not_speak_of_scopes(db):
+    for filters in ((), ("tag",), ("deleted",)):
+        for sql in conversations._statements(filters, "title", True, False, WHOLE):
+            assert "project_key" not in sql
+    assert WHOLE.and_there("c") == ""
+
+
+def test_statements_of_scopes_do_not_mix(db):
+    first, second = (
+        conversations._statements((), "title", True, False, Scope(hidden=frozenset({key})))
+        for key in (1, 2)
+    )
+    assert "NOT IN (1)" in first[0] and "NOT IN (2)" in second[0]
+    assert "NOT IN (1)" in first[1] and "NOT IN (2)" in second[1]
 
 
 def test_a_projects_list_walks_its_index(db):
