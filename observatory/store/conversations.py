@@ -84,9 +84,11 @@ def _statements(
         there = "0"
         filters = ()
     conditions = [there, *(_CONDITIONS[name] for name in filters if name in _CONDITIONS)]
-    where = " WHERE " + " AND ".join(conditions) + scope.and_there("c")
+    where = " WHERE " + " AND ".join(conditions)
     is_all = scope.is_whole and conditions == ["c.deleted_at IS NULL"]
-    counting = _COUNT_ALL if is_all else f"SELECT count(*) FROM conversations c{where}"
+    among = scope.and_among("c")
+    counting = _COUNT_ALL if is_all else f"SELECT count(*) FROM conversations c{where}{among}"
+    where += scope.and_there("c")
     if after:
         where += (
             f" AND (c.{sort_by}, c.key) {'<' if descending else '>'} (:after_value, :after_key)"
@@ -178,6 +180,15 @@ _SUBAGENTS = """
 """
 
 
+@lru_cache(maxsize=1024)
+def _one_statements(scope: Scope) -> tuple[str, str]:
+    """Return the SQL of one conversation and of its subagents."""
+    return (
+        _GET.format(there=scope.and_there("conversations")),
+        _SUBAGENTS.format(there=scope.and_there("c")),
+    )
+
+
 def find_key(conversation_id: str, *, scope: Scope) -> int | None:
     """Return the key of a conversation that is not in the trash, or ``None``."""
     row = fetch_one(
@@ -194,13 +205,14 @@ def get_conversation(conversation_id: str, *, scope: Scope) -> Fragment:
     Raises:
         NotFound: There is none, or it is in the trash.
     """
-    row = fetch_one(_GET.format(there=scope.and_there("conversations")), (conversation_id,))
+    one, below = _one_statements(scope)
+    row = fetch_one(one, (conversation_id,))
     if row is None:
         raise NotFound("conversation", conversation_id)
     key, document, details, has_subagents = row
     children: list[tuple[Any, ...]] = []
     if has_subagents:
-        children = fetch_all(_SUBAGENTS.format(there=scope.and_there("c")), (key,))
+        children = fetch_all(below, (key,))
     if not scope.is_whole:
         details = _leave_out_source(key, details, scope)
     subagents = orjson.dumps([_subagent(child) for child in children])

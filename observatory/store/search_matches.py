@@ -223,7 +223,7 @@ def _find(
         if is_within:
             shown = _SHOWN.format(there="d.key = :conversation_key")
         elif has_hidden:
-            shown = _SHOWN.format(there=f"d.deleted_at IS NULL{scope.and_there('d')}")
+            shown = _SHOWN.format(there=f"d.deleted_at IS NULL{scope.and_among('d')}")
         sql = (
             f"SELECT f.key, f.rank, m.key FROM ({source} LIMIT :examined) f"
             f" CROSS JOIN messages m ON m.key = {shown}"

@@ -143,6 +143,18 @@ def test_a_head_start_does_not_help(archive, key, name):
         assert answer.status_int == 404
 
 
+@EACH_SCOPE
+def test_what_is_hidden_can_not_be_removed_for_good(archive, name):
+    client = sign_in(scopes()[name])
+    for query in ("?permanent=true", ""):
+        nothing = client.delete(f"/api/conversations/x{query}", expect_errors=True)
+        with unchanged():
+            for identifier in hidden_conversations():
+                path = f"/api/conversations/{identifier}{query}"
+                answer = client.delete(path, expect_errors=True)
+                assert as_told(answer, identifier) == as_told(nothing, "x")
+
+
 def addresses(path: str) -> list[str]:
     """Return the addresses of a route: of all that is there, with what filters could find."""
     known = {

@@ -49,6 +49,14 @@ def test_a_list_walks_the_index_of_its_order_for_whom_not_all_is_there(db, scope
         ] * 2
 
 
+@pytest.mark.parametrize("scope", NARROW)
+def test_a_count_for_whom_not_all_is_there_reads_no_other_rows(db, scope):
+    _, counting = conversations._statements((), "updated_at", True, False, scope)
+    steps = plan(counting)
+    assert [s for s in steps if s.startswith("SCAN conversations")] == []
+    assert [s for s in steps if s.startswith("SCAN c ") and "USING" not in s] == []
+
+
 def test_what_is_asked_for_the_whole_archive_does_not_speak_of_scopes(db):
     for filters in ((), ("tag",), ("deleted",)):
         for sql in conversations._statements(filters, "title", True, False, WHOLE):
@@ -62,7 +70,7 @@ def test_statements_of_scopes_do_not_mix(db):
         for key in (1, 2)
     )
     assert "NOT IN (1)" in first[0] and "NOT IN (2)" in second[0]
-    assert "NOT IN (1)" in first[1] and "NOT IN (2)" in second[1]
+    assert "project_key IN (1)" in first[1] and "project_key IN (2)" in second[1]
 
 
 def test_a_projects_list_walks_its_index(db):
