@@ -55,6 +55,7 @@ def create_app(
     rate_window_ms: int = 900_000,
     limits_loopback: bool = False,
     accounts: Accounts | None = None,
+    auth: Authenticator | None = None,
     hosts: Hosts | None = None,
 ) -> Application:
     """Return the WSGI application on the configured database.
@@ -71,11 +72,12 @@ def create_app(
         rate_window_ms: That window in milliseconds.
         limits_loopback: Whether programs of this machine are limited too.
         accounts: Who may come in; by default who has an account or a key in the database.
+        auth: Finds out who asks; by default by those accounts.
         hosts: By which names the server may be called; by default by those of this machine.
     """
     clients = Clients(trusted_proxies)
     accounts = accounts or make_random_accounts()
-    auth = Authenticator(accounts)
+    auth = auth or Authenticator(accounts)
     middleware: list[Any] = [
         Exchange(
             clients=clients,

@@ -342,11 +342,15 @@ def answer_once(
         raise ValidationError("Takes 1 to 255 visible characters.", "Idempotency-Key")
     body_hash = hashlib.sha256(body).digest()
     path = f"{req.method} {req.path}"
+    identity = req.context.identity
+    sender = None if identity is None else identity.name
     with writing():
-        first = idempotency.find_answer(key, path=path, body_hash=body_hash)
+        first = idempotency.find_answer(key, sender=sender, path=path, body_hash=body_hash)
         if first is None:
             data = orjson.dumps(act()).decode()
-            idempotency.insert_answer(key, path=path, body_hash=body_hash, status=status, data=data)
+            idempotency.insert_answer(
+                key, sender=sender, path=path, body_hash=body_hash, status=status, data=data
+            )
         else:
             status, data = first
             resp.set_header("Idempotency-Replayed", "true")

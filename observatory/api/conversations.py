@@ -10,7 +10,7 @@ from orjson import Fragment
 
 from observatory.api import schemas
 from observatory.api.answers import answer, answer_page
-from observatory.api.auth import actor_of
+from observatory.api.auth import actor_of, scope_of
 from observatory.api.bodies import read_json, read_object
 from observatory.api.columns import FieldNames
 from observatory.api.conversation_changes import (
@@ -119,7 +119,7 @@ class Conversations:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with a page of conversations."""
-        page = list_conversations(**read_params(req, ConversationParams))
+        page = list_conversations(**read_params(req, ConversationParams), scope=scope_of(req))
         answer_page(req, resp, "conversations", page)
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
@@ -127,7 +127,7 @@ class Conversations:
         read_params(req, NoParams)
         raw, loaded = read_json(req, CreateConversation)
         body = redact_conversation(loaded)
-        path = body["project_path"]
+        path, scope = body["project_path"], scope_of(req)
         if path:
             path = normalise_project_path(path)
 
@@ -137,9 +137,10 @@ class Conversations:
                 project_path=path,
                 project_name=project_name(path) if path else None,
                 metadata=body["metadata"],
+                scope=scope,
                 found=body["found"],
             )
-            return get_conversation(identifier)
+            return get_conversation(identifier, scope=scope)
 
         answer_once(req, resp, raw, status=201, act=create)
 
@@ -150,37 +151,38 @@ class Conversation:
     def on_get(self, req: falcon.Request, resp: falcon.Response, conversation_id: str) -> None:
         """Answer with the conversation."""
         read_params(req, OneConversationParams)
-        answer(req, resp, get_conversation(conversation_id))
+        answer(req, resp, get_conversation(conversation_id, scope=scope_of(req)))
 
     def on_put(self, req: falcon.Request, resp: falcon.Response, conversation_id: str) -> None:
         """Say anew what a user may say of it: title and metadata."""
         read_params(req, NoParams)
         _, body = read_json(req, ReplaceConversation)
         revision = read_wanted_revision(req)
-        stored = redact_conversation(body)
-        update_conversation(conversation_id, **stored, replace=True, revision=revision)
-        answer(req, resp, get_conversation(conversation_id))
+        stored, scope = redact_conversation(body), scope_of(req)
+        update_conversation(conversation_id, **stored, scope=scope, replace=True, revision=revision)
+        answer(req, resp, get_conversation(conversation_id, scope=scope))
 
     def on_patch(self, req: falcon.Request, resp: falcon.Response, conversation_id: str) -> None:
         """Change title or metadata; ``null`` removes a field of the metadata."""
         read_params(req, NoParams)
         _, body = read_json(req, ChangeConversation)
         revision = read_wanted_revision(req)
-        update_conversation(conversation_id, **redact_conversation(body), revision=revision)
-        answer(req, resp, get_conversation(conversation_id))
+        stored, scope = redact_conversation(body), scope_of(req)
+        update_conversation(conversation_id, **stored, scope=scope, revision=revision)
+        answer(req, resp, get_conversation(conversation_id, scope=scope))
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, conversation_id: str) -> None:
         """Move it and its subagents to the trash, or remove them for good."""
         is_permanent = read_params(req, DeleteParams)["permanent"]
-        revision = read_wanted_revision(req)
+        revision, scope = read_wanted_revision(req), scope_of(req)
         deleted_at = None
         if is_permanent:
-            for path in delete_conversation(conversation_id, revision=revision):
+            for path in delete_conversation(conversation_id, scope=scope, revision=revision):
                 remove_upload(path, database_path=database.database)
             target = f"conversation:{conversation_id}"
             audit.note(actor_of(req), "conversation.delete_permanently", target=target)
         else:
-            deleted_at = trash_conversation(conversation_id, revision=revision)
+            deleted_at = trash_conversation(conversation_id, scope=scope, revision=revision)
         data = {"id": conversation_id, "deleted_at": deleted_at, "permanent": is_permanent}
         answer(req, resp, data)
 
@@ -191,10 +193,11 @@ class RestoredConversation:
     def on_post(self, req: falcon.Request, resp: falcon.Response, conversation_id: str) -> None:
         """Take it and its subagents out of the trash."""
         read_params(req, NoParams)
+        scope = scope_of(req)
 
         def restore() -> Fragment:
-            restore_conversation(conversation_id)
-            return get_conversation(conversation_id)
+            restore_conversation(conversation_id, scope=scope)
+            return get_conversation(conversation_id, scope=scope)
 
         answer_once(req, resp, b"", status=200, act=restore)
 
@@ -230,7 +233,14 @@ class ConversationTag:
             raise ValidationError(error.messages, "tag") from error
         name, found = redact_tag(name)
         revision = read_wanted_revision(req)
-        tags = set_tag(conversation_id, name, is_set=is_set, revision=revision, found=found)
+        tags = set_tag(
+            conversation_id,
+            name,
+            scope=scope_of(req),
+            is_set=is_set,
+            revision=revision,
+            found=found,
+        )
         answer(req, resp, {"id": conversation_id, "tags": tags})
 
 
@@ -239,7 +249,8 @@ class ConversationMessages:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, conversation_id: str) -> None:
         """Answer with a page of messages."""
-        page = list_messages(conversation_id, **read_params(req, MessageParams))
+        params = read_params(req, MessageParams)
+        page = list_messages(conversation_id, **params, scope=scope_of(req))
         answer_page(req, resp, "messages", page)
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, conversation_id: str) -> None:
@@ -249,10 +260,11 @@ class ConversationMessages:
         is_batch = "messages" in body
         loaded = MessageBatch().load(body)["messages"] if is_batch else [MessageBody().load(body)]
         messages = [new_message(message, _price) for message in loaded]
+        scope = scope_of(req)
 
         def write() -> dict[str, Any]:
-            ids = insert_messages(conversation_id, messages)
-            return {"message_ids": ids} if is_batch else get_message(ids[0])
+            ids = insert_messages(conversation_id, messages, scope=scope)
+            return {"message_ids": ids} if is_batch else get_message(ids[0], scope=scope)
 
         answer_once(req, resp, raw, status=201, act=write)
 
@@ -274,5 +286,6 @@ class ConversationToolUses:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, conversation_id: str) -> None:
         """Answer with a page of tool uses."""
-        page = list_tool_uses(conversation_id, **read_params(req, ToolUseParams))
+        params = read_params(req, ToolUseParams)
+        page = list_tool_uses(conversation_id, **params, scope=scope_of(req))
         answer_page(req, resp, "tool_uses", page)

@@ -1,10 +1,11 @@
 """Entity tags that cost one row: what a client has is current while nothing was written.
 
 A tag names this run of the server and the archive's revision, and what else an answer depends on:
-address, coding, this code, and the hour, since a tool that runs too long counts as interrupted
-(store/tool_uses.py). The run, since the next one may find another archive, or an older one: a
-backup, or what a power failure left. It is made before anything is asked, so that a repeated
-question costs no query. A write between tag and answer makes the tag too old, never too new.
+address, coding, who asks and what is there for them, this code, and the hour, since a tool that
+runs too long counts as interrupted (store/tool_uses.py). The run, since the next one may find
+another archive, or an older one: a backup, or what a power failure left. It is made before anything
+is asked, so that a repeated question costs no query. A write between tag and answer makes the tag
+too old, never too new.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from time import time
 import falcon
 
 from observatory.api.compression import Accepted
+from observatory.store.scopes import Scope
 
 _OURS = re.compile(r'"([0-9a-f]{8})-([0-9a-f]{1,16})-[0-9a-f]{16}"')
 # Made before the workers are forked: all have the same.
@@ -39,13 +41,20 @@ _CODE = _describe_code()
 
 def make_etag(req: falcon.Request, accepted: Accepted, *, revision: int) -> str:
     """Return the strong tag of the answer to a GET as the archive is at a revision."""
-    digest = _digest(req.path, req.query_string, accepted, int(time()) // 3600)
+    identity = req.context.identity
+    viewer = None if identity is None else (identity.name, identity.is_admin, identity.scope)
+    digest = _digest(req.path, req.query_string, accepted, viewer, int(time()) // 3600)
     return f'"{_RUN}-{revision:x}-{digest}"'
 
 
 @lru_cache(maxsize=1024)
-def _digest(path: str, query: str, accepted: Accepted, hour: int) -> str:
+def _digest(
+    path: str, query: str, accepted: Accepted, viewer: tuple[str, bool, Scope] | None, hour: int
+) -> str:
     facts = f"{_CODE}\n{hour}\n{accepted.coding}\n{accepted.takes_plain}\n{path}\n{query}"
+    if viewer is not None:
+        name, is_admin, scope = viewer
+        facts += f"\n{name}\n{is_admin}\n{scope.condition('key')}"
     return blake2b(facts.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 

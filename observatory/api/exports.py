@@ -9,7 +9,7 @@ from typing import Any
 import falcon
 from marshmallow import fields, validate
 
-from observatory.api.auth import note_read
+from observatory.api.auth import note_read, scope_of
 from observatory.api.export_data import JsonDocument, JsonLines
 from observatory.api.export_html import HtmlPage
 from observatory.api.export_markdown import Markdown
@@ -17,6 +17,7 @@ from observatory.api.export_parts import ExportFormat
 from observatory.api.params import NoParams, Text, read_params
 from observatory.errors import NotFound
 from observatory.store.exports import read_conversation, read_messages
+from observatory.store.scopes import Scope
 
 FORMATS: dict[str, type[ExportFormat]] = {
     "jsonl": JsonLines,
@@ -44,7 +45,8 @@ class ConversationExport:
     def on_get(self, req: falcon.Request, resp: falcon.Response, conversation_id: str) -> None:
         """Answer with the file, which is made while it is sent."""
         params = read_params(req, ExportParams)
-        conversation = read_conversation(conversation_id)
+        scope = scope_of(req)
+        conversation = read_conversation(conversation_id, scope=scope)
         note_read(
             req, "conversation.export", f"conversation:{conversation_id}", format=params["format"]
         )
@@ -54,7 +56,9 @@ class ConversationExport:
         resp.set_header("Content-Disposition", f'attachment; filename="{name}"')
         if form.policy is not None:
             resp.set_header("Content-Security-Policy", form.policy)
-        resp.stream = join(write(form, conversation, include_subagents=params["include_subagents"]))
+        # It is made when the request is over: what it needs to know of that goes along.
+        include = params["include_subagents"]
+        resp.stream = join(write(form, conversation, scope=scope, include_subagents=include))
 
 
 def make_filename(conversation: dict[str, Any], extension: str) -> str:
@@ -65,7 +69,7 @@ def make_filename(conversation: dict[str, Any], extension: str) -> str:
 
 
 def write(
-    form: ExportFormat, conversation: dict[str, Any], *, include_subagents: bool
+    form: ExportFormat, conversation: dict[str, Any], *, scope: Scope, include_subagents: bool
 ) -> Iterator[str | bytes]:
     """Yield a conversation in a format, and below it its subagents when they are wanted.
 
@@ -78,12 +82,12 @@ def write(
         identifier = waiting.pop()
         try:
             if identifier != conversation["id"]:
-                subagent = read_conversation(identifier)
+                subagent = read_conversation(identifier, scope=scope)
                 yield form.open_subagent(subagent)
                 children = subagent["subagents"]
             else:
                 children = conversation["subagents"]
-            for message in read_messages(identifier):
+            for message in read_messages(identifier, scope=scope):
                 yield form.message(message)
             if identifier != conversation["id"]:
                 yield form.close_subagent()

@@ -10,12 +10,13 @@ from marshmallow import Schema, validate
 
 from observatory.api import schemas
 from observatory.api.answers import answer, answer_page
+from observatory.api.auth import scope_of
 from observatory.api.bodies import read_json
 from observatory.api.columns import FieldNames
 from observatory.api.conversation_changes import answer_once, read_wanted_revision
 from observatory.api.params import NoParams, PageParams, Text, read_key, read_params
 from observatory.api.schemas import FILE_STATUSES
-from observatory.errors import Conflict, LockHeld
+from observatory.errors import Conflict, Forbidden, LockHeld
 from observatory.ingest.discover import locate
 from observatory.ingest.jobs import jobs, note
 from observatory.ingest.places import find_place
@@ -66,7 +67,7 @@ class Files:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with a page of files."""
-        page = list_files(**read_params(req, FileParams))
+        page = list_files(**read_params(req, FileParams), scope=scope_of(req))
         if is_any_processing():
             # That changes without a write, for its reader may die, and moves others' places.
             req.context.etag = None
@@ -79,7 +80,7 @@ class File:
     def on_get(self, req: falcon.Request, resp: falcon.Response, file_id: str) -> None:
         """Answer with the file."""
         read_params(req, OneFileParams)
-        file = get_file(read_key(file_id))
+        file = get_file(read_key(file_id), scope=scope_of(req))
         if file["status"] == "processing":
             req.context.etag = None
         answer(req, resp, file)
@@ -88,7 +89,7 @@ class File:
         """Forget the file; an upload is removed from the disk, conversations stay."""
         read_params(req, NoParams)
         key = read_key(file_id)
-        path = get_path(key)
+        path = get_path(key, scope=scope_of(req))
         revision = read_wanted_revision(req)
         try:
             with held(database.database, "ingest", wait_seconds=LOCK_WAIT_SECONDS):
@@ -107,7 +108,8 @@ class FileErrors:
     def on_get(self, req: falcon.Request, resp: falcon.Response, file_id: str) -> None:
         """Answer with a page of bad lines."""
         params = read_params(req, FileErrorParams)
-        answer_page(req, resp, "errors", list_errors(read_key(file_id), **params))
+        page = list_errors(read_key(file_id), **params, scope=scope_of(req))
+        answer_page(req, resp, "errors", page)
 
 
 class RereadFile:
@@ -116,14 +118,14 @@ class RereadFile:
     def on_post(self, req: falcon.Request, resp: falcon.Response, file_id: str) -> None:
         """Have the file read; what was read of it before is not doubled."""
         read_params(req, NoParams)
-        key = read_key(file_id)
-        path = get_path(key)
+        key, scope = read_key(file_id), scope_of(req)
+        path = get_path(key, scope=scope)
 
         def accept() -> dict[str, Any]:
             if not os.path.isfile(locate(path)):
                 raise Conflict("The file is gone from the disk; what was read of it stays.")
             mark_reread(key)
-            return get_file(key)
+            return get_file(key, scope=scope)
 
         if answer_once(req, resp, b"", status=202, act=accept):
             jobs.submit(path)
@@ -139,6 +141,13 @@ class RequestedFiles:
         """Have the file read; how far that is stands at ``/api/files/{id}``."""
         read_params(req, NoParams)
         raw, body = read_json(req, FileRequest)
+        scope = scope_of(req)
+        if not scope.is_whole:
+            # What lies there is of any project.
+            raise Forbidden(
+                "Files of the server are read for who may see all projects only: upload yours to"
+                " /api/files/upload."
+            )
         found: list[str] = []
 
         def accept() -> dict[str, Any]:
@@ -146,7 +155,7 @@ class RequestedFiles:
                 body["file_path"], folders=self._folders, database_path=database.database
             )
             found.append(place)
-            return get_file(note(place))
+            return get_file(note(place), scope=scope)
 
         answer_once(req, resp, raw, status=202, act=accept)
         for place in found:

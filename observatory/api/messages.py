@@ -6,6 +6,7 @@ import falcon
 
 from observatory.api import schemas
 from observatory.api.answers import answer
+from observatory.api.auth import scope_of
 from observatory.api.columns import FieldNames
 from observatory.api.params import NoParams, read_params
 from observatory.store.messages import get_message
@@ -23,4 +24,4 @@ class Message:
     def on_get(self, req: falcon.Request, resp: falcon.Response, message_id: str) -> None:
         """Answer with the message."""
         read_params(req, OneMessageParams)
-        answer(req, resp, get_message(message_id))
+        answer(req, resp, get_message(message_id, scope=scope_of(req)))

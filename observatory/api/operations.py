@@ -214,7 +214,12 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ),
     ("GET", "/api/projects/{project_id}"): Operation(
         "Projects", "getProject", "Get one project, with the sums over its conversations",
-        schemas.Project, projects.OneProjectParams, is_cached=True,
+        schemas.ProjectDetail, projects.OneProjectParams, is_cached=True,
+    ),
+    ("PATCH", "/api/projects/{project_id}"): Operation(
+        "Projects", "changeProject",
+        "Say for whom a project is there: everyone, or administrators and the users it lists",
+        schemas.ProjectDetail, body=projects.ChangeProject, example={"visibility": "everyone"},
     ),
     ("GET", "/api/files"): Operation(
         "Files", "listFiles", "List transcript files, most recently changed first",

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import falcon
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from observatory.api import schemas
 from observatory.api.answers import answer, answer_page
+from observatory.api.auth import actor_of, identity_of, scope_of
+from observatory.api.bodies import JsonInteger, read_json
 from observatory.api.columns import FieldNames
-from observatory.api.params import NoParams, PageParams, read_key, read_params
-from observatory.store.projects import get_project, list_projects
+from observatory.api.params import NoParams, PageParams, Text, read_key, read_params
+from observatory.api.schemas import VISIBILITIES
+from observatory.store import audit
+from observatory.store.database import writing
+from observatory.store.projects import change_project, get_project, list_projects, list_user_ids
+
+MAX_USERS = 10_000
 
 
 class ProjectParams(PageParams):
@@ -20,7 +30,25 @@ class ProjectParams(PageParams):
 class OneProjectParams(NoParams):
     """Which fields of one project."""
 
-    columns = FieldNames(schemas.Project)
+    columns = FieldNames(schemas.ProjectDetail)
+
+
+class ChangeProject(Schema):
+    """The body of ``PATCH``: for whom a project is there."""
+
+    visibility = Text(load_default=None, allow_none=False, validate=validate.OneOf(VISIBILITIES))
+    user_ids = fields.List(
+        JsonInteger(validate=validate.Range(1, 2**53)),
+        load_default=None,
+        allow_none=False,
+        validate=validate.Length(max=MAX_USERS),
+    )
+
+    @validates_schema
+    def check_not_empty(self, data: dict[str, Any], **kwargs: Any) -> None:
+        """Refuse a change of nothing."""
+        if data["visibility"] is None and data["user_ids"] is None:
+            raise ValidationError("Takes visibility, user_ids or both.", "body")
 
 
 class Projects:
@@ -28,13 +56,29 @@ class Projects:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with a page of projects."""
-        answer_page(req, resp, "projects", list_projects(**read_params(req, ProjectParams)))
+        page = list_projects(**read_params(req, ProjectParams), scope=scope_of(req))
+        answer_page(req, resp, "projects", page)
 
 
 class Project:
-    """``/api/projects/{id}``: one project with the sums over its conversations."""
+    """``/api/projects/{id}``: one project with the sums over its conversations; for whom it is."""
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, project_id: str) -> None:
         """Answer with the project."""
         read_params(req, OneProjectParams)
-        answer(req, resp, get_project(read_key(project_id)))
+        key = read_key(project_id)
+        project = get_project(key, scope=scope_of(req))
+        if identity_of(req).is_admin:
+            project["user_ids"] = list_user_ids(key)
+        answer(req, resp, project)
+
+    def on_patch(self, req: falcon.Request, resp: falcon.Response, project_id: str) -> None:
+        """Say for whom the project is there: for everyone, or for administrators and its users."""
+        read_params(req, NoParams)
+        key = read_key(project_id)
+        _, body = read_json(req, ChangeProject)
+        with writing():
+            project = change_project(key, **body, scope=scope_of(req))
+            target = f"project:{key}"
+            audit.note(actor_of(req), "project.update", target=target, **body)
+        answer(req, resp, project)

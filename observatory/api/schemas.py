@@ -20,6 +20,7 @@ MESSAGE_KINDS = (
     "compaction", "api_error", "retry", "notice",
 )  # fmt: skip
 TOOL_USE_STATUSES = ("success", "error", "rejected", "interrupted", "running")
+VISIBILITIES = ("everyone", "listed")
 FILE_ROLES = ("session", "subagent", "workflow_subagent", "workflow_journal")
 FILE_STATUSES = ("pending", "processing", "completed", "error")
 ERROR_CODES = (
@@ -308,6 +309,13 @@ class Project(Cost):
     usage = fields.Nested(Tokens, required=True)
     first_activity_at = Time(required=True, allow_none=True)
     last_activity_at = Time(required=True, allow_none=True)
+    visibility = _one_of(VISIBILITIES)
+
+
+class ProjectDetail(Project):
+    """One project; its users are told to administrators."""
+
+    user_ids = fields.List(Count())
 
 
 class File(Schema):

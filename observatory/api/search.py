@@ -9,6 +9,7 @@ import falcon
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 
 from observatory.api.answers import answer, answer_rows
+from observatory.api.auth import scope_of
 from observatory.api.bodies import JsonInteger, read_json
 from observatory.api.columns import FieldNames, choose
 from observatory.api.params import CursorParams, Moment, NoParams, Text, WholeNumber, read_params
@@ -104,7 +105,7 @@ class Search:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with a page of hits."""
-        page = search_messages(**_check(read_params(req, SearchParams)))
+        page = search_messages(**_check(read_params(req, SearchParams)), scope=scope_of(req))
         answer_rows(req, resp, "hits", page.hits, page.pagination, **_others(page))
 
 
@@ -118,7 +119,7 @@ class SearchedConversations:
         columns = arguments.pop("columns")
         # As all reads are that come by GET: of one moment.
         with closing(Reading()):
-            page = search_conversations(**arguments)
+            page = search_conversations(**arguments, scope=scope_of(req))
         rows = page.hits if columns is None else choose(page.hits, columns)
         others = {**_others(page), "pagination": page.pagination}
         answer(req, resp, {"conversations": rows, **others})

@@ -7,6 +7,7 @@ from marshmallow import validate
 
 from observatory.api import schemas
 from observatory.api.answers import answer_page
+from observatory.api.auth import scope_of
 from observatory.api.columns import FieldNames
 from observatory.api.params import CursorParams, Text, read_params
 from observatory.redaction.patterns import KINDS
@@ -26,4 +27,5 @@ class Secrets:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with a page of findings."""
-        answer_page(req, resp, "secrets", list_findings(**read_params(req, SecretParams)))
+        page = list_findings(**read_params(req, SecretParams), scope=scope_of(req))
+        answer_page(req, resp, "secrets", page)

@@ -14,12 +14,15 @@ from falcon.media.multipart import BodyPart
 from marshmallow import Schema, ValidationError, validate
 
 from observatory.api.answers import answer
+from observatory.api.auth import scope_of
 from observatory.api.params import Text, read_params
 from observatory.errors import InvalidParameter
 from observatory.ingest.gzipped import gunzip, unpack
 from observatory.ingest.jobs import jobs, note
+from observatory.ingest.permitting import check_transcript
 from observatory.ingest.uploads import Incoming, read_stem, receiving
 from observatory.store.database import database
+from observatory.store.scopes import WHOLE
 from observatory.store.transcript_files import find_state, get_file, get_upload
 
 FORM = "multipart/form-data"
@@ -59,7 +62,7 @@ class Uploads:
                 raise falcon.HTTPUnsupportedMediaType
             path = self._receive(req, body, media_type=media_type, filename=filename)
         key, resp.status = _read(path)
-        answer(req, resp, get_upload(key))
+        answer(req, resp, get_upload(key, scope=scope_of(req)))
 
     def _receive(
         self, req: falcon.Request, body: _Body, *, media_type: str, filename: str | None
@@ -76,7 +79,9 @@ class Uploads:
                 pass  # What follows the form must be whole too.
             if not incoming.size:
                 raise InvalidParameter("file", "It is empty.")
-            return incoming.publish(stem or (read_stem(filename) if filename else None))
+            stem = stem or (read_stem(filename) if filename else None) or incoming.read_name()
+            check_transcript(incoming.path, name=stem, scope=scope_of(req))
+            return incoming.publish(stem)
 
     def _take_form(
         self, content_type: str, pieces: Iterator[bytes], incoming: Incoming
@@ -135,7 +140,7 @@ def _read(path: str) -> tuple[int, str]:
 
 
 def _status(key: int) -> str:
-    return str(get_file(key)["status"])
+    return str(get_file(key, scope=WHOLE)["status"])
 
 
 class _Body:

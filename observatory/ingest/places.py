@@ -9,7 +9,8 @@ from pathlib import Path
 
 from observatory.errors import FileOutside, InvalidParameter, NotFound
 from observatory.ingest.discover import SUFFIX, locate_given, text_path
-from observatory.ingest.uploads import stored_uploads, uploads_folder
+from observatory.ingest.uploads import stored_uploads
+from observatory.store.database import uploads_folder
 
 
 def find_place(path: str, *, folders: Iterable[str], database_path: str | Path) -> str:

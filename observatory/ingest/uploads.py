@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from observatory.errors import TooLarge
+from observatory.store.database import uploads_folder
 from observatory.transcripts.lines import parse_objects, read_lines
 
 _INCOMING = ".incoming"
@@ -26,11 +27,6 @@ _BODY = "body"
 _SUFFIXES = (".jsonl", ".ndjson")
 _MAX_STEM_BYTES = 200
 _NAMING_LINES = 50
-
-
-def uploads_folder(database_path: str | Path) -> Path:
-    """Return the folder of uploads; it need not be there."""
-    return Path(os.path.abspath(database_path)).parent / "uploads"
 
 
 def stored_uploads(database_path: str | Path) -> list[str]:
@@ -65,7 +61,7 @@ def _strip_ending(name: str, endings: tuple[str, ...]) -> str:
 
 
 class Incoming:
-    """An upload that arrives; ``path`` is its file once it was published."""
+    """An upload that arrives."""
 
     def __init__(self, folder: Path, root: Path) -> None:
         self._folder = folder
@@ -90,14 +86,26 @@ class Incoming:
             stream.flush()
             os.fsync(stream.fileno())
 
-    def publish(self, stem: str | None) -> str:
+    @property
+    def path(self) -> str:
+        """The path of what has come, until it is published."""
+        return str(self._folder / _BODY)
+
+    def read_name(self) -> str:
+        """Return the name of the session that the first records say, or else one of its content."""
+        return self._session_id() or f"upload-{self._digest[:12]}"
+
+    @property
+    def _digest(self) -> str:
+        return self._hash.hexdigest()[:32]
+
+    def publish(self, stem: str) -> str:
         """Give the file its place and return its path; known content keeps the one it has.
 
         Args:
-            stem: The name of the session; ``None`` takes the one that the first records name.
+            stem: The name of the session.
         """
-        digest = self._hash.hexdigest()[:32]
-        name = f"{stem or self._session_id() or f'upload-{digest[:12]}'}.jsonl"
+        digest, name = self._digest, f"{stem}.jsonl"
         os.rename(self._folder / _BODY, self._folder / name)
         _fsync_folder(self._folder)
         target = self._root / digest

@@ -11,12 +11,13 @@ import uuid
 from collections.abc import Iterable
 from typing import Any
 
-from observatory.errors import Conflict, NotFound, PreconditionFailed
+from observatory.errors import Conflict, Forbidden, NotFound, PreconditionFailed
 from observatory.store.conversation_states import USER_TITLE
 from observatory.store.conversations import IN_TRASH, family
 from observatory.store.counters import refresh_conversations
 from observatory.store.database import execute, execute_many, fetch_one, writing
 from observatory.store.projects import ensure_project
+from observatory.store.scopes import Scope
 from observatory.store.search_language import spaced_title
 from observatory.store.secrets import Found, delete_findings_of, insert_found
 from observatory.timestamps import now
@@ -30,9 +31,14 @@ def insert_conversation(
     project_path: str | None,
     project_name: str | None,
     metadata: dict[str, Any],
+    scope: Scope,
     found: Found = (),
 ) -> str:
-    """Insert a conversation, with the secrets that were found in it, and return its id."""
+    """Insert a conversation, with the secrets that were found in it, and return its id.
+
+    Raises:
+        Forbidden: It would not be there for who makes it.
+    """
     conversation_id = str(uuid.uuid4())
     moment = now()
     with writing():
@@ -41,6 +47,7 @@ def insert_conversation(
             if project_path
             else None
         )
+        check_writable(project_key, project_path, scope=scope)
         row = fetch_one(
             "INSERT INTO conversations (id, kind, source, project_key, title, cjk,"
             " title_rank, created_at, updated_at)"
@@ -62,9 +69,26 @@ def insert_conversation(
     return conversation_id
 
 
+def check_writable(project_key: int | None, path: str | None, *, scope: Scope) -> None:
+    """Return quietly when somebody may write into a project, or into none (``None``).
+
+    Raises:
+        Forbidden: What they write would not be there for them.
+    """
+    if scope.allows(project_key):
+        return
+    if path is None:
+        raise Forbidden("You may only write into certain projects: name one of /api/projects.")
+    raise Forbidden(
+        f"You may not write into the project {path!r}: take one of /api/projects,"
+        " or ask an administrator for this one."
+    )
+
+
 def update_conversation(
     conversation_id: str,
     *,
+    scope: Scope,
     title: str | None = None,
     metadata: dict[str, Any] | None = None,
     replace: bool = False,
@@ -75,6 +99,7 @@ def update_conversation(
 
     Args:
         conversation_id: Which one.
+        scope: Whose conversations are there at all.
         title: The new title; ``None`` keeps it.
         metadata: Fields to set; ``None`` in one removes it.
         replace: Whether fields that are not given are removed.
@@ -86,7 +111,7 @@ def update_conversation(
         PreconditionFailed: It was changed after that revision.
     """
     with writing():
-        key = _lock(conversation_id, revision=revision)
+        key = _lock(conversation_id, scope=scope, revision=revision)
         if title is not None:
             delete_findings_of(key, place="title")
             execute(
@@ -107,6 +132,7 @@ def set_tag(
     conversation_id: str,
     tag: str,
     *,
+    scope: Scope,
     is_set: bool,
     revision: int | None = None,
     found: Found = (),
@@ -119,7 +145,7 @@ def set_tag(
         PreconditionFailed: It was changed after that revision.
     """
     with writing():
-        key = _lock(conversation_id, revision=revision)
+        key = _lock(conversation_id, scope=scope, revision=revision)
         metadata = _metadata(key)
         tags = [known for known in metadata.get("tags", []) if known != tag or is_set]
         if is_set and tag not in tags:
@@ -132,8 +158,10 @@ def set_tag(
     return tags
 
 
-def trash_conversation(conversation_id: str, *, revision: int | None = None) -> str:
+def trash_conversation(conversation_id: str, *, scope: Scope, revision: int | None = None) -> str:
     """Move a conversation and its subagents to the trash and return when.
+
+    All of its subagents, also those that are not there for who does it.
 
     Raises:
         NotFound: There is none, or it is there already.
@@ -141,7 +169,7 @@ def trash_conversation(conversation_id: str, *, revision: int | None = None) -> 
     """
     moment = now()
     with writing():
-        key = _lock(conversation_id, revision=revision)
+        key = _lock(conversation_id, scope=scope, revision=revision)
         keys = family(key)
         execute_many(
             "UPDATE conversations SET deleted_at = ? WHERE key = ? AND deleted_at IS NULL",
@@ -151,7 +179,7 @@ def trash_conversation(conversation_id: str, *, revision: int | None = None) -> 
     return moment
 
 
-def restore_conversation(conversation_id: str) -> None:
+def restore_conversation(conversation_id: str, *, scope: Scope) -> None:
     """Take a conversation, and the subagents that went with it, out of the trash.
 
     Raises:
@@ -162,7 +190,7 @@ def restore_conversation(conversation_id: str) -> None:
         row = fetch_one(
             "SELECT c.key, c.deleted_at, p.id FROM conversations c LEFT JOIN conversations p"
             " ON p.key = c.parent_key AND p.deleted_at IS NOT NULL"
-            f" WHERE c.id = ? AND {IN_TRASH}",
+            f" WHERE c.id = ? AND {IN_TRASH}{scope.and_there('c')}",
             (conversation_id,),
         )
         if row is None:
@@ -179,7 +207,7 @@ def restore_conversation(conversation_id: str) -> None:
         refresh_conversations(keys)
 
 
-def lock_own_conversation(conversation_id: str) -> int:
+def lock_own_conversation(conversation_id: str, *, scope: Scope) -> int:
     """Return the key of a conversation that messages may be added to, inside a transaction.
 
     Raises:
@@ -187,7 +215,8 @@ def lock_own_conversation(conversation_id: str) -> int:
         Conflict: It is a transcript's.
     """
     row = fetch_one(
-        "SELECT key, source FROM conversations WHERE id = ? AND deleted_at IS NULL",
+        "SELECT key, source FROM conversations WHERE id = ? AND deleted_at IS NULL"
+        + scope.and_there("conversations"),
         (conversation_id,),
     )
     if row is None:
@@ -199,9 +228,10 @@ def lock_own_conversation(conversation_id: str) -> int:
     return int(row[0])
 
 
-def _lock(conversation_id: str, *, revision: int | None) -> int:
+def _lock(conversation_id: str, *, scope: Scope, revision: int | None) -> int:
     row = fetch_one(
-        "SELECT key, revision FROM conversations WHERE id = ? AND deleted_at IS NULL",
+        "SELECT key, revision FROM conversations WHERE id = ? AND deleted_at IS NULL"
+        + scope.and_there("conversations"),
         (conversation_id,),
     )
     if row is None:

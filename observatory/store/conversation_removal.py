@@ -20,6 +20,8 @@ from observatory.store.conversations import family
 from observatory.store.counters import refresh_conversations
 from observatory.store.database import execute, execute_many, fetch_all, fetch_one, writing
 from observatory.store.idempotency import forget_answers_about
+from observatory.store.projects import delete_empty_project
+from observatory.store.scopes import Scope
 from observatory.store.transcript_files import find_files_of
 from observatory.timestamps import milliseconds_between, now
 
@@ -27,13 +29,16 @@ from observatory.timestamps import milliseconds_between, now
 BATCH_CHARACTERS = 2_000_000
 
 
-def delete_conversation(conversation_id: str, *, revision: int | None = None) -> list[str]:
+def delete_conversation(
+    conversation_id: str, *, scope: Scope, revision: int | None = None
+) -> list[str]:
     """Really remove a conversation and its subagents: rows, entries in the index, counts.
 
     Its transcript, when it is read again, does not bring it back.
 
     Args:
         conversation_id: Which one, also in the trash.
+        scope: Whose conversations are there at all; subagents go with what started them.
         revision: Remove it only if it was not changed after this revision of the archive.
 
     Returns:
@@ -44,7 +49,11 @@ def delete_conversation(conversation_id: str, *, revision: int | None = None) ->
         PreconditionFailed: It was changed after that revision.
     """
     with writing():
-        row = fetch_one("SELECT key, revision FROM conversations WHERE id = ?", (conversation_id,))
+        row = fetch_one(
+            "SELECT key, revision FROM conversations WHERE id = ?"
+            + scope.and_there("conversations"),
+            (conversation_id,),
+        )
         if row is None:
             raise NotFound("conversation", conversation_id)
         if revision is not None and row[1] > revision:
@@ -175,11 +184,7 @@ def _delete(key: int) -> None:
         (key,),
     )
     execute("DELETE FROM conversations WHERE key = ?", (key,))
-    execute(
-        "DELETE FROM projects WHERE key = ?1"
-        " AND NOT EXISTS (SELECT 1 FROM conversations WHERE project_key = ?1)",
-        (project_key,),
-    )
+    delete_empty_project(project_key)
     # An heir has the id by which transcripts know the message.
     execute_many("UPDATE messages SET id = ? WHERE key = ?", [(row[3], row[0]) for row in heirs])
     search.index_again(row[0] for row in heirs)

@@ -17,6 +17,7 @@ from observatory.errors import NotFound
 from observatory.store.conversation_documents import UNTITLED, cost
 from observatory.store.database import fetch_all, fetch_one
 from observatory.store.pages import Page, decode_cursor, make_page
+from observatory.store.scopes import Scope
 from observatory.store.search_language import matching_query
 
 SORT_COLUMNS = {
@@ -75,17 +76,19 @@ _COUNT_ALL = "SELECT value FROM totals WHERE name = 'conversations'"
 
 @lru_cache(maxsize=1024)
 def _statements(
-    filters: tuple[str, ...], sort_by: str, descending: bool, after: bool
+    filters: tuple[str, ...], sort_by: str, descending: bool, after: bool, scope: Scope
 ) -> tuple[str, str]:
-    """Return the SQL of a page and of the count for one combination of filters."""
+    """Return the SQL of a page and of the count for one combination of filters and one scope."""
     there = IN_TRASH if "deleted" in filters else "c.deleted_at IS NULL"
     if "nothing" in filters:
         there = "0"
         filters = ()
     conditions = [there, *(_CONDITIONS[name] for name in filters if name in _CONDITIONS)]
     where = " WHERE " + " AND ".join(conditions)
-    is_whole = conditions == ["c.deleted_at IS NULL"]
-    counting = _COUNT_ALL if is_whole else f"SELECT count(*) FROM conversations c{where}"
+    is_all = scope.is_whole and conditions == ["c.deleted_at IS NULL"]
+    among = scope.and_among("c")
+    counting = _COUNT_ALL if is_all else f"SELECT count(*) FROM conversations c{where}{among}"
+    where += scope.and_there("c")
     if after:
         where += (
             f" AND (c.{sort_by}, c.key) {'<' if descending else '>'} (:after_value, :after_key)"
@@ -102,6 +105,7 @@ def _statements(
 def list_conversations(
     wanted: ConversationFilter,
     *,
+    scope: Scope,
     sort_by: str = "updated_at",
     descending: bool = True,
     limit: int = 50,
@@ -112,6 +116,7 @@ def list_conversations(
 
     Args:
         wanted: Which ones.
+        scope: Whose conversations are there at all.
         sort_by: One of SORT_COLUMNS; equal ones follow in the order of their making.
         descending: Whether the largest or latest comes first.
         limit: Largest number of rows, 1 to 100.
@@ -141,7 +146,7 @@ def list_conversations(
     if cursor is not None:
         value, key = decode_cursor(cursor, order=order, types=(column_type, int))
         parameters["after_value"], parameters["after_key"] = value, key
-    page_sql, count_sql = _statements(filters, sort_by, descending, cursor is not None)
+    page_sql, count_sql = _statements(filters, sort_by, descending, cursor is not None, scope)
     rows = fetch_all(page_sql, parameters)
     given = {name: value for name, value in parameters.items() if name not in _PLACE}
     counted = fetch_one(count_sql, given)
@@ -158,7 +163,7 @@ def list_conversations(
 _GET = """
     SELECT key, document, details,
         EXISTS (SELECT 1 FROM conversations child WHERE child.parent_key = conversations.key)
-    FROM conversations WHERE id = ? AND deleted_at IS NULL
+    FROM conversations WHERE id = ? AND deleted_at IS NULL{there}
 """
 _SUBAGENTS = """
     SELECT c.id, c.title, c.agent_id, c.agent_type, c.workflow_run_id, c.created_at, c.updated_at,
@@ -170,32 +175,60 @@ _SUBAGENTS = """
                  SELECT 1 FROM messages copied WHERE copied.copy_of_key = t.message_key
                      AND copied.conversation_key = c.parent_key))
          ORDER BY t.key LIMIT 1)
-    FROM conversations c WHERE c.parent_key = ? AND c.deleted_at IS NULL
+    FROM conversations c WHERE c.parent_key = ? AND c.deleted_at IS NULL{there}
     ORDER BY c.created_at, c.key
 """
 
 
-def find_key(conversation_id: str) -> int | None:
+@lru_cache(maxsize=1024)
+def _one_statements(scope: Scope) -> tuple[str, str]:
+    """Return the SQL of one conversation and of its subagents."""
+    return (
+        _GET.format(there=scope.and_there("conversations")),
+        _SUBAGENTS.format(there=scope.and_there("c")),
+    )
+
+
+def find_key(conversation_id: str, *, scope: Scope) -> int | None:
     """Return the key of a conversation that is not in the trash, or ``None``."""
     row = fetch_one(
-        "SELECT key FROM conversations WHERE id = ? AND deleted_at IS NULL", (conversation_id,)
+        "SELECT key FROM conversations WHERE id = ? AND deleted_at IS NULL"
+        + scope.and_there("conversations"),
+        (conversation_id,),
     )
     return row[0] if row else None
 
 
-def get_conversation(conversation_id: str) -> Fragment:
+def get_conversation(conversation_id: str, *, scope: Scope) -> Fragment:
     """Return the JSON of one conversation with usage by model and its subagents.
 
     Raises:
         NotFound: There is none, or it is in the trash.
     """
-    row = fetch_one(_GET, (conversation_id,))
+    one, below = _one_statements(scope)
+    row = fetch_one(one, (conversation_id,))
     if row is None:
         raise NotFound("conversation", conversation_id)
     key, document, details, has_subagents = row
-    children = fetch_all(_SUBAGENTS, (key,)) if has_subagents else ()
+    children: list[tuple[Any, ...]] = []
+    if has_subagents:
+        children = fetch_all(below, (key,))
+    if not scope.is_whole:
+        details = _leave_out_source(key, details, scope)
     subagents = orjson.dumps([_subagent(child) for child in children])
     return Fragment(f'{document[:-1]},{details[1:-1]},"subagents":{subagents.decode()}}}')
+
+
+def _leave_out_source(key: int, details: str, scope: Scope) -> str:
+    """Return details without the id of a conversation that was copied, unless it is there."""
+    source = fetch_one(
+        "SELECT 1 FROM conversations c WHERE c.key ="
+        f" (SELECT copied_from_key FROM conversations WHERE key = ?){scope.and_there('c')}",
+        (key,),
+    )
+    if source is not None:
+        return details
+    return orjson.dumps({**orjson.loads(details), "copied_from": None}).decode()
 
 
 def _subagent(row: tuple[Any, ...]) -> dict[str, Any]:

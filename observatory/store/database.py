@@ -7,6 +7,7 @@ its wheel exists): two SQLite libraries in one process drop each other's file lo
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -223,6 +224,11 @@ def execute_many(sql: str, rows: Sequence[Sequence[Any]]) -> None:
         database.connection().executemany(sql, rows)
     except _driver.Error as error:
         raise _as_peewee_error(error) from error
+
+
+def uploads_folder(database_path: str | Path) -> Path:
+    """Return the folder of uploaded transcripts, beside the database; it need not be there."""
+    return Path(os.path.abspath(database_path)).parent / "uploads"
 
 
 def file_sizes() -> tuple[int, int]:

@@ -15,6 +15,7 @@ from observatory.store.conversations import find_key, get_conversation
 from observatory.store.database import connect, fetch_all
 from observatory.store.messages import list_messages
 from observatory.store.pages import decode_cursor
+from observatory.store.scopes import Scope
 
 PIECE_CHARACTERS = 256 * 1024
 _MESSAGES_AT_ONCE = 200
@@ -32,17 +33,18 @@ _SIZES = """
 """
 
 
-def read_conversation(conversation_id: str) -> dict[str, Any]:
+def read_conversation(conversation_id: str, *, scope: Scope) -> dict[str, Any]:
     """Return one conversation as the API shows it.
 
     Raises:
         NotFound: There is none, or it is in the trash.
     """
-    document: dict[str, Any] = orjson.loads(orjson.dumps(get_conversation(conversation_id)))
+    found = get_conversation(conversation_id, scope=scope)
+    document: dict[str, Any] = orjson.loads(orjson.dumps(found))
     return document
 
 
-def read_messages(conversation_id: str) -> Iterator[dict[str, Any]]:
+def read_messages(conversation_id: str, *, scope: Scope) -> Iterator[dict[str, Any]]:
     """Yield the messages of a conversation as the API shows them, in transcript order.
 
     Raises:
@@ -51,20 +53,21 @@ def read_messages(conversation_id: str) -> Iterator[dict[str, Any]]:
     cursor: str | None = None
     while True:
         connect()
-        for length in _read_runs(conversation_id, cursor):
-            page = list_messages(conversation_id, limit=length, cursor=cursor)
+        for length in _read_runs(conversation_id, cursor, scope):
+            page = list_messages(conversation_id, scope=scope, limit=length, cursor=cursor)
             yield from page.rows
             cursor = page.next_cursor
             if cursor is None:
                 return
 
 
-def _read_runs(conversation_id: str, cursor: str | None) -> list[int]:
+def _read_runs(conversation_id: str, cursor: str | None, scope: Scope) -> list[int]:
     """Return how many messages make each of the next pieces; one message is one at least."""
     position, key = (-1, -1) if cursor is None else decode_cursor(
         cursor, order="messages", types=(int, int)
     )  # fmt: skip
-    sizes = fetch_all(_SIZES, (find_key(conversation_id), position, key, _MESSAGES_AT_ONCE))
+    conversation_key = find_key(conversation_id, scope=scope)
+    sizes = fetch_all(_SIZES, (conversation_key, position, key, _MESSAGES_AT_ONCE))
     runs = [0]
     characters = 0
     for (size,) in sizes:

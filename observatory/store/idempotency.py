@@ -15,8 +15,16 @@ from observatory.timestamps import format_timestamp, now
 KEPT_FOR = timedelta(hours=24)
 
 
-def find_answer(key: str, *, path: str, body_hash: bytes) -> tuple[int, str] | None:
+def find_answer(
+    key: str, *, sender: str | None, path: str, body_hash: bytes
+) -> tuple[int, str] | None:
     """Return status and data of the first answer to a request, or ``None`` when it is new.
+
+    Args:
+        key: As the client chose it.
+        sender: Who sent it, if that is known: others' keys are others.
+        path: Method and path.
+        body_hash: Tells whether it is the same request.
 
     Raises:
         Conflict: The key came before with another body.
@@ -24,7 +32,7 @@ def find_answer(key: str, *, path: str, body_hash: bytes) -> tuple[int, str] | N
     row = fetch_one(
         "SELECT status, data, body_hash FROM idempotency_keys"
         " WHERE id = ? AND path = ? AND created_at > ?",
-        (key, path, format_timestamp(datetime.now(UTC) - KEPT_FOR)),
+        (_name(key, sender), path, format_timestamp(datetime.now(UTC) - KEPT_FOR)),
     )
     if row is None:
         return None
@@ -36,15 +44,22 @@ def find_answer(key: str, *, path: str, body_hash: bytes) -> tuple[int, str] | N
     return status, data
 
 
-def insert_answer(key: str, *, path: str, body_hash: bytes, status: int, data: str) -> None:
+def insert_answer(
+    key: str, *, sender: str | None, path: str, body_hash: bytes, status: int, data: str
+) -> None:
     """Keep the answer to a request, and forget those that are older than a day."""
     limit = format_timestamp(datetime.now(UTC) - KEPT_FOR)
     execute("DELETE FROM idempotency_keys WHERE created_at <= ?", (limit,))
     execute(
         "INSERT INTO idempotency_keys (id, path, body_hash, status, data, created_at)"
         " VALUES (?, ?, ?, ?, ?, ?)",
-        (key, path, body_hash, status, data, now()),
+        (_name(key, sender), path, body_hash, status, data, now()),
     )
+
+
+def _name(key: str, sender: str | None) -> str:
+    # There is no space in a key.
+    return key if sender is None else f"{sender} {key}"
 
 
 def forget_answers_about(conversation_id: str) -> None:

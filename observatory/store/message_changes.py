@@ -15,6 +15,7 @@ from observatory.store.archive import ApiCallRow, ToolUseRow
 from observatory.store.conversation_changes import lock_own_conversation
 from observatory.store.counters import refresh_conversations
 from observatory.store.database import execute, execute_many, fetch_one, writing
+from observatory.store.scopes import Scope
 from observatory.store.search_language import spaced_message
 from observatory.store.secrets import FindingRow, Found, insert_findings
 from observatory.timestamps import now
@@ -61,7 +62,9 @@ _INSERT = (
 )
 
 
-def insert_messages(conversation_id: str, messages: Sequence[NewMessage]) -> list[str]:
+def insert_messages(
+    conversation_id: str, messages: Sequence[NewMessage], *, scope: Scope
+) -> list[str]:
     """Insert messages at the end of a conversation, all or none, and return their ids.
 
     Raises:
@@ -69,7 +72,7 @@ def insert_messages(conversation_id: str, messages: Sequence[NewMessage]) -> lis
         Conflict: It is a transcript's, or a tool call's id is already there.
     """
     with writing():
-        conversation_key = lock_own_conversation(conversation_id)
+        conversation_key = lock_own_conversation(conversation_id, scope=scope)
         row = fetch_one(
             "SELECT coalesce(max(position), 0) FROM messages WHERE conversation_key = ?",
             (conversation_key,),

@@ -12,7 +12,8 @@ from orjson import Fragment
 from observatory.errors import NotFound
 from observatory.store.database import fetch_all, fetch_one
 from observatory.store.pages import Page, decode_cursor, make_page
-from observatory.store.tool_uses import shown_status
+from observatory.store.scopes import Scope
+from observatory.store.tool_uses import find_hidden_texts, shown_status
 from observatory.timestamps import milliseconds_between
 
 _ORDER = "messages"
@@ -51,12 +52,18 @@ _GET = f"""
 
 
 def list_messages(
-    conversation_id: str, *, limit: int = 100, offset: int = 0, cursor: str | None = None
+    conversation_id: str,
+    *,
+    scope: Scope,
+    limit: int = 100,
+    offset: int = 0,
+    cursor: str | None = None,
 ) -> Page:
     """Return one page of a conversation's messages, in transcript order.
 
     Args:
         conversation_id: The conversation.
+        scope: Whose conversations are there at all.
         limit: Largest number of rows, 1 to 500.
         offset: How many rows to pass over; 0 with a cursor.
         cursor: The place after which to go on; ``None`` starts at the first message.
@@ -65,7 +72,7 @@ def list_messages(
         NotFound: There is no such conversation.
         InvalidParameter: The cursor is not from this list.
     """
-    found = fetch_one(_CONVERSATION, (conversation_id,))
+    found = fetch_one(_CONVERSATION + scope.and_there("conversations"), (conversation_id,))
     if found is None:
         raise NotFound("conversation", conversation_id)
     conversation_key, total = found
@@ -82,8 +89,10 @@ def list_messages(
             "offset": offset,
         },
     )
+    if not scope.is_whole:
+        rows = _leave_out_originals(rows, scope)
     contents = _Contents(rows)
-    calls = _tool_calls(rows, contents, conversation_key)
+    calls = _tool_calls(rows, contents, conversation_key, scope)
     return make_page(
         [_message(conversation_id, row, calls, contents) for row in rows],
         [(row[1], row[0]) for row in rows],
@@ -94,23 +103,39 @@ def list_messages(
     )
 
 
-def get_message(message_id: str) -> dict[str, Any]:
+def get_message(message_id: str, *, scope: Scope) -> dict[str, Any]:
     """Return one message with its content blocks and tool calls.
 
     Raises:
         NotFound: There is none, or its conversation is in the trash.
     """
-    row = fetch_one(_GET, (message_id,))
+    row = fetch_one(_GET + scope.and_there("c"), (message_id,))
     if row is None:
         raise NotFound("message", message_id)
     conversation_id, conversation_key, *columns = row
     rows = [tuple(columns)]
+    if not scope.is_whole:
+        rows = _leave_out_originals(rows, scope)
     contents = _Contents(rows)
-    calls = _tool_calls(rows, contents, conversation_key)
+    calls = _tool_calls(rows, contents, conversation_key, scope)
     message = _message(conversation_id, rows[0], calls, contents)
     if message["blocks"] is None:
         message["blocks"] = _plain_blocks(message, has_text=bool(columns[5]))
     return message
+
+
+def _leave_out_originals(rows: list[tuple[Any, ...]], scope: Scope) -> list[tuple[Any, ...]]:
+    """Return messages without the ids of originals in conversations that are not there."""
+    originals = [row[10] for row in rows if row[10] is not None]
+    if not originals:
+        return rows
+    found = fetch_all(
+        "SELECT m.key FROM messages m JOIN conversations c ON c.key = m.conversation_key"
+        f" WHERE m.key IN (SELECT value FROM json_each(?)){scope.and_there('c')}",
+        (orjson.dumps(originals).decode(),),
+    )
+    there = {key for (key,) in found}
+    return [row if row[10] in there else (*row[:11], None, *row[12:]) for row in rows]
 
 
 class _Contents:
@@ -142,7 +167,7 @@ class _Contents:
 
 
 def _tool_calls(
-    rows: Iterable[tuple[Any, ...]], contents: _Contents, conversation_key: int
+    rows: Iterable[tuple[Any, ...]], contents: _Contents, conversation_key: int, scope: Scope
 ) -> dict[int, list[dict[str, Any]]]:
     """Return the tool calls of assistant messages, by the key of the message that holds them."""
     keys = [row[10] or row[0] for row in rows if row[3] == "assistant"]
@@ -152,6 +177,9 @@ def _tool_calls(
     uses = fetch_all(_TOOL_USES, (orjson.dumps(keys).decode(),))
     if any(row[10] is not None for row in rows):
         uses = _with_own_results(uses, conversation_key)
+    if not scope.is_whole:
+        hidden = find_hidden_texts((use[7] for use in uses), scope=scope)
+        uses = [_without_result(use) if use[7] in hidden else use for use in uses]
     contents.add_missing(use[7] for use in uses if use[6] is None and use[7] is not None)
     for message_key, tool_use_id, name, status, started_at, parameters, result, told, ms in uses:
         if result is None and told is not None:
@@ -184,6 +212,10 @@ def _with_own_results(uses: list[tuple[Any, ...]], conversation_key: int) -> lis
             use = (*use[:3], status, started_at, use[5], result, told, took)
         shown.append(use)
     return shown
+
+
+def _without_result(use: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (*use[:3], "interrupted", *use[4:6], None, None, None)
 
 
 def _message(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
-from observatory.errors import NotFound
+from observatory.errors import InvalidParameter, NotFound
 from observatory.store.conversation_documents import cost
-from observatory.store.database import fetch_all, fetch_one
+from observatory.store.database import execute, execute_many, fetch_all, fetch_one, writing
 from observatory.store.pages import Page
 from observatory.store.scopes import Scope
 
@@ -36,25 +37,121 @@ def find_project_keys(paths: Iterable[str]) -> list[int]:
     return keys
 
 
+def find_project(path: str) -> int | None:
+    """Return the key of a project, or ``None`` when there is none with this path."""
+    row = fetch_one("SELECT key FROM projects WHERE path = ?", (path,))
+    return row[0] if row else None
+
+
+def delete_empty_project(key: int | None) -> None:
+    """Delete a project without conversations, inside a transaction.
+
+    One that is not for everyone is kept: it would come back for everyone.
+    """
+    deleted = execute(
+        "DELETE FROM projects WHERE key = ?1 AND visibility = 'everyone'"
+        " AND NOT EXISTS (SELECT 1 FROM conversations WHERE project_key = ?1)",
+        (key,),
+    )
+    if deleted:
+        # Its key may be another project's next.
+        _note_change()
+
+
 def find_scope(
     user_key: int | None, *, is_admin: bool, key_projects: Iterable[int] | None
 ) -> Scope:
     """Return which projects are there for somebody.
 
     Args:
-        user_key: The account, or ``None`` for who runs the server.
-        is_admin: Whether all projects are there.
-        key_projects: The only ones that a key shows, or ``None``.
+        user_key: The user; ``None`` is nobody whom a project could list.
+        is_admin: Whether nothing is hidden from them.
+        key_projects: The projects that their API key is limited to, or ``None``.
     """
-    hidden: list[tuple[int]] = []
+    hidden: Iterable[int] = ()
     if not is_admin:
-        hidden = fetch_all(
-            "SELECT key FROM projects WHERE visibility = 'listed' AND key NOT IN"
-            " (SELECT project_key FROM project_users WHERE user_key IS ?)",
+        rows = fetch_all(
+            "SELECT key FROM projects p WHERE visibility = 'listed' AND NOT EXISTS"
+            " (SELECT 1 FROM project_users u WHERE u.project_key = p.key AND u.user_key = ?)",
             (user_key,),
         )
+        hidden = (row[0] for row in rows)
     only = None if key_projects is None else frozenset(key_projects)
-    return Scope(frozenset(key for (key,) in hidden), only)
+    return Scope(hidden=frozenset(hidden), only=only)
+
+
+def change_project(
+    key: int, *, scope: Scope, visibility: str | None = None, user_ids: list[int] | None = None
+) -> dict[str, Any]:
+    """Change for whom a project is there, and return it with its ``user_ids``.
+
+    Args:
+        key: Which one.
+        scope: Which projects are there at all.
+        visibility: ``everyone``, or ``listed`` for administrators and its users alone; ``None``
+            keeps it.
+        user_ids: Its users from now on; ``None`` keeps them.
+
+    Raises:
+        NotFound: There is none.
+        InvalidParameter: There are no such users.
+    """
+    with writing():
+        get_project(key, scope=scope)
+        if visibility is not None:
+            execute("UPDATE projects SET visibility = ? WHERE key = ?", (visibility, key))
+        if user_ids is not None:
+            _check_users(user_ids)
+            execute("DELETE FROM project_users WHERE project_key = ?", (key,))
+            execute_many(
+                "INSERT INTO project_users (project_key, user_key) VALUES (?, ?)",
+                [(key, user) for user in sorted(set(user_ids))],
+            )
+        _note_change()
+        return {**get_project(key, scope=scope), "user_ids": list_user_ids(key)}
+
+
+def merge_visibility(key: int, *, into: int) -> None:
+    """Let a project that takes over another one's conversations be for nobody new.
+
+    When both list users, those stay that both list. Inside a transaction.
+    """
+    known = dict(fetch_all("SELECT key, visibility FROM projects WHERE key IN (?, ?)", (key, into)))
+    if known[key] == "listed" and known[into] == "listed":
+        execute(
+            "DELETE FROM project_users WHERE project_key = ? AND user_key NOT IN"
+            " (SELECT user_key FROM project_users WHERE project_key = ?)",
+            (into, key),
+        )
+    elif known[key] == "listed":
+        execute("UPDATE projects SET visibility = 'listed' WHERE key = ?", (into,))
+        execute("DELETE FROM project_users WHERE project_key = ?", (into,))
+        execute("UPDATE project_users SET project_key = ? WHERE project_key = ?", (into, key))
+    _note_change()
+
+
+def _check_users(user_ids: list[int]) -> None:
+    unknown = fetch_all(
+        "SELECT DISTINCT value FROM json_each(?) WHERE value NOT IN (SELECT key FROM users)"
+        " ORDER BY value",
+        (json.dumps(user_ids),),
+    )
+    if unknown:
+        listed = ", ".join(str(user) for (user,) in unknown)
+        raise InvalidParameter("user_ids", f"There are no users with these ids: {listed}.")
+
+
+def _note_change() -> None:
+    """Let who signed in be looked up anew: what is there for them may be other than before."""
+    execute("UPDATE totals SET value = value + 1 WHERE name = 'auth_revision'")
+
+
+def list_user_ids(key: int) -> list[int]:
+    """Return the users that a project lists."""
+    rows = fetch_all(
+        "SELECT user_key FROM project_users WHERE project_key = ? ORDER BY user_key", (key,)
+    )
+    return [row[0] for row in rows]
 
 
 _PROJECTS = """
@@ -65,19 +162,21 @@ _PROJECTS = """
         coalesce(sum(c.cache_read_input_tokens), 0), coalesce(sum(c.total_tokens), 0),
         coalesce(sum(c.cost_nanodollars), 0), coalesce(sum(c.api_call_count), 0),
         coalesce(sum(c.unpriced_call_count), 0), min(c.created_at), max(c.updated_at),
-        coalesce(sum(c.kind = 'session'), 0)
+        coalesce(sum(c.kind = 'session'), 0), p.visibility
     FROM projects p
-    LEFT JOIN conversations c ON c.project_key = p.key AND c.deleted_at IS NULL
+    LEFT JOIN conversations c ON c.project_key = p.key AND c.deleted_at IS NULL{there}
 """
 
 
-def list_projects(*, limit: int, offset: int) -> Page:
+def list_projects(*, scope: Scope, limit: int, offset: int) -> Page:
     """Return one page of projects, the most recently active first."""
+    where = "" if scope.is_whole else f" WHERE {scope.condition('p.key')}"
     rows = fetch_all(
-        _PROJECTS + " GROUP BY p.key ORDER BY max(c.updated_at) DESC, p.key LIMIT ? OFFSET ?",
+        _PROJECTS.format(there=scope.and_there("c"))
+        + f"{where} GROUP BY p.key ORDER BY max(c.updated_at) DESC, p.key LIMIT ? OFFSET ?",
         (limit + 1, offset),
     )
-    counted = fetch_one("SELECT count(*) FROM projects")
+    counted = fetch_one("SELECT count(*) FROM projects" + (f" p{where}" if where else ""))
     return Page(
         rows=[_project(row) for row in rows[:limit]],
         total=counted[0] if counted else 0,
@@ -88,13 +187,14 @@ def list_projects(*, limit: int, offset: int) -> Page:
     )
 
 
-def get_project(key: int) -> dict[str, Any]:
+def get_project(key: int, *, scope: Scope) -> dict[str, Any]:
     """Return one project with the sums over its conversations.
 
     Raises:
         NotFound: There is none.
     """
-    row = fetch_one(_PROJECTS + " WHERE p.key = ? GROUP BY p.key", (key,))
+    sql = _PROJECTS.format(there=scope.and_there("c")) + " WHERE p.key = ? GROUP BY p.key"
+    row = fetch_one(sql, (key,)) if scope.allows(key) else None
     if row is None:
         raise NotFound("project", str(key))
     return _project(row)
@@ -105,6 +205,7 @@ def _project(row: tuple[Any, ...]) -> dict[str, Any]:
         "id": row[0],
         "path": row[1],
         "name": row[2],
+        "visibility": row[18],
         "conversation_count": row[3],
         "session_count": row[17],
         "message_count": row[4],

@@ -38,6 +38,60 @@ class Scope:
         """
         return _condition(self, column)
 
+    def and_there(self, conversations: str) -> str:
+        """Return what narrows a statement to the conversations that may be seen, with its AND.
+
+        A conversation is there when its project is, and so are all above it: what a session in a
+        hidden project started is hidden with it, wherever that ran. For the whole archive it is
+        nothing, so that the statement stays as it is.
+
+        Args:
+            conversations: The name that the table has in the statement.
+        """
+        return "" if self.is_whole else f" AND {_there(self, conversations)}"
+
+    def and_among(self, conversations: str) -> str:
+        """Return the same condition for statements that look at most conversations.
+
+        It costs what all that is hidden costs, or all that is there, and then next to nothing for
+        each row; ``and_there`` costs something for each row alone.
+        """
+        return "" if self.is_whole else f" AND {_among(self, conversations)}"
+
+
+@lru_cache(maxsize=1024)
+def _there(scope: Scope, conversations: str) -> str:
+    # With the plus no index on projects is walked: what orders a list does so with any scope. A
+    # project is compared with IS TRUE, for a list of keys does not say no of NULL.
+    return (
+        f"({scope.condition(f'+{conversations}.project_key')}"
+        f" AND ({conversations}.parent_key IS NULL OR NOT EXISTS ("
+        "WITH RECURSIVE above (key, parent_key, project_key) AS ("
+        "SELECT a.key, a.parent_key, a.project_key FROM conversations a"
+        f" WHERE a.key = {conversations}.parent_key"
+        " UNION SELECT a.key, a.parent_key, a.project_key"
+        " FROM above JOIN conversations a ON a.key = above.parent_key)"
+        f" SELECT 1 FROM above WHERE ({scope.condition('above.project_key')}) IS NOT TRUE)))"
+    )
+
+
+@lru_cache(maxsize=1024)
+def _among(scope: Scope, conversations: str) -> str:
+    if scope.only is None:
+        keys, among, wanted, below = scope.hidden, "NOT IN", "", ""
+    else:
+        keys, among, wanted = scope.only - scope.hidden, "IN", " AND parent_key IS NULL"
+        below = f" WHERE +b.project_key IN ({_list(keys)})"
+    first = f"SELECT key FROM conversations WHERE project_key IN ({_list(keys)}){wanted}"
+    # In two parts, for the index on projects has only what is not in the trash. That all times are
+    # greater than no text lets the index on those be searched.
+    return (
+        f"{conversations}.key {among} (WITH RECURSIVE found (key) AS ("
+        f"{first} AND deleted_at IS NULL UNION {first} AND deleted_at > ''"
+        " UNION SELECT b.key FROM found JOIN conversations b ON b.parent_key = found.key"
+        f"{below}) SELECT key FROM found)"
+    )
+
 
 @lru_cache(maxsize=1024)
 def _condition(scope: Scope, column: str) -> str:

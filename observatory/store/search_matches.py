@@ -15,6 +15,7 @@ import orjson
 
 from observatory.errors import InvalidParameter
 from observatory.store.database import DatabaseError, fetch_all, fetch_one
+from observatory.store.scopes import Scope
 from observatory.store.search_language import ParsedQuery, parse_query
 from observatory.timestamps import parse_moment
 
@@ -135,12 +136,17 @@ def _read_filter(name: str, value: str) -> tuple[str, Any]:
 
 
 def find_matches(
-    request: SearchRequest, *, newest_first: bool = False, ceiling: int | None = None
+    request: SearchRequest,
+    *,
+    scope: Scope,
+    newest_first: bool = False,
+    ceiling: int | None = None,
 ) -> Matches:
     """Return the messages that match, in order.
 
     Args:
         request: What to search for; words or a filter at least.
+        scope: Whose conversations are there at all.
         newest_first: Latest message first, instead of best match first.
         ceiling: Look at messages up to this key only: what an earlier page began with.
 
@@ -157,7 +163,7 @@ def find_matches(
             else "SELECT coalesce(max(key), 0) FROM messages"
         )
         ceiling = row[0] if row else 0
-    rows, is_exact = _find(parsed.match, request, ceiling, is_ranked=not newest_first)
+    rows, is_exact = _find(parsed.match, request, ceiling, scope=scope, is_ranked=not newest_first)
     candidates = [Candidate(*row) for row in rows]
     times: dict[int, str] = {}
     if newest_first:
@@ -192,7 +198,7 @@ def filter_values(request: SearchRequest) -> dict[str, Any]:
 
 
 def _find(
-    match: str, request: SearchRequest, ceiling: int, *, is_ranked: bool
+    match: str, request: SearchRequest, ceiling: int, *, scope: Scope, is_ranked: bool
 ) -> tuple[list[tuple[Any, ...]], bool]:
     """Return the rows of candidates, and whether these are all that match."""
     values = filter_values(request) | {
@@ -203,11 +209,12 @@ def _find(
         "limit": CANDIDATES + 1,
     }
     conditions = [sql for name, sql in CONDITIONS.items() if values[name] is not None]
-    has_trash, is_within = _has_trash(), request.conversation_id is not None
-    if is_within and not _enter_conversation(values):
+    is_within = request.conversation_id is not None
+    has_hidden = _has_trash() or not scope.is_whole
+    if is_within and not _enter_conversation(values, scope):
         return [], True
     source = _source(match, is_within=is_within, is_ranked=is_ranked)
-    is_whole = not conditions and not has_trash
+    is_whole = not conditions and not has_hidden
     if is_whole and not is_within:
         # Nothing to look up: what FTS5 gives is the answer.
         sql = f"SELECT key, rank, key FROM ({source} LIMIT :limit)"
@@ -215,8 +222,8 @@ def _find(
         shown = "f.key"
         if is_within:
             shown = _SHOWN.format(there="d.key = :conversation_key")
-        elif has_trash:
-            shown = _SHOWN.format(there="d.deleted_at IS NULL")
+        elif has_hidden:
+            shown = _SHOWN.format(there=f"d.deleted_at IS NULL{scope.and_among('d')}")
         sql = (
             f"SELECT f.key, f.rank, m.key FROM ({source} LIMIT :examined) f"
             f" CROSS JOIN messages m ON m.key = {shown}"
@@ -234,10 +241,12 @@ def _find(
         raise
 
 
-def _enter_conversation(values: dict[str, Any]) -> bool:
+def _enter_conversation(values: dict[str, Any], scope: Scope) -> bool:
     """Bound a search by the texts of one conversation; tell whether it is there and has some."""
     conversation = fetch_one(
-        "SELECT key FROM conversations WHERE id = :conversation_id AND deleted_at IS NULL", values
+        "SELECT key FROM conversations WHERE id = :conversation_id AND deleted_at IS NULL"
+        + scope.and_there("conversations"),
+        values,
     )
     values["conversation_key"] = conversation[0] if conversation else None
     [(first, last)] = fetch_all(f"SELECT min(key), max(key) FROM ({_TEXTS_OF})", values)

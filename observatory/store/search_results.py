@@ -12,6 +12,7 @@ import orjson
 
 from observatory.store.conversation_documents import UNTITLED
 from observatory.store.database import fetch_all
+from observatory.store.scopes import Scope
 from observatory.store.search_language import JOINT
 from observatory.store.search_matches import (
     CONDITIONS,
@@ -107,7 +108,7 @@ _TITLES = f"""
 """
 
 
-def find_titles(matches: Matches, *, limit: int = 10) -> list[dict[str, Any]]:
+def find_titles(matches: Matches, *, scope: Scope, limit: int = 10) -> list[dict[str, Any]]:
     """Return conversations whose title matches, best first.
 
     They are those that pass the filters. When one speaks of messages only, there are none.
@@ -116,7 +117,7 @@ def find_titles(matches: Matches, *, limit: int = 10) -> list[dict[str, Any]]:
     given = [name for name in CONDITIONS if values[name] is not None]
     if not matches.query.match or not _TITLE_CONDITIONS.keys() >= set(given):
         return []
-    conditions = ["c.deleted_at IS NULL"]
+    conditions = ["c.deleted_at IS NULL" + scope.and_there("c")]
     conditions += [sql for name, sql in _TITLE_CONDITIONS.items() if values[name] is not None]
     return [
         {

@@ -10,6 +10,7 @@ import orjson
 from observatory.errors import InvalidParameter
 from observatory.store.database import fetch_all
 from observatory.store.pages import decode_cursor, encode_cursor
+from observatory.store.scopes import Scope
 from observatory.store.search_matches import (
     Candidate,
     Matches,
@@ -33,6 +34,7 @@ class SearchPage:
 def search_messages(
     request: SearchRequest,
     *,
+    scope: Scope,
     newest_first: bool = False,
     limit: int = 20,
     offset: int = 0,
@@ -43,6 +45,7 @@ def search_messages(
 
     Args:
         request: What to search for.
+        scope: Whose conversations are there at all.
         newest_first: Latest message first, instead of best match first.
         limit: Largest number of hits, 1 to 100.
         offset: How many hits to pass over.
@@ -62,7 +65,7 @@ def search_messages(
         ceiling, *position = decode_cursor(cursor, order=order, types=(int, str, int))
     elif cursor is not None:
         ceiling, offset = _decode_offset(cursor, order)
-    matches = find_matches(request, newest_first=newest_first, ceiling=ceiling)
+    matches = find_matches(request, scope=scope, newest_first=newest_first, ceiling=ceiling)
     found = matches.candidates
     if position is not None:
         offset = sum([matches.times[c.key], c.key] >= position for c in found)
@@ -74,7 +77,7 @@ def search_messages(
         next_cursor = encode_cursor(order, (matches.ceiling, *place))
     return SearchPage(
         hits=read_hits(shown, match=matches.query.match) if shown else [],
-        titles=find_titles(matches) if offset == 0 and cursor is None else [],
+        titles=find_titles(matches, scope=scope) if offset == 0 and cursor is None else [],
         facets=count_facets(found) if with_facets else None,
         pagination=_paginate(matches, len(found), limit, offset, next_cursor),
     )
@@ -104,6 +107,7 @@ def _decode_offset(cursor: str, order: str) -> tuple[int, int]:
 def search_conversations(
     request: SearchRequest,
     *,
+    scope: Scope,
     newest_first: bool = False,
     limit: int = 20,
     offset: int = 0,
@@ -117,6 +121,7 @@ def search_conversations(
 
     Args:
         request: What to search for.
+        scope: Whose conversations are there at all.
         newest_first: That with the latest matching message first, instead of the best match.
         limit: Largest number of conversations, 1 to 100.
         offset: How many conversations to pass over.
@@ -132,7 +137,7 @@ def search_conversations(
     ceiling: int | None = None
     if cursor is not None:
         ceiling, offset = _decode_offset(cursor, order)
-    matches = find_matches(request, newest_first=newest_first, ceiling=ceiling)
+    matches = find_matches(request, scope=scope, newest_first=newest_first, ceiling=ceiling)
     grouped: dict[int, list[Candidate]] = {}
     conversation_keys = read_column(
         (candidate.shown_key for candidate in matches.candidates), "conversation_key"
@@ -167,7 +172,7 @@ def search_conversations(
         next_cursor = encode_cursor(order, (matches.ceiling, offset + limit))
     return SearchPage(
         hits=conversations,
-        titles=find_titles(matches) if offset == 0 else [],
+        titles=find_titles(matches, scope=scope) if offset == 0 else [],
         facets=count_facets(matches.candidates) if with_facets else None,
         pagination=_paginate(matches, len(grouped), limit, offset, next_cursor),
     )

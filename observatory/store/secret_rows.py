@@ -18,6 +18,7 @@ from observatory.store.database import (
     fetch_one,
     writing,
 )
+from observatory.store.projects import merge_visibility
 from observatory.store.search_language import spaced_message, spaced_title
 
 BATCH_MESSAGES = 500
@@ -219,6 +220,9 @@ def update_project(key: int, *, path: str, name: str) -> None:
     )
     if not changed:
         # There is one of this path by now.
+        known = fetch_one("SELECT key FROM projects WHERE path = ?", (path,))
+        assert known is not None
+        merge_visibility(key, into=known[0])
         execute(
             "UPDATE conversations SET project_key = (SELECT key FROM projects WHERE path = ?)"
             " WHERE project_key = ?",

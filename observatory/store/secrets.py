@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from observatory.store.database import execute, execute_many, fetch_all, fetch_one
 from observatory.store.pages import Page, decode_cursor, make_page
+from observatory.store.scopes import Scope
 from observatory.timestamps import now
 
 # Kind, place, hash and times of secrets that were found in one thing.
@@ -71,13 +72,19 @@ _FROM = """
 _SELECT = f"""
     SELECT f.key, f.kind, f.hash, c.id, m.id, f.place, f.count, f.created_at,
         (SELECT count(DISTINCT same.message_key) FROM secret_findings same
-         WHERE same.kind = f.kind AND same.hash = f.hash)
+         WHERE same.kind = f.kind AND same.hash = f.hash{{same_there}})
     {_FROM}
 """
+# Messages with the same secret, of those that are there.
+_SAME_THERE = (
+    " AND EXISTS (SELECT 1 FROM messages n JOIN conversations d ON d.key = n.conversation_key"
+    " WHERE n.key = same.message_key{there})"
+)
 
 
 def list_findings(
     *,
+    scope: Scope,
     limit: int,
     offset: int = 0,
     cursor: str | None = None,
@@ -87,6 +94,7 @@ def list_findings(
     """Return one page of findings, the latest first; what is in the trash is left out.
 
     Args:
+        scope: Whose conversations are there at all.
         limit: Largest number of rows.
         offset: How many rows to pass over.
         cursor: Place after which to continue; ``None`` starts at the top.
@@ -96,7 +104,10 @@ def list_findings(
     Raises:
         InvalidParameter: The cursor is none of this list.
     """
-    filters, values = "", list[Any]()
+    filters, values = scope.and_there("c"), list[Any]()
+    select = _SELECT.format(
+        same_there="" if scope.is_whole else _SAME_THERE.format(there=scope.and_there("d"))
+    )
     for column, value in (("f.kind", kind), ("c.id", conversation_id)):
         if value is not None:
             filters += f" AND {column} = ?"
@@ -106,7 +117,7 @@ def list_findings(
         filters += " AND f.key < ?"
         values += decode_cursor(cursor, order=_ORDER, types=(int,))
     rows = fetch_all(
-        f"{_SELECT}{filters} ORDER BY f.key DESC LIMIT ? OFFSET ?", (*values, limit + 1, offset)
+        f"{select}{filters} ORDER BY f.key DESC LIMIT ? OFFSET ?", (*values, limit + 1, offset)
     )
     return make_page(
         [_finding(row) for row in rows],

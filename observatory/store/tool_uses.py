@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
 from orjson import Fragment
 
 from observatory.errors import NotFound
 from observatory.store.conversations import find_key
 from observatory.store.database import fetch_all, fetch_one
 from observatory.store.pages import Page, decode_cursor, make_page
+from observatory.store.scopes import Scope
 from observatory.timestamps import format_timestamp
 
 # A tool that was started so long ago and never answered does not run any more: its client died.
@@ -67,9 +69,53 @@ def _tool_use(row: Sequence[Any], conversation_id: str, message_id: str | None) 
     }
 
 
+def find_hidden_texts(message_keys: Iterable[int | None], *, scope: Scope) -> set[int]:
+    """Return those messages whose text stands in no conversation that is there, copies included.
+
+    A tool use may have its result from another conversation: one was copied from the other while
+    the tool ran.
+    """
+    wanted = {key for key in message_keys if key is not None}
+    if not wanted:
+        return set()
+    there = (
+        "SELECT m.{key} FROM messages m JOIN conversations c ON c.key = m.conversation_key"
+        f" WHERE m.{{key}} IN (SELECT value FROM json_each(?1)){scope.and_there('c')}"
+    )
+    found = fetch_all(
+        f"{there.format(key='key')} UNION {there.format(key='copy_of_key')}",
+        (orjson.dumps(list(wanted)).decode(),),
+    )
+    return wanted - {key for (key,) in found}
+
+
+def _find_hidden_results(conversation_key: int, scope: Scope) -> set[int]:
+    """Return the tool uses of a conversation whose results are not there."""
+    rows = fetch_all(
+        "SELECT t.key, r.key FROM tool_uses t JOIN messages r ON r.key = t.result_message_key"
+        " WHERE t.conversation_key = ?1 AND r.conversation_key <> ?1",
+        (conversation_key,),
+    )
+    hidden = find_hidden_texts((result for _, result in rows), scope=scope)
+    return {use for use, result in rows if result in hidden}
+
+
+def _without_result(use: dict[str, Any]) -> dict[str, Any]:
+    """Return a tool use as if it never had an answer."""
+    unknown = ("result", "result_message_id", "finished_at", "error_category")
+    times = ("execution_time_ms", "reported_duration_ms")
+    return {
+        **use,
+        **dict.fromkeys((*unknown, *times)),
+        "status": "interrupted",
+        "is_error": False,
+    }
+
+
 def list_tool_uses(
     conversation_id: str,
     *,
+    scope: Scope,
     name: str | None = None,
     status: str | None = None,
     limit: int = 50,
@@ -80,6 +126,7 @@ def list_tool_uses(
 
     Args:
         conversation_id: The conversation.
+        scope: Whose conversations are there at all.
         name: Only uses of the tool of this name.
         status: Only uses that are shown with this status.
         limit: Largest number of rows, 1 to 100.
@@ -90,13 +137,19 @@ def list_tool_uses(
         NotFound: There is no such conversation.
         InvalidParameter: The cursor is not from this list.
     """
-    conversation_key = find_key(conversation_id)
+    conversation_key = find_key(conversation_id, scope=scope)
     if conversation_key is None:
         raise NotFound("conversation", conversation_id)
     filters = {"name": name, "status": status}
     parameters = {key: value for key, value in filters.items() if value is not None}
     conditions = ["t.conversation_key = :conversation", "t.message_key IS NOT NULL"]
     conditions += [_CONDITIONS[key] for key in parameters]
+    hidden = set() if scope.is_whole else _find_hidden_results(conversation_key, scope)
+    if hidden and status is not None:
+        listed = ",".join(map(str, hidden))
+        conditions[-1] = (
+            f"CASE WHEN t.key IN ({listed}) THEN :status = 'interrupted' ELSE {conditions[-1]} END"
+        )
     after = -1
     if cursor is not None:
         (after,) = decode_cursor(cursor, order=_ORDER, types=(int,))
@@ -112,7 +165,11 @@ def list_tool_uses(
         {**values, "after": after, "limit": limit + 1, "offset": offset},
     )
     return make_page(
-        [_tool_use(row[2:], conversation_id, row[1]) for row in rows],
+        [
+            _without_result(use) if row[0] in hidden else use
+            for row in rows
+            for use in (_tool_use(row[2:], conversation_id, row[1]),)
+        ],
         [(row[0],) for row in rows],
         order=_ORDER,
         total=counted[0] if counted else 0,

@@ -17,11 +17,13 @@ from observatory.store.database import (
     execute_many,
     fetch_all,
     fetch_one,
+    uploads_folder,
     writing,
 )
 from observatory.store.locks import is_held
 from observatory.store.models import Conversation, TranscriptFile
 from observatory.store.pages import Page
+from observatory.store.scopes import WHOLE, Scope
 from observatory.timestamps import now
 
 
@@ -225,27 +227,50 @@ def delete_file(key: int) -> None:
         execute("DELETE FROM transcript_files WHERE key = ?", (key,))
 
 
-def get_path(key: int) -> str:
+def get_path(key: int, *, scope: Scope) -> str:
     """Return the path of a file.
 
     Raises:
         NotFound: There is none.
     """
-    row = fetch_one("SELECT path FROM transcript_files WHERE key = ?", (key,))
+    row = fetch_one(
+        "SELECT path FROM transcript_files WHERE key = ?" + _and_there(scope, "transcript_files"),
+        (key,),
+    )
     if row is None:
         raise NotFound("file", str(key))
     return str(row[0])
 
 
-def list_files(*, status: str | None, limit: int, offset: int) -> Page:
+def _and_there(scope: Scope, files: str) -> str:
+    """Return what narrows a statement to the files that are there, with its AND.
+
+    A file is there when its conversation is. One without a conversation is there for whom
+    everything is; for others when it was uploaded and nothing was read of it, for who uploaded it
+    asks how far it is. Of one that has lost its conversation nothing may be told.
+    """
+    if scope.is_whole:
+        return ""
+    folder = str(uploads_folder(database.database)).replace("'", "''") + "/"
+    return (
+        f" AND CASE WHEN {files}.conversation_key IS NULL"
+        f" THEN substr({files}.path, 1, length('{folder}')) = '{folder}'"
+        f" AND ({files}.status <> 'completed' OR {files}.line_count <= {files}.bad_line_count)"
+        " ELSE EXISTS (SELECT 1 FROM conversations c"
+        f" WHERE c.key = {files}.conversation_key{scope.and_there('c')}) END"
+    )
+
+
+def list_files(*, scope: Scope, status: str | None, limit: int, offset: int) -> Page:
     """Return one page of files, the most recently changed first.
 
     Args:
+        scope: Whose conversations are there at all.
         status: Only files in this state.
         limit: Largest number of rows, 1 to 100.
         offset: How many rows to pass over.
     """
-    query = _files()
+    query = _files(scope)
     is_read = _is_anything_read() if status in (None, "pending", "processing") else True
     if status is not None:
         query = query.where(_in_state(status, is_read=is_read))
@@ -262,13 +287,13 @@ def list_files(*, status: str | None, limit: int, offset: int) -> Page:
     )
 
 
-def get_file(key: int) -> dict[str, Any]:
+def get_file(key: int, *, scope: Scope) -> dict[str, Any]:
     """Return one file with its state, its numbers of records by type and its bad lines.
 
     Raises:
         NotFound: There is none.
     """
-    row = _files().where(TranscriptFile.key == key).dicts().first()
+    row = _files(scope).where(TranscriptFile.key == key).dicts().first()
     if row is None:
         raise NotFound("file", str(key))
     return {
@@ -278,17 +303,34 @@ def get_file(key: int) -> dict[str, Any]:
     }
 
 
-def get_upload(key: int) -> dict[str, Any]:
+def get_upload(key: int, *, scope: Scope) -> dict[str, Any]:
     """Return one file as ``get_file`` does, with what the archive has from it.
+
+    It is for who has just uploaded the file, and who is told of it wherever it belongs.
+
+    Args:
+        key: Which file.
+        scope: Whose conversations are there at all.
 
     Raises:
         NotFound: There is none.
     """
-    file = get_file(key)
-    count = fetch_one("SELECT count(*) FROM messages WHERE file_key = ?", (key,))
+    file = get_file(key, scope=WHOLE)
+    counting = "SELECT count(*) FROM messages WHERE file_key = ?"
+    if not scope.is_whole:
+        counting = (
+            "SELECT count(*) FROM messages m JOIN conversations c ON c.key = m.conversation_key"
+            f" WHERE m.file_key = ?{scope.and_there('c')}"
+        )
+        own = fetch_one(
+            f"SELECT c.id FROM conversations c WHERE c.id = ?{scope.and_there('c')}",
+            (file["conversation_id"],),
+        )
+        file["conversation_id"] = own[0] if own else None
+    count = fetch_one(counting, (key,))
     found = fetch_all(
         "SELECT DISTINCT c.id FROM messages m JOIN conversations c ON c.key = m.conversation_key"
-        " WHERE m.file_key = ? ORDER BY c.key LIMIT 100",
+        f" WHERE m.file_key = ?{scope.and_there('c')} ORDER BY c.key LIMIT 100",
         (key,),
     )
     conversations = [row[0] for row in found]
@@ -297,13 +339,13 @@ def get_upload(key: int) -> dict[str, Any]:
     return {**file, "message_count": count[0] if count else 0, "conversations": conversations}
 
 
-def list_errors(key: int, *, limit: int, offset: int) -> Page:
+def list_errors(key: int, *, scope: Scope, limit: int, offset: int) -> Page:
     """Return one page of the lines of a file that could not be read, in its order.
 
     Raises:
         NotFound: There is no such file.
     """
-    get_path(key)
+    get_path(key, scope=scope)
     row = fetch_one("SELECT count(*) FROM transcript_errors WHERE file_key = ?", (key,))
     rows = _bad_lines(key, limit=limit + 1, offset=offset)
     return Page(
@@ -358,10 +400,13 @@ def _shown_status(row: dict[str, Any], *, is_read: bool) -> str:
     return "pending" if row["is_reread"] else str(row["status"])
 
 
-def _files() -> Any:
-    return TranscriptFile.select(TranscriptFile, Conversation.id.alias("conversation_id")).join(
+def _files(scope: Scope) -> Any:
+    query = TranscriptFile.select(TranscriptFile, Conversation.id.alias("conversation_id")).join(
         Conversation, JOIN.LEFT_OUTER
     )
+    # peewee calls the first table of a statement t1.
+    narrowed = _and_there(scope, "t1").removeprefix(" AND ")
+    return query.where(pw.SQL(narrowed)) if narrowed else query
 
 
 def _file(row: dict[str, Any], *, is_read: bool) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from observatory.api.export_markdown import fence, in_line
 from observatory.api.exports import make_filename
 from observatory.store import exports as store
 from observatory.store.conversation_removal import delete_conversation
+from observatory.store.scopes import WHOLE
 from tests.api.asking import ask, check_refusal, refuse
 from tests.api.sessions import SESSION, numbered
 from tests.processes import Home, serving, wait_for
@@ -290,7 +291,7 @@ def test_pieces_are_small_and_nothing_is_lost(client, write, ingest, monkeypatch
 
 def test_messages_that_come_meanwhile_are_exported(db, session, write, ingest, monkeypatch):
     monkeypatch.setattr(store, "PIECE_CHARACTERS", 1)
-    messages = store.read_messages(SESSION)
+    messages = store.read_messages(SESSION, scope=WHOLE)
     first = next(messages)
     transcript = Transcript(SESSION, prefix="z")
     transcript.prompt("one more", timestamp="2026-03-05T00:00:00.000Z")
@@ -306,9 +307,11 @@ def test_a_conversation_that_goes_meanwhile_ends_its_file(client, session, form,
     monkeypatch.setattr(store, "PIECE_CHARACTERS", 1)
     monkeypatch.setattr(store, "_MESSAGES_AT_ONCE", 1)
     writer = exports.FORMATS[form]()
-    pieces = exports.write(writer, store.read_conversation(SESSION), include_subagents=True)
+    pieces = exports.write(
+        writer, store.read_conversation(SESSION, scope=WHOLE), scope=WHOLE, include_subagents=True
+    )
     text = [next(pieces), next(pieces)]
-    delete_conversation(SESSION)
+    delete_conversation(SESSION, scope=WHOLE)
     text += list(pieces)
     whole = b"".join(p if isinstance(p, bytes) else p.encode() for p in text).decode()
     if form == "json":
@@ -323,10 +326,13 @@ def test_a_conversation_that_goes_meanwhile_ends_its_file(client, session, form,
 
 def test_a_subagent_that_goes_meanwhile_leaves_the_document_whole(client, session, subagent):
     pieces = exports.write(
-        exports.JsonDocument(), store.read_conversation(SESSION), include_subagents=True
+        exports.JsonDocument(),
+        store.read_conversation(SESSION, scope=WHOLE),
+        scope=WHOLE,
+        include_subagents=True,
     )
     text = [next(pieces)]
-    delete_conversation(subagent)
+    delete_conversation(subagent, scope=WHOLE)
     document = json.loads(b"".join([*text, *pieces]))  # type: ignore[list-item]
     assert (document["complete"], document["subagents"]) == (False, [])
 

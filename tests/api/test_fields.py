@@ -22,7 +22,7 @@ LISTS = {
 ITEMS = {
     f"/api/conversations/{SESSION}": schemas.ConversationDetail,
     f"/api/messages/{MESSAGE}": schemas.Message,
-    "/api/projects/1": schemas.Project,
+    "/api/projects/1": schemas.ProjectDetail,
     "/api/files/1": schemas.FileDetail,
 }
 

@@ -197,12 +197,14 @@ def test_no_limit_holds_when_it_is_switched_off(make):
 def test_who_signed_in_is_limited_wherever_they_ask_from(make, monkeypatch):
     client = make()
     from observatory.api import exchange
+    from observatory.api.auth import Identity
 
     begin = exchange.begin_exchange
 
     def sign_in(req: Any) -> None:
         begin(req)
-        req.context.identity = req.env.get("HTTP_X_TEST_USER")
+        name = req.env.get("HTTP_X_TEST_USER")
+        req.context.identity = None if name is None else Identity(name, frozenset())
 
     monkeypatch.setattr(exchange, "begin_exchange", sign_in)
     found = [ask(client, peer=f"203.0.113.{n}", X_Test_User="user:1").status_int for n in range(4)]

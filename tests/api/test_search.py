@@ -14,6 +14,7 @@ from observatory.store import search_matches, searching
 from observatory.store.conversation_removal import delete_conversation
 from observatory.store.database import close, connect
 from observatory.store.pages import encode_cursor
+from observatory.store.scopes import WHOLE
 from tests.transcripts_for_tests import Transcript
 
 SESSION = "11111111-1111-4111-8111-111111111111"
@@ -591,7 +592,7 @@ def test_conversations_are_found_as_they_are_at_one_moment(client, add, monkeypa
 
     def remove() -> None:
         connect()
-        delete_conversation(gone)
+        delete_conversation(gone, scope=WHOLE)
         close()
 
     def find_and_remove(*args, **kwargs):

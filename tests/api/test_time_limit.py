@@ -13,6 +13,7 @@ from observatory.api import conversations, exports, uploads
 from observatory.app import create_app
 from observatory.store import time_limits
 from observatory.store.database import database, execute, fetch_all, fetch_one
+from observatory.store.scopes import Scope
 from observatory.store.time_limits import begin_time_limit, end_time_limit
 from tests.api.asking import check_refusal
 from tests.api.described import DescribedApp
@@ -100,22 +101,26 @@ def timed(db) -> webtest.TestApp:
 
 def test_what_was_kept_is_told_even_when_time_is_over(timed, monkeypatch, late):
     plain = conversations.get_conversation
-    monkeypatch.setattr(conversations, "get_conversation", lambda each: late() and plain(each))
+    monkeypatch.setattr(
+        conversations, "get_conversation", lambda each, scope: late() and plain(each, scope=scope)
+    )
     timed.post_json("/api/conversations", {"title": "x"}, status=201)
 
 
 def test_what_is_read_when_time_is_over_is_not_told(timed, session, monkeypatch, late):
     plain = conversations.get_conversation
-    monkeypatch.setattr(conversations, "get_conversation", lambda each: late() and plain(each))
+    monkeypatch.setattr(
+        conversations, "get_conversation", lambda each, scope: late() and plain(each, scope=scope)
+    )
     timed.get(f"/api/conversations/{SESSION}", status=503)
 
 
 def test_what_is_sent_as_a_stream_is_not_ended(timed, session, monkeypatch, late):
     plain = exports.read_messages
 
-    def slow(identifier: str) -> Any:
+    def slow(identifier: str, *, scope: Scope) -> Any:
         late()
-        yield from plain(identifier)
+        yield from plain(identifier, scope=scope)
 
     monkeypatch.setattr(exports, "read_messages", slow)
     answer = timed.get(f"/api/conversations/{SESSION}/export")

@@ -17,6 +17,7 @@ from observatory.store.conversation_removal import delete_conversation
 from observatory.store.conversations import get_conversation
 from observatory.store.database import close, configure, connect, fetch_all
 from observatory.store.messages import list_messages
+from observatory.store.scopes import WHOLE
 from tests.ingest.dumps import check_sound
 from tests.ingest.test_any_reading import SESSION, a_record, looking_at
 from tests.transcripts_for_tests import encode
@@ -75,14 +76,14 @@ def shown() -> dict[str, Any]:
     """Return what is shown of each conversation, but for which has the copies."""
     told: dict[str, Any] = {}
     for (conversation_id,) in fetch_all("SELECT id FROM conversations ORDER BY id"):
-        page = list_messages(conversation_id, limit=500)
+        page = list_messages(conversation_id, scope=WHOLE, limit=500)
         messages = json.loads(orjson.dumps(page.rows))
         for message in messages:
             for name in ("id", "copied_from", "blocks", "token_count", "parent_id"):
                 del message[name]
             del message["metadata"]["usage"], message["metadata"]["api_call_id"]
             del message["metadata"]["stop_reason"]
-        whole = json.loads(orjson.dumps(get_conversation(conversation_id)))
+        whole = json.loads(orjson.dumps(get_conversation(conversation_id, scope=WHOLE)))
         facts = (whole["title"], whole["message_count"], whole["kind"], whole["parent_id"])
         subagents = [(child["id"], child["tool_use_id"]) for child in whole["subagents"]]
         told[conversation_id] = (facts, subagents, messages)
@@ -147,7 +148,7 @@ def test_a_session_that_was_removed_leaves_the_others_as_they_are_without_it(
     expected = (shown(), [fetch_all(query)[0][:2] for query in COUNTED])
     close()
     read(files, tmp_path / "all", empty_database, together=True)
-    delete_conversation(files[gone][0])
+    delete_conversation(files[gone][0], scope=WHOLE)
     check_sound()
     # Of a response that was copied in part, the numbers of the whole are kept.
     found = (shown(), [fetch_all(query)[0][:2] for query in COUNTED])

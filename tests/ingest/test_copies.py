@@ -9,6 +9,7 @@ import pytest
 
 from observatory.store import conversation_removal
 from observatory.store.database import close, configure, connect, execute, fetch_all, fetch_one
+from observatory.store.scopes import WHOLE
 from tests.ingest.dumps import check_sound, dump
 from tests.transcripts_for_tests import Transcript
 
@@ -384,7 +385,7 @@ def test_a_removal_that_was_interrupted_is_ended_by_the_next_ingest(
     monkeypatch.setattr(conversation_removal, "BATCH_CHARACTERS", 0)
     monkeypatch.setattr(conversation_removal, "_delete", lambda key: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        conversation_removal.delete_conversation(SESSION)
+        conversation_removal.delete_conversation(SESSION, scope=WHOLE)
     path = f"/api/conversations/{SESSION}"
     client.get(path, status=404)
     client.post(f"{path}/restore", status=404)

@@ -15,6 +15,7 @@ from observatory.ingest.jobs import jobs, note
 from observatory.store import transcript_files as files
 from observatory.store.database import fetch_all
 from observatory.store.locks import held, is_held
+from observatory.store.scopes import WHOLE
 from tests.processes import Home
 from tests.transcripts_for_tests import Transcript
 
@@ -48,7 +49,7 @@ def large(write) -> str:
 
 
 def status_of(key: int) -> str:
-    return files.get_file(key)["status"]
+    return files.get_file(key, scope=WHOLE)["status"]
 
 
 def read_now(path: str) -> None:
@@ -79,16 +80,16 @@ def test_states_are_true_while_a_file_is_read_and_after_its_reader_died(db, larg
     assert status_of(key) == "pending"
     child = start(db, large)
     try:
-        file = files.get_file(key)
+        file = files.get_file(key, scope=WHOLE)
         assert file["status"] == "processing"
         assert 0 < file["byte_offset"] < file["size"]
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
-        assert files.get_file(key)["status"] == "pending"
+        assert files.get_file(key, scope=WHOLE)["status"] == "pending"
     finally:
         end(child)
     read_now(large)
-    file = files.get_file(key)
+    file = files.get_file(key, scope=WHOLE)
     assert (file["status"], file["line_count"]) == ("completed", 30)
     assert file["byte_offset"] == file["size"]
     assert fetch_all("SELECT count(*) FROM messages") == [(30,)]
@@ -138,7 +139,7 @@ def test_a_file_that_vanishes_before_it_is_read_is_an_error(db, large):
         jobs.submit(large)
         Path(large).unlink()
     jobs.join()
-    file = files.get_file(key)
+    file = files.get_file(key, scope=WHOLE)
     assert (file["status"], file["error_message"] is None) == ("error", False)
 
 
@@ -155,7 +156,7 @@ def test_a_reading_that_fails_is_an_error_and_the_next_goes_well(db, large, monk
     assert status_of(key) == "error"
     jobs.submit(large)
     jobs.join()
-    file = files.get_file(key)
+    file = files.get_file(key, scope=WHOLE)
     assert (file["status"], file["error_message"]) == ("completed", None)
 
 

@@ -16,6 +16,7 @@ from observatory.ingest.secret_scan import scan_secrets
 from observatory.redaction import masking
 from observatory.store import search, secret_rows
 from observatory.store.database import close, configure, connect, execute, fetch_all
+from observatory.store.scopes import WHOLE
 from observatory.store.search_matches import SearchRequest, find_matches
 from tests.ingest.dumps import check_sound, dump
 from tests.ingest.test_any_reading import EXPLORES
@@ -36,7 +37,7 @@ def mask() -> None:
 
 
 def count_hits(q: str) -> int:
-    return len(find_matches(SearchRequest(q=q)).candidates)
+    return len(find_matches(SearchRequest(q=q), scope=WHOLE).candidates)
 
 
 def shown() -> dict[str, Any]:

@@ -20,6 +20,7 @@ from observatory.redaction import masking
 from observatory.store import search
 from observatory.store.conversation_removal import delete_conversation
 from observatory.store.database import close, configure, connect, fetch_all
+from observatory.store.scopes import WHOLE
 from observatory.store.search_matches import SearchRequest, find_matches
 from tests.ingest.dumps import check_sound, dump
 from tests.ingest.test_any_reading import EXPLORES
@@ -227,8 +228,8 @@ def test_a_masked_text_is_found_by_its_kind(write, ingest):
     write(transcript)
     ingest()
     for q in ("github_token", '"secret github_token"'):
-        assert len(find_matches(SearchRequest(q=q)).candidates) == 2
-    assert find_matches(SearchRequest(q=TOKEN)).candidates == []
+        assert len(find_matches(SearchRequest(q=q), scope=WHOLE).candidates) == 2
+    assert find_matches(SearchRequest(q=TOKEN), scope=WHOLE).candidates == []
 
 
 def test_findings_go_with_their_message(write, ingest):
@@ -237,7 +238,7 @@ def test_findings_go_with_their_message(write, ingest):
     transcript.side("ai-title", aiTitle=TOKEN)
     write(transcript)
     ingest()
-    delete_conversation(transcript.session_id)
+    delete_conversation(transcript.session_id, scope=WHOLE)
     assert findings() == []
 
 
@@ -251,7 +252,7 @@ def test_findings_go_over_to_who_takes_the_message(write, ingest):
     copy.prompt("more")
     write(copy)
     ingest()
-    delete_conversation(original.session_id)
+    delete_conversation(original.session_id, scope=WHOLE)
     assert findings() == [(copy.uuid(1), None, "github_token", "content", 1)]
 
 
@@ -278,6 +279,6 @@ def test_chinese_words_beside_a_secret_are_found(write, ingest, db):
     transcript.prompt(f"调用 {TOKEN} 函数")
     write(transcript)
     ingest()
-    assert len(find_matches(SearchRequest(q="函数")).candidates) == 1
+    assert len(find_matches(SearchRequest(q="函数"), scope=WHOLE).candidates) == 1
     assert places_of(TOKEN, db) == []
     assert search.count_waiting_messages() == 0

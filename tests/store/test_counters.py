@@ -15,6 +15,7 @@ from observatory.store import schema
 from observatory.store.conversation_documents import make_documents
 from observatory.store.conversation_removal import delete_conversation
 from observatory.store.database import close, configure, connect, fetch_all
+from observatory.store.scopes import WHOLE
 from observatory.store.search_language import matching_query
 from tests.ingest.dumps import check_sound
 from tests.transcripts_for_tests import Transcript
@@ -118,7 +119,7 @@ class Archive(RuleBasedStateMachine):
     def delete(self, position: int) -> None:
         ids = [row[0] for row in fetch_all("SELECT id FROM conversations ORDER BY id")]
         if position < len(ids):
-            delete_conversation(ids[position])
+            delete_conversation(ids[position], scope=WHOLE)
 
     @invariant()
     def counters_equal_a_recount(self) -> None:

@@ -17,6 +17,7 @@ from observatory.store import schema, search
 from observatory.store.database import close, configure, connect, database, execute, fetch_all
 from observatory.store.locks import held
 from observatory.store.models import TABLES
+from observatory.store.scopes import WHOLE
 from observatory.store.search_matches import SearchRequest, find_matches
 from tests.api.described import DescribedApp
 from tests.ingest.dumps import check_sound
@@ -51,7 +52,7 @@ def older(fresh, tmp_path, monkeypatch):
 
 def count_hits(q: str) -> int:
     """Return how many messages are found, over whatever schema there is."""
-    return len(find_matches(SearchRequest(q=q)).candidates)
+    return len(find_matches(SearchRequest(q=q), scope=WHOLE).candidates)
 
 
 MOMENT = "2026-03-04T05:06:07.890Z"

@@ -6,6 +6,7 @@ import pytest
 
 from observatory.store import archive, conversations, counters, messages
 from observatory.store.database import fetch_all
+from observatory.store.scopes import WHOLE, Scope
 
 
 def plan(sql: str, parameters=()) -> list[str]:
@@ -19,19 +20,61 @@ def plan(sql: str, parameters=()) -> list[str]:
     [(name, index) for name, (_, index) in conversations.SORT_COLUMNS.items()],
 )
 def test_a_list_walks_the_index_of_its_order(db, sort_by, index, descending, after):
-    page, _ = conversations._statements((), sort_by, descending, after)
+    page, _ = conversations._statements((), sort_by, descending, after, WHOLE)
     steps = plan(page, {"limit": 51, "offset": 0, "after_value": "x", "after_key": 1})
     assert any(f"c USING INDEX {index}" in step for step in steps)
     assert not any("TEMP B-TREE" in step for step in steps)
 
 
 def test_the_count_of_all_is_one_row(db):
-    _, counting = conversations._statements((), "updated_at", True, False)
+    _, counting = conversations._statements((), "updated_at", True, False, WHOLE)
     assert plan(counting) == ["SEARCH totals USING PRIMARY KEY (name=?)"]
 
 
+NARROW = (Scope(hidden=frozenset({1, 2})), Scope(only=frozenset({1, 2})))
+
+
+@pytest.mark.parametrize("scope", NARROW)
+@pytest.mark.parametrize("filters", [(), ("kind",), ("date_from", "date_to")])
+def test_a_list_walks_the_index_of_its_order_for_whom_not_all_is_there(db, scope, filters):
+    for sort_by, (_, index) in conversations.SORT_COLUMNS.items():
+        page, _ = conversations._statements(filters, sort_by, True, False, scope)
+        values = {"limit": 51, "offset": 0, "kind": "x", "date_from": "x", "date_to": "x"}
+        steps = plan(page, values)
+        assert any(f"c USING INDEX {index}" in step for step in steps)
+        assert not any("TEMP B-TREE" in step for step in steps)
+        # What is above a conversation is found by its key.
+        assert [s for s in steps if s.startswith("SEARCH a")] == [
+            "SEARCH a USING INTEGER PRIMARY KEY (rowid=?)"
+        ] * 2
+
+
+@pytest.mark.parametrize("scope", NARROW)
+def test_a_count_for_whom_not_all_is_there_reads_no_other_rows(db, scope):
+    _, counting = conversations._statements((), "updated_at", True, False, scope)
+    steps = plan(counting)
+    assert [s for s in steps if s.startswith("SCAN conversations")] == []
+    assert [s for s in steps if s.startswith("SCAN c ") and "USING" not in s] == []
+
+
+def test_what_is_asked_for_the_whole_archive_does_not_speak_of_scopes(db):
+    for filters in ((), ("tag",), ("deleted",)):
+        for sql in conversations._statements(filters, "title", True, False, WHOLE):
+            assert "project_key" not in sql
+    assert WHOLE.and_there("c") == ""
+
+
+def test_statements_of_scopes_do_not_mix(db):
+    first, second = (
+        conversations._statements((), "title", True, False, Scope(hidden=frozenset({key})))
+        for key in (1, 2)
+    )
+    assert "NOT IN (1)" in first[0] and "NOT IN (2)" in second[0]
+    assert "project_key IN (1)" in first[1] and "project_key IN (2)" in second[1]
+
+
 def test_a_projects_list_walks_its_index(db):
-    page, _ = conversations._statements(("project_path",), "updated_at", True, False)
+    page, _ = conversations._statements(("project_path",), "updated_at", True, False, WHOLE)
     steps = plan(page, {"project_path": "/x", "limit": 51, "offset": 0})
     assert any("conversations_by_project" in step for step in steps)
 
