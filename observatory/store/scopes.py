@@ -82,12 +82,18 @@ def _among(scope: Scope, conversations: str) -> str:
     else:
         keys, among, wanted = scope.only - scope.hidden, "IN", " AND parent_key IS NULL"
         below = f" WHERE +b.project_key IN ({_list(keys)})"
-    first = f"SELECT key FROM conversations WHERE project_key IN ({_list(keys)}){wanted}"
-    # In two parts, for the index on projects has only what is not in the trash. That all times are
-    # greater than no text lets the index on those be searched.
+    if not keys:
+        return "0"
+    first = (
+        "SELECT key FROM conversations{index}"
+        f" WHERE project_key IN ({_list(keys)}){wanted} AND deleted_at IS "
+    )
+    # In two parts, for the index on projects has only what is not in the trash. Left alone, SQLite
+    # reads all rows for the second: it wants them in the order of their keys.
+    trashed = first.format(index=" INDEXED BY conversations_trashed")
     return (
         f"{conversations}.key {among} (WITH RECURSIVE found (key) AS ("
-        f"{first} AND deleted_at IS NULL UNION {first} AND deleted_at > ''"
+        f"{first.format(index='')}NULL UNION {trashed}NOT NULL"
         " UNION SELECT b.key FROM found JOIN conversations b ON b.parent_key = found.key"
         f"{below}) SELECT key FROM found)"
     )
