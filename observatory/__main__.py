@@ -20,7 +20,7 @@ from observatory.ingest.stopping import StopSignals
 from observatory.ingest.uploads import stored_uploads
 from observatory.log import configure_logging
 from observatory.redaction.masking import configure as configure_redaction
-from observatory.settings import Settings, read_secret, read_settings
+from observatory.settings import Settings, read_redaction_key, read_secret, read_settings
 from observatory.store import schema
 from observatory.store.database import (
     DatabaseError,
@@ -186,7 +186,7 @@ def run_ingest(options: argparse.Namespace, settings: Settings) -> int:
         print(f"No transcripts in {', '.join(missing)} yet.", file=sys.stderr)
     _open_database(settings, cache_mib=64)
     _prepare_schema(settings)
-    configure_redaction(settings.redact_secrets, read_secret(settings))
+    configure_redaction(settings.redact_secrets, read_redaction_key(settings))
     with (
         held(settings.db_path, "ingest", wait_seconds=options.wait),
         StopSignals() as stop,
@@ -214,7 +214,7 @@ def run_secrets(options: argparse.Namespace, settings: Settings) -> int:
         raise SettingsError({"REDACT_SECRETS": problem})
     _open_database(settings, cache_mib=64)
     _prepare_schema(settings)
-    configure_redaction(settings.redact_secrets, read_secret(settings))
+    configure_redaction(settings.redact_secrets, read_redaction_key(settings))
     with (
         held(settings.db_path, "ingest", wait_seconds=options.wait),
         StopSignals() as stop,
@@ -238,10 +238,11 @@ def _report(summary: RunSummary, *, as_json: bool) -> None:
 
 
 def run_serve(options: argparse.Namespace, settings: Settings) -> int:
-    """Become gunicorn, with the schema checked and the secret made."""
+    """Become gunicorn, with the schema checked and the secrets made."""
     _open_database(settings)
     _prepare_schema(settings)
     read_secret(settings)
+    read_redaction_key(settings)
     close()
     if _is_taken(settings.host, settings.port):
         print(

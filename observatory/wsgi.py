@@ -9,7 +9,7 @@ from observatory.log import configure_logging
 from observatory.metrics import is_multiprocess
 from observatory.rate_limits import Limits
 from observatory.redaction.masking import configure as configure_redaction
-from observatory.settings import read_secret, read_settings
+from observatory.settings import read_redaction_key, read_settings
 from observatory.store.database import DatabaseError, close, configure, connect
 from observatory.store.schema import check_current
 
@@ -27,7 +27,7 @@ def build() -> Application:
         configure_logging(level=settings.log_level, log_format=settings.log_format)
         if not settings.db_path.exists():
             raise SchemaError(f"There is no {settings.db_path}. Run `observatory migrate`.")
-        configure_redaction(settings.redact_secrets, read_secret(settings))
+        configure_redaction(settings.redact_secrets, read_redaction_key(settings))
         remove_leftovers(settings.db_path)
         configure(settings.db_path, synchronous=settings.db_synchronous)
         connect()

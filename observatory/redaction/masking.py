@@ -1,8 +1,8 @@
 """What becomes of the secrets that are found: masked, noted, or left alone.
 
 The mark that stands for a secret, ``[secret:github_token:1a2b3c4d]``, ends in a hash that is keyed:
-equal secrets have equal marks, and who has no key can not find one by trying. The key is made from
-the secret that signs tokens.
+equal secrets have equal marks, and who has no key can not find one by trying. The key is a file
+of its own, so that the secret that signs tokens can be changed without changing marks.
 """
 
 from __future__ import annotations
