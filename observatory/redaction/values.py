@@ -36,8 +36,8 @@ _JUDGED_CHARACTERS = 200
 
 def is_token(value: str) -> bool:
     """Tell whether what has an issuer's form is a secret and no placeholder of that form."""
+    value = value[:_JUDGED_CHARACTERS].rstrip("_")
     tail = value.rpartition("_")[2] if "_" in value[:8] else value[4:]
-    tail = tail[:_JUDGED_CHARACTERS]
     return (
         not _PLACEHOLDER.search(tail.lower())
         and len(set(tail)) >= min(8, len(tail) // 3)
