@@ -21,6 +21,7 @@ from observatory.store import secret_rows as rows
 from observatory.store.database import writing
 from observatory.store.secret_rows import StoredMessage, StoredToolUse
 from observatory.store.secrets import insert_found
+from observatory.transcripts.content import mcp_server
 
 BATCH_BYTES = 4 * 1024 * 1024
 _compress = zstandard.ZstdCompressor(level=1).compress
@@ -244,9 +245,11 @@ def _redact_use(use: StoredToolUse, found: dict[int, Findings]) -> StoredToolUse
     """Return a tool use as it is stored; ``found`` has what is found by the messages' keys."""
     asked = found.setdefault(use.message_key or 0, Findings())
     answered = found.setdefault(use.result_message_key or use.message_key or 0, Findings())
+    name = redact(use.name, "name", asked)
     return replace(
         use,
-        name=redact(use.name, "name", asked),
+        name=name,
+        server=use.server if name == use.name else mcp_server(name),
         parameters=_redact_json_or_none(use.parameters, "parameters", asked),
         result=_redact_or_none(use.result, "result", answered),
         details=None if use.details is None else _redact_details(use.details, answered),

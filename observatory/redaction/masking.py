@@ -22,7 +22,8 @@ _KEY_BYTES = 32
 _HASH_BYTES = 4
 # Masking one secret may lay another one bare: what stood before it was part of no word any more.
 _MAX_PASSES = 8
-_MAX_DEPTH = 200
+# What is nested deeper is cut before it is stored, as JSON is written to 254.
+_MAX_DEPTH = 256
 
 
 class Finding(NamedTuple):
@@ -100,19 +101,26 @@ def redact(text: str, where: str, found: Findings) -> str:
 def redact_json(value: Any, where: str, found: Findings, depth: int = 0) -> Any:
     """Return JSON data as it is stored: strings and names of fields inside are redacted.
 
-    A string is judged by the name of its field, too. Data that has no secret comes back as it is.
+    A string is judged by the name of its field, too, and in ``{"name": "API_KEY", "value": ...}``
+    by that name. Data that has no secret comes back as it is.
     """
     if _setting.mode == "off" or depth > _MAX_DEPTH:
         return value
     if isinstance(value, str):
         return redact(value, where, found)
+    # No comprehensions: they would be calls of their own, and deep data needs all there are.
     if isinstance(value, dict):
-        return {
-            redact(name, where, found): _redact_field(name, item, where, found, depth)
-            for name, item in value.items()
-        }
+        said = value.get("name") or value.get("key")
+        fields = {}
+        for name, item in value.items():
+            told_by = said if name == "value" and isinstance(said, str) else name
+            fields[redact(name, where, found)] = _redact_field(told_by, item, where, found, depth)
+        return fields
     if isinstance(value, list):
-        return [redact_json(item, where, found, depth + 1) for item in value]
+        items = []
+        for item in value:
+            items.append(redact_json(item, where, found, depth + 1))
+        return items
     return value
 
 
@@ -135,6 +143,11 @@ def _redact_field(name: str, value: Any, where: str, found: Findings, depth: int
                 _mark(value, kind, where, found)
             return value
         return _mark(value, kind, where, found)
+    if isinstance(value, list) and depth < _MAX_DEPTH:
+        items = []
+        for item in value:
+            items.append(_redact_field(name, item, where, found, depth + 1))
+        return items
     return redact_json(value, where, found, depth + 1)
 
 

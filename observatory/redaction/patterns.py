@@ -267,9 +267,9 @@ def is_suspicious(data: bytes) -> bool:
             begins = max(0, start - offset)
             if (is_inside or not _is_in_word(data, begins)) and pattern.match(data, begins):
                 return True
-    # Reading leaves NUL out, and what stood apart comes together.
     if b"@" in data and (b"://" in data or b":\\" in data) and _has_login(data):
         return True
+    # Reading leaves NUL out, and what stood apart comes together.
     return b"\0" in data
 
 

@@ -54,6 +54,7 @@ class StoredToolUse:
     message_key: int | None
     result_message_key: int | None
     name: str
+    server: str | None
     parameters: str | None
     result: str | None
     details: bytes | None
@@ -101,7 +102,8 @@ def read_messages(keys: Iterable[int]) -> list[StoredMessage]:
 
 
 _TOOL_USES = (
-    "SELECT key, message_key, result_message_key, name, parameters, result, details FROM tool_uses"
+    "SELECT key, message_key, result_message_key, name, server, parameters, result, details"
+    " FROM tool_uses"
 )
 
 
@@ -148,8 +150,9 @@ def update_texts(messages: list[StoredMessage], uses: list[StoredToolUse]) -> No
         [(m.content, m.blocks, m.notes, m.cwd, m.git_branch, m.key) for m in messages],
     )
     execute_many(
-        "UPDATE tool_uses SET name = ?, parameters = ?, result = ?, details = ? WHERE key = ?",
-        [(u.name, u.parameters, u.result, u.details, u.key) for u in uses],
+        "UPDATE tool_uses SET name = ?, server = ?, parameters = ?, result = ?, details = ?"
+        " WHERE key = ?",
+        [(u.name, u.server, u.parameters, u.result, u.details, u.key) for u in uses],
     )
     archive.insert_cjk([(key, again) for key in spaced if (again := _space_again(key))])
     search.index_again(keys)
