@@ -16,7 +16,7 @@ import zstandard
 
 from observatory.ingest.running import Progress
 from observatory.redaction import masking
-from observatory.redaction.masking import Findings, listed, redact, redact_json_text
+from observatory.redaction.masking import Findings, listed, redact, redact_cut, redact_json_text
 from observatory.store import secret_rows as rows
 from observatory.store.database import writing
 from observatory.store.secret_rows import StoredMessage, StoredToolUse
@@ -176,7 +176,7 @@ class _Scan:
                     found = Findings()
                     masked = replace(
                         conversation,
-                        title=redact(conversation.title, "title", found),
+                        title=redact_cut(conversation.title, "title", found),
                         metadata=redact_json_text(conversation.metadata, "metadata", found),
                         cwd=_redact_or_none(conversation.cwd, "cwd", found),
                         git_branch=_redact_or_none(conversation.git_branch, "git_branch", found),

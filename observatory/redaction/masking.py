@@ -22,6 +22,14 @@ _KEY_BYTES = 32
 _HASH_BYTES = 4
 # Masking one secret may lay another one bare: what stood before it was part of no word any more.
 _MAX_PASSES = 8
+# How a secret may go on: in letters and digits, in large ones as those of AWS, in parts, in a URL.
+_DRAWN = "b7Kd9QzR4nX2mW8vT5"
+_RESTS = (
+    _DRAWN * 3,
+    *(("Q7K2B3D4F5G6H7J2" + "QK")[:length] for length in range(1, 17)),
+    f"{_DRAWN}.{_DRAWN}.{_DRAWN}",
+    f"{_DRAWN}@host",
+)
 # What is nested deeper is cut before it is stored, as JSON is written to 254.
 _MAX_DEPTH = 256
 
@@ -95,6 +103,23 @@ def redact(text: str, where: str, found: Findings) -> str:
         if _setting.mode == "flag":
             break
         text = "".join((*parts, text[end:]))
+    return text
+
+
+def redact_cut(text: str, where: str, found: Findings) -> str:
+    """Return a text, which may be cut in the middle of a secret, as it is stored.
+
+    Whether it is, is told by what it would be if it went on with what secrets are made of.
+    """
+    text = redact(text, where, found)
+    if _setting.mode != "mask" or not text.endswith("\u2026"):
+        return text
+    end = len(text) - 1
+    for rest in _RESTS:
+        for secret in find_secrets(text[:end] + rest):
+            if secret.start < end < secret.end:
+                mark = _mark(text[secret.start : end], secret.kind, where, found)
+                return f"{text[: secret.start]}{mark}\u2026"
     return text
 
 

@@ -427,7 +427,7 @@ _KEY_HEADERS = (
 _KEY_LINES = re.compile(
     rf"{_KEY_HEADERS}(?:{_KEY_GAP}[A-Za-z0-9+/]{{16,}}={{0,2}})*"
     # The last one may be short, be cut off, or be a sum.
-    rf"(?:{_KEY_GAP}(?:[A-Za-z0-9+/]{{1,15}}={{1,2}}|[A-Za-z0-9+/]{{1,15}}\Z))?"
+    rf"(?:{_KEY_GAP}(?:[A-Za-z0-9+/]{{1,15}}={{1,2}}|[A-Za-z0-9+/]{{1,15}}(?=\u2026|\Z)))?"
     rf"(?:{_KEY_GAP}=[A-Za-z0-9+/]{{4}}(?![A-Za-z0-9+/]))?"
 )
 _KEY_MATERIAL = re.compile(r"[A-Za-z0-9+/]{16,}")
