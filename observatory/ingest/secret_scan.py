@@ -33,7 +33,8 @@ class ScanSummary:
     """What one scan looked at and found.
 
     ``messages`` and ``conversations`` were looked at. ``found`` counts places of secrets by kind,
-    and ``changed_messages`` and ``changed_conversations`` what was masked.
+    and ``changed_messages`` and ``changed_conversations`` what was masked. Unless
+    ``is_log_empty``, the write-ahead log may still have what was masked, for somebody who reads.
     """
 
     mode: str
@@ -44,6 +45,7 @@ class ScanSummary:
     found: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     is_complete: bool = True
+    is_log_empty: bool = True
 
     def as_dict(self) -> dict[str, object]:
         """Return the fields by name, for JSON."""
@@ -217,7 +219,7 @@ class _Scan:
                 if self.should_stop():
                     self.summary.is_complete = False
                     return
-            rows.empty_log()
+            self.summary.is_log_empty = rows.empty_log()
         with writing():
             rows.set_scanned_key(self.mode, 0)
 

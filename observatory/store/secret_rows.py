@@ -296,12 +296,16 @@ def _count_changes() -> int:
     return int(row[0])
 
 
-def empty_log() -> None:
-    """Take what is in the write-ahead log into the file, unless a reader needs it for a second."""
+def empty_log() -> bool:
+    """Take what is in the write-ahead log into the file; tell whether that could be done.
+
+    A reader that needs it is waited for a second.
+    """
     connection: Any = database.connection()
     [before] = connection.execute("PRAGMA busy_timeout").fetchone()
     connection.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_WAIT_MS}").fetchall()
     try:
-        connection.execute("PRAGMA wal_checkpoint (TRUNCATE)").fetchall()
+        [(is_busy, _, _)] = connection.execute("PRAGMA wal_checkpoint (TRUNCATE)").fetchall()
     finally:
         connection.execute(f"PRAGMA busy_timeout = {before}").fetchall()
+    return not is_busy

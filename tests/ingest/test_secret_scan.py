@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import peewee
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -164,6 +165,20 @@ def test_a_cut_title_without_a_secret_stays(write, ingest):
     mask()
     scan_secrets()
     assert fetch_all("SELECT title FROM conversations") == before
+
+
+def test_it_tells_when_the_log_keeps_what_was_masked(write, ingest, db):
+    archive(write, ingest)
+    # By the same library: two in one process drop each other's locks.
+    reader = peewee.sqlite3.connect(db)  # type: ignore[attr-defined]
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM messages").fetchall()
+    mask()
+    summary = scan_secrets()
+    assert (summary.is_complete, summary.is_log_empty) == (True, False)
+    reader.close()
+    assert scan_secrets().is_log_empty
+    assert places_of(TOKEN, db) == []
 
 
 def test_messages_that_wait_for_the_index_are_masked_too(write, ingest, db, monkeypatch):
