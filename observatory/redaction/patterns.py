@@ -83,15 +83,16 @@ _FORMS = (
     _form(
         "openai_key",
         "sk-",
-        r"(sk-(?!ant-)(?:[a-z]{2,10}-)?(?:v1-)?[A-Za-z0-9_-]{20,})",
+        r"(?<![_-])(sk-(?!ant-)(?:[a-z]{2,10}-)?(?:v1-)?[A-Za-z0-9_-]{20,})",
         _is_openai_key,
     ),
     _form(
         "github_token",
         "ghp_ gho_ ghu_ ghs_ ghr_",
-        r"(gh[pousr]_[A-Za-z0-9]{20,})",
+        r"(gh[pousr]_[A-Za-z0-9]{36})(?![A-Za-z0-9])",
         is_inside=True,
     ),
+    _form("github_token", "ghp_ gho_ ghu_ ghs_ ghr_", r"(gh[pousr]_[A-Za-z0-9]{20,})"),
     _form("github_token", "github_pat_", r"(github_pat_[A-Za-z0-9_]{20,})", is_inside=True),
     _form(
         "aws_access_key_id",
@@ -159,7 +160,8 @@ _SIGN = (
     r"(?::[ \t]{0,40}&?(?i:str(?:ing)?)[ \t]{0,40}="
     # In JSON and YAML name and value can be a pair: {"name": "API_KEY", "value": "..."}.
     r"|,?\s{0,40}[\\\"']{0,16}(?i:value)[\\\"']{0,16}[ \t]{0,40}[:=]"
-    r"|[!:=]?={1,2}>?|:-(?=\S)|:|%3[dD]|\\{1,16}u003[dD])"
+    # A comparison is with a value only when that is in quotes.
+    r"|[!=]={1,2}(?=[ \t]{0,4}[\\\"'`])|:=|=>|=|:-(?=\S)|:|%3[dD]|\\{1,16}u003[dD])"
 )
 _PREFIX = r"(?:[bfruBFRU]{1,2}(?=[\\\"']))?"
 _ASSIGNMENT = re.compile(

@@ -50,6 +50,8 @@ def is_random(value: str) -> bool:
     value = value[:_JUDGED_CHARACTERS]
     if not _may_be_secret(value):
         return False
+    if _CODE.search(value) and _changes(value) < 0.45:
+        return False
     classes = _classes(value)
     if len(value) < 16:
         return (
@@ -58,8 +60,6 @@ def is_random(value: str) -> bool:
             and entropy(value) >= 2.7
             and ("0" in classes and _changes(value) >= 0.35)
         )
-    if _CODE.search(value) and _changes(value) < 0.45:
-        return False
     if "0" not in classes:
         return len(value) >= 20 and {"a", "A"} <= classes and _changes(value) >= 0.4
     return len(classes) >= 2 and entropy(value) >= 2.9 and _changes(value) >= 0.27
