@@ -22,7 +22,7 @@ from observatory.ingest.uploads import stored_uploads
 from observatory.log import configure_logging
 from observatory.opening import check_exposure, open_database, prepare_schema
 from observatory.redaction.masking import configure as configure_redaction
-from observatory.settings import Settings, read_secret, read_settings
+from observatory.settings import Settings, read_redaction_key, read_secret, read_settings
 from observatory.store import schema
 from observatory.store.database import (
     DatabaseError,
@@ -167,7 +167,7 @@ def run_ingest(options: argparse.Namespace, settings: Settings) -> int:
         print(f"No transcripts in {', '.join(missing)} yet.", file=sys.stderr)
     open_database(settings, cache_mib=64)
     prepare_schema(settings)
-    configure_redaction(settings.redact_secrets, read_secret(settings))
+    configure_redaction(settings.redact_secrets, read_redaction_key(settings))
     with (
         held(settings.db_path, "ingest", wait_seconds=options.wait),
         StopSignals() as stop,
@@ -195,7 +195,7 @@ def run_secrets(options: argparse.Namespace, settings: Settings) -> int:
         raise SettingsError({"REDACT_SECRETS": problem})
     open_database(settings, cache_mib=64)
     prepare_schema(settings)
-    configure_redaction(settings.redact_secrets, read_secret(settings))
+    configure_redaction(settings.redact_secrets, read_redaction_key(settings))
     with (
         held(settings.db_path, "ingest", wait_seconds=options.wait),
         StopSignals() as stop,
@@ -219,10 +219,11 @@ def _report(summary: RunSummary, *, as_json: bool) -> None:
 
 
 def run_serve(options: argparse.Namespace, settings: Settings) -> int:
-    """Become gunicorn, with the schema checked and the secret made."""
+    """Become gunicorn, with the schema checked and the secrets made."""
     open_database(settings)
     prepare_schema(settings)
     read_secret(settings)
+    read_redaction_key(settings)
     check_exposure([settings.host])
     close()
     if _is_taken(settings.host, settings.port):

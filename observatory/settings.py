@@ -269,20 +269,35 @@ def _problems(messages: Any) -> dict[str, str]:
 
 
 def read_secret(settings: Settings) -> str:
-    """Return the secret that signs tokens and keys the marks of what is masked.
-
-    One is made beside the database when none is set.
-    The file has mode 0600 and is written whole or not at all, also when two processes try.
+    """Return the secret that signs tokens; one is made beside the database when none is set.
 
     Raises:
         SettingsError: The file is there and holds too short a secret.
     """
     if settings.jwt_secret is not None:
         return settings.jwt_secret
-    path = _secret_path(settings)
+    return _read_or_make(_secret_path(settings), "JWT_SECRET")
+
+
+def read_redaction_key(settings: Settings) -> str:
+    """Return the secret that keys the marks of masked secrets, made once beside the database.
+
+    It is not the one that signs tokens: that one is changed now and then, and these marks stay.
+
+    Raises:
+        SettingsError: The file is there and holds too short a secret.
+    """
+    return _read_or_make(settings.db_path.parent / "redaction_key", "redaction_key")
+
+
+def _read_or_make(path: Path, name: str) -> str:
+    """Return the secret in a file, which is made when it is missing.
+
+    It has mode 0600 and is written whole or not at all, also when two processes try.
+    """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".jwt_secret.{os.getpid()}.{secrets.token_hex(4)}")
+        draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             os.write(descriptor, secrets.token_urlsafe(48).encode())
@@ -297,7 +312,7 @@ def read_secret(settings: Settings) -> str:
             draft.unlink()
     secret = path.read_text().strip()
     if len(secret.encode()) < MIN_SECRET_BYTES:
-        raise SettingsError({"JWT_SECRET": f"{path} takes at least {MIN_SECRET_BYTES} bytes"})
+        raise SettingsError({name: f"{path} takes at least {MIN_SECRET_BYTES} bytes"})
     return secret
 
 

@@ -13,7 +13,12 @@ from observatory.loopback import is_loopback
 from observatory.metrics import is_multiprocess
 from observatory.rate_limits import Limits
 from observatory.redaction.masking import configure as configure_redaction
-from observatory.settings import read_previous_secret, read_secret, read_settings
+from observatory.settings import (
+    read_previous_secret,
+    read_redaction_key,
+    read_secret,
+    read_settings,
+)
 from observatory.store.database import DatabaseError, close, configure, connect
 from observatory.store.schema import check_current
 
@@ -32,7 +37,7 @@ def build() -> Application:
         if not settings.db_path.exists():
             raise SchemaError(f"There is no {settings.db_path}. Run `observatory migrate`.")
         secret = read_secret(settings)
-        configure_redaction(settings.redact_secrets, secret)
+        configure_redaction(settings.redact_secrets, read_redaction_key(settings))
         remove_leftovers(settings.db_path)
         configure(settings.db_path, synchronous=settings.db_synchronous)
         connect()

@@ -378,15 +378,20 @@ def plant(home: Home, number: int) -> None:
     path.write_bytes(transcript.bytes())
 
 
-def test_an_ingest_masks_with_the_secret_beside_the_database(home):
+def test_an_ingest_masks_with_the_key_beside_the_database(home):
     for number in (1, 2):
         plant(home, number)
         assert home.run("ingest").returncode == 0
     [(text, count)] = query(home, "SELECT content, count(*) FROM messages GROUP BY content")
     assert re.fullmatch(r"use \[secret:github_token:[0-9a-f]{8}\]", text)
     assert count == 2
-    home.database.with_name("jwt_secret").write_text("another one that is long enough to be taken")
     plant(home, 3)
+    home.run("ingest", JWT_SECRET="another one that is long enough to be taken")
+    assert len(query(home, "SELECT DISTINCT hash FROM secret_findings")) == 1
+    key = home.database.with_name("redaction_key")
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    key.write_text("another one that is long enough to be taken")
+    plant(home, 4)
     home.run("ingest")
     assert len(query(home, "SELECT DISTINCT hash FROM secret_findings")) == 2
 

@@ -106,7 +106,7 @@ def test_ingest_at_the_start_brings_the_rows(server):
 
 def test_it_made_everything_for_its_owner_only(server, home):
     server.data("/api/projects")  # The log is there while somebody has the database open.
-    for name in ("observatory.db", "observatory.db-wal", "jwt_secret"):
+    for name in ("observatory.db", "observatory.db-wal", "jwt_secret", "redaction_key"):
         assert stat.S_IMODE((home.database.parent / name).stat().st_mode) == 0o600
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from observatory.errors import SettingsError
 from observatory.loopback import is_loopback
-from observatory.settings import Settings, read_secret, read_settings
+from observatory.settings import Settings, read_redaction_key, read_secret, read_settings
 
 HOME = "/home/ada"
 PROJECTS = Path(HOME) / ".claude" / "projects"
@@ -287,20 +287,33 @@ def test_a_secret_that_is_set_is_used(settings):
     assert not settings.db_path.parent.exists()
 
 
-def test_a_secret_is_made_once_for_its_owner_only(settings):
-    secret = read_secret(settings)
-    path = settings.db_path.parent / "jwt_secret"
+FILES = pytest.mark.parametrize(
+    ("read_one", "name", "told"),
+    [(read_secret, "jwt_secret", "JWT_SECRET"), (read_redaction_key, "redaction_key", None)],
+)
+
+
+@FILES
+def test_a_secret_is_made_once_for_its_owner_only(read_one, name, told, settings):
+    secret = read_one(settings)
+    path = settings.db_path.parent / name
     assert len(secret) >= 32
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert read_secret(settings) == secret == path.read_text()
-    assert os.listdir(path.parent) == ["jwt_secret"]
+    assert read_one(settings) == secret == path.read_text()
+    assert os.listdir(path.parent) == [name]
 
 
-def test_a_short_secret_in_the_file_is_refused(settings):
+@FILES
+def test_a_short_secret_in_the_file_is_refused(read_one, name, told, settings):
     settings.db_path.parent.mkdir()
-    (settings.db_path.parent / "jwt_secret").write_text("short\n")
-    with pytest.raises(SettingsError, match="JWT_SECRET"):
-        read_secret(settings)
+    (settings.db_path.parent / name).write_text("short\n")
+    with pytest.raises(SettingsError, match=told or name):
+        read_one(settings)
+
+
+def test_the_key_of_marks_is_not_the_secret_of_tokens(settings):
+    signing = replace(settings, jwt_secret="s" * 40)
+    assert read_redaction_key(signing) == read_redaction_key(settings) != read_secret(settings)
 
 
 def test_processes_that_start_at_once_agree_on_the_secret(settings):

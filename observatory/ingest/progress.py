@@ -99,3 +99,8 @@ def show_scan(summary: ScanSummary, stream: TextIO) -> None:
             f" and {summary.changed_conversations:,} conversations.",
             file=stream,
         )
+    if not summary.is_log_empty:
+        print(
+            "The write-ahead log still has some of it, as somebody was reading; run again.",
+            file=stream,
+        )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from observatory.redaction.masking import Findings, redact, redact_json
-from observatory.transcripts.content import ToolResult, ToolUse
+from observatory.transcripts.content import ToolResult, ToolUse, mcp_server
 from observatory.transcripts.records import Message, Record, Summary, Title
 
 
@@ -41,8 +41,10 @@ def _redact_message(message: Message, found: Findings) -> Message:
 
 
 def _redact_use(use: ToolUse, found: Findings) -> ToolUse:
+    name = redact(use.name, "name", found)
     return use._replace(
-        name=redact(use.name, "name", found),
+        name=name,
+        server=mcp_server(name),
         parameters=redact_json(use.parameters, "parameters", found),
     )
 

@@ -16,11 +16,12 @@ import zstandard
 
 from observatory.ingest.running import Progress
 from observatory.redaction import masking
-from observatory.redaction.masking import Findings, listed, redact, redact_json_text
+from observatory.redaction.masking import Findings, listed, redact, redact_cut, redact_json_text
 from observatory.store import secret_rows as rows
 from observatory.store.database import writing
 from observatory.store.secret_rows import StoredMessage, StoredToolUse
 from observatory.store.secrets import insert_found
+from observatory.transcripts.content import mcp_server
 
 BATCH_BYTES = 4 * 1024 * 1024
 _compress = zstandard.ZstdCompressor(level=1).compress
@@ -32,7 +33,8 @@ class ScanSummary:
     """What one scan looked at and found.
 
     ``messages`` and ``conversations`` were looked at. ``found`` counts places of secrets by kind,
-    and ``changed_messages`` and ``changed_conversations`` what was masked.
+    and ``changed_messages`` and ``changed_conversations`` what was masked. Unless
+    ``is_log_empty``, the write-ahead log may still have what was masked, for somebody who reads.
     """
 
     mode: str
@@ -43,6 +45,7 @@ class ScanSummary:
     found: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     is_complete: bool = True
+    is_log_empty: bool = True
 
     def as_dict(self) -> dict[str, object]:
         """Return the fields by name, for JSON."""
@@ -175,7 +178,7 @@ class _Scan:
                     found = Findings()
                     masked = replace(
                         conversation,
-                        title=redact(conversation.title, "title", found),
+                        title=redact_cut(conversation.title, "title", found),
                         metadata=redact_json_text(conversation.metadata, "metadata", found),
                         cwd=_redact_or_none(conversation.cwd, "cwd", found),
                         git_branch=_redact_or_none(conversation.git_branch, "git_branch", found),
@@ -216,7 +219,7 @@ class _Scan:
                 if self.should_stop():
                     self.summary.is_complete = False
                     return
-            rows.empty_log()
+            self.summary.is_log_empty = rows.empty_log()
         with writing():
             rows.set_scanned_key(self.mode, 0)
 
@@ -244,9 +247,11 @@ def _redact_use(use: StoredToolUse, found: dict[int, Findings]) -> StoredToolUse
     """Return a tool use as it is stored; ``found`` has what is found by the messages' keys."""
     asked = found.setdefault(use.message_key or 0, Findings())
     answered = found.setdefault(use.result_message_key or use.message_key or 0, Findings())
+    name = redact(use.name, "name", asked)
     return replace(
         use,
-        name=redact(use.name, "name", asked),
+        name=name,
+        server=use.server if name == use.name else mcp_server(name),
         parameters=_redact_json_or_none(use.parameters, "parameters", asked),
         result=_redact_or_none(use.result, "result", answered),
         details=None if use.details is None else _redact_details(use.details, answered),

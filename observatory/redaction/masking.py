@@ -1,8 +1,8 @@
 """What becomes of the secrets that are found: masked, noted, or left alone.
 
 The mark that stands for a secret, ``[secret:github_token:1a2b3c4d]``, ends in a hash that is keyed:
-equal secrets have equal marks, and who has no key can not find one by trying. The key is made from
-the secret that signs tokens.
+equal secrets have equal marks, and who has no key can not find one by trying. The key is a file
+of its own, so that the secret that signs tokens can be changed without changing marks.
 """
 
 from __future__ import annotations
@@ -22,7 +22,16 @@ _KEY_BYTES = 32
 _HASH_BYTES = 4
 # Masking one secret may lay another one bare: what stood before it was part of no word any more.
 _MAX_PASSES = 8
-_MAX_DEPTH = 200
+# How a secret may go on: in letters and digits, in large ones as those of AWS, in parts, in a URL.
+_DRAWN = "b7Kd9QzR4nX2mW8vT5"
+_RESTS = (
+    _DRAWN * 3,
+    *(("Q7K2B3D4F5G6H7J2" + "QK")[:length] for length in range(1, 17)),
+    f"{_DRAWN}.{_DRAWN}.{_DRAWN}",
+    f"{_DRAWN}@host",
+)
+# What is nested deeper is cut before it is stored, as JSON is written to 254.
+_MAX_DEPTH = 256
 
 
 class Finding(NamedTuple):
@@ -97,22 +106,46 @@ def redact(text: str, where: str, found: Findings) -> str:
     return text
 
 
+def redact_cut(text: str, where: str, found: Findings) -> str:
+    """Return a text, which may be cut in the middle of a secret, as it is stored.
+
+    Whether it is, is told by what it would be if it went on with what secrets are made of.
+    """
+    text = redact(text, where, found)
+    if _setting.mode != "mask" or not text.endswith("\u2026"):
+        return text
+    end = len(text) - 1
+    for rest in _RESTS:
+        for secret in find_secrets(text[:end] + rest):
+            if secret.start < end < secret.end:
+                mark = _mark(text[secret.start : end], secret.kind, where, found)
+                return f"{text[: secret.start]}{mark}\u2026"
+    return text
+
+
 def redact_json(value: Any, where: str, found: Findings, depth: int = 0) -> Any:
     """Return JSON data as it is stored: strings and names of fields inside are redacted.
 
-    A string is judged by the name of its field, too. Data that has no secret comes back as it is.
+    A string is judged by the name of its field, too, and in ``{"name": "API_KEY", "value": ...}``
+    by that name. Data that has no secret comes back as it is.
     """
     if _setting.mode == "off" or depth > _MAX_DEPTH:
         return value
     if isinstance(value, str):
         return redact(value, where, found)
+    # No comprehensions: they would be calls of their own, and deep data needs all there are.
     if isinstance(value, dict):
-        return {
-            redact(name, where, found): _redact_field(name, item, where, found, depth)
-            for name, item in value.items()
-        }
+        said = value.get("name") or value.get("key")
+        fields = {}
+        for name, item in value.items():
+            told_by = said if name == "value" and isinstance(said, str) else name
+            fields[redact(name, where, found)] = _redact_field(told_by, item, where, found, depth)
+        return fields
     if isinstance(value, list):
-        return [redact_json(item, where, found, depth + 1) for item in value]
+        items = []
+        for item in value:
+            items.append(redact_json(item, where, found, depth + 1))
+        return items
     return value
 
 
@@ -135,6 +168,11 @@ def _redact_field(name: str, value: Any, where: str, found: Findings, depth: int
                 _mark(value, kind, where, found)
             return value
         return _mark(value, kind, where, found)
+    if isinstance(value, list) and depth < _MAX_DEPTH:
+        items = []
+        for item in value:
+            items.append(_redact_field(name, item, where, found, depth + 1))
+        return items
     return redact_json(value, where, found, depth + 1)
 
 

@@ -38,8 +38,9 @@ class Secret(NamedTuple):
 class _Form(NamedTuple):
     """What secrets of an issuer look like; group 1 is the secret.
 
-    One of ``words`` stands ``offset`` characters behind the beginning. ``check`` says whether it
-    is no placeholder. Unless ``is_inside``, nothing of a word may stand before it.
+    One of ``words``, in small letters whatever the form has, stands ``offset`` characters behind
+    the beginning. ``check`` says whether it is no placeholder. Unless ``is_inside``, no letter or
+    digit may stand before it: what goes on there is a word, such as ``task-``.
     """
 
     kind: str
@@ -72,19 +73,36 @@ def _form(
 
 
 _FORMS = (
+    _form(
+        "anthropic_key",
+        "sk-",
+        r"(sk-ant-(?:api|admin|oat|ort|sid)[0-9]{2}-[A-Za-z0-9_-]{16,})",
+        is_inside=True,
+    ),
     _form("anthropic_key", "sk-", r"(sk-ant-[A-Za-z0-9_-]{16,})"),
     _form(
         "openai_key",
         "sk-",
-        r"(sk-(?!ant-)(?:[a-z]{2,10}-)?(?:v1-)?[A-Za-z0-9_-]{20,})",
+        r"(?<![_-])(sk-(?!ant-)(?:[a-z]{2,10}-)?(?:v1-)?[A-Za-z0-9_-]{20,})",
         _is_openai_key,
     ),
+    _form(
+        "github_token",
+        "ghp_ gho_ ghu_ ghs_ ghr_",
+        r"(gh[pousr]_[A-Za-z0-9]{36})(?![A-Za-z0-9])",
+        is_inside=True,
+    ),
     _form("github_token", "ghp_ gho_ ghu_ ghs_ ghr_", r"(gh[pousr]_[A-Za-z0-9]{20,})"),
-    _form("github_token", "github_pat_", r"(github_pat_[A-Za-z0-9_]{20,})"),
-    _form("aws_access_key_id", "AKIA ASIA", r"(A[KS]IA[A-Z2-7]{16})(?![A-Za-z0-9_])"),
-    _form("google_api_key", "AIza", r"(AIza[A-Za-z0-9_-]{30,})"),
-    _form("google_oauth_token", "ya29.", r"(ya29\.[A-Za-z0-9_.-]{16,})"),
-    _form("slack_token", "xox", r"(xox[abeprs]-[A-Za-z0-9-]{10,})"),
+    _form("github_token", "github_pat_", r"(github_pat_[A-Za-z0-9_]{20,})", is_inside=True),
+    _form(
+        "aws_access_key_id",
+        "akia asia",
+        r"(A[KS]IA[A-Z2-7]{16})(?![A-Za-z0-9])",
+        is_inside=True,
+    ),
+    _form("google_api_key", "aiza", r"(AIza[A-Za-z0-9_-]{30,})"),
+    _form("google_oauth_token", "ya29.", r"(ya29\.[A-Za-z0-9_.-]{16,})", is_inside=True),
+    _form("slack_token", "xox", r"(xox[abeprs]-[A-Za-z0-9-]{10,})", is_inside=True),
     _form(
         "slack_webhook",
         "hooks.slack.com",
@@ -97,16 +115,19 @@ _FORMS = (
         r"([sr]k_(?:live|test)_[A-Za-z0-9]{10,})",
         offset=1,
     ),
+    # Signed ones have three parts, encrypted ones five, of which the second may be empty.
     _form(
         "jwt",
-        "eyJ",
-        r"(eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,})",
+        "eyj",
+        r"(?<![_-])(eyJ[A-Za-z0-9_-]{8,}"
+        r"(?:\.[A-Za-z0-9_-]{8,}|(?=\.\.))\.[A-Za-z0-9_-]*\.?[A-Za-z0-9_-]{8,}"
+        r"(?:\.[A-Za-z0-9_-]{8,}){0,2})",
         lambda value: True,
     ),
     _form(
         "bearer_token",
         "earer asic",
-        r"(?:[Bb]earer|Basic)(?:[ \t]|\\t)+([A-Za-z0-9+._~/=-]{12,})",
+        r"(?i:bearer|basic)(?:[ \t]|\\t)+([A-Za-z0-9+._~/=-]{12,})",
         is_random,
         offset=1,
         is_inside=True,
@@ -131,11 +152,21 @@ _NAME = rf"(?i:{_NAMES})(?i:{_ENDINGS})*"
 _IS_NAME = re.compile(rf"(?i)[\w.$:-]*?(?:{_NAMES})(?:{_ENDINGS})*")
 _NAME_REVERSED = re.compile(r"[A-Za-z0-9_.$-]*")
 _NAME_CHARACTERS = 60
-_BARE = r"[^\s\"'`\\,;(){}\[\]<>|&]"
-_SIGN = r"(?::[ \t]{0,40}&?(?i:str(?:ing)?)[ \t]{0,40}=|:=|=>|=|:)"
+_BARE = r"[^\s\x1b\"'`\\,;(){}\[\]<>|&]"
+# What a terminal is told of colours, as it is or in an escape of JSON or of a shell.
+_COLOUR = r"(?:\x1b|\\{1,16}(?:u001[bB]|x1[bB]|e|033))\[[0-9;?]{0,20}[A-Za-z]"
+_BETWEEN = rf"(?:[ \t]|{_COLOUR}){{0,40}}"
+_SIGN = (
+    r"(?::[ \t]{0,40}&?(?i:str(?:ing)?)[ \t]{0,40}="
+    # In JSON and YAML name and value can be a pair: {"name": "API_KEY", "value": "..."}.
+    r"|,?\s{0,40}[\\\"']{0,16}(?i:value)[\\\"']{0,16}[ \t]{0,40}[:=]"
+    # A comparison is with a value only when that is in quotes.
+    r"|[!=]={1,2}(?=[ \t]{0,4}[\\\"'`])|:=|=>|=|:-(?=\S)|:|%3[dD]|\\{1,16}u003[dD])"
+)
+_PREFIX = r"(?:[bfruBFRU]{1,2}(?=[\\\"']))?"
 _ASSIGNMENT = re.compile(
     # The name, the quotes around it, a type, the sign.
-    rf"({_NAME})(?:\\{{0,16}}[\"'`]?\]?[ \t]{{0,40}}{_SIGN}[ \t]{{0,40}}"
+    rf"({_NAME})(?:\\{{0,16}}[\"'`]?\]?{_BETWEEN}{_SIGN}{_BETWEEN}\[?{_PREFIX}"
     # The value: in quotes, escaped or not, or without.
     r"(?:\\{0,16}\"([^\s\"\\]{6,8192})|\\{0,16}'([^\s'\\]{6,8192})|\\{0,16}`([^\s`\\]{6,8192})"
     rf"|({_BARE}{{6,512}}))"
@@ -162,23 +193,25 @@ KINDS = tuple(
         ]
     )
 )
-# Parts of names as they are written in shells, programs and JSON, and where in a name they stand.
-# They leave out what differs in size (Secret, secret). Every line of an answer counts its tokens:
-# of these it takes what can follow the name to tell them apart.
+# Parts of names, and where in a name they stand. Every line of an answer counts its tokens: of
+# these it takes what can follow the name to tell them apart.
 _NAME_PARTS = (
-    (1, "assw ASSW assW ecret ECRET"),
-    (0, "_pass _PASS -pass pwd PWD Pwd"),
-    (1, "pi_key PI_KEY pi-key pi-Key PI-KEY pikey piKey uth_key UTH_KEY uthKey"),
-    (4, "ss_key SS_KEY ssKey"),
-    (5, "te_key TE_KEY teKey"),
-    (1, 'oken= oken: oken" oken\' oken\\" oken\\\\ OKEN= OKEN: OKEN"'),
+    (1, "assw ecret"),
+    (0, "_pass -pass pwd"),
+    (1, "pi_key pi-key pikey uth_key uth-key uthkey"),
+    (4, "ss_key ss-key sskey"),
+    (5, "te_key te-key tekey"),
+    (1, "oken= oken: oken\" oken' oken\\ oken_ oken%"),
 )
 _NAME_WORDS = (
     *((word, offset) for offset, words in _NAME_PARTS for word in words.split()),
     ("oken =", 1),
-    ("OKEN =", 1),
+    ("oken :", 1),
+    ("oken  ", 1),
     ("-token ", -1),
 )
+# In a line of JSON they have a backslash there.
+_NAME_WORDS_OF_TEXT = (("oken\t", 1), ("oken\n", 1), ("oken\x1b", 1))
 # Letters, digits and signs as JSON can also write them begin so.
 _ESCAPES = tuple(f"\\u00{digit}" for digit in "234567")
 # What may begin where a word stands, by the word: forms, or a name of what follows.
@@ -189,16 +222,25 @@ for _form_of_words in _FORMS:
 for _word, _offset in _NAME_WORDS:
     _RULES[_word] = [(_offset, None)]
 _WORDS = tuple(_RULES)
+for _word, _offset in _NAME_WORDS_OF_TEXT:
+    _RULES[_word] = [(_offset, None)]
 _RULES_BY_NUMBER = tuple(_RULES.values())
 # Strings in strings have ever more of them; without a bound, many would be tried in many ways.
 _QUOTES = r"[\\\"'`]{0,32}"
-_BLANKS = r"(?:[ \t]|\\{1,8}t){0,40}"
-# A name with its value as JSON text has them: it passes over whatever may be in strings in strings.
+_BLANKS = rf"(?:[ \t]|\\{{1,16}}t|{_COLOUR}){{0,40}}"
+_MAY_BE_SIGN = (
+    r"(?::[ \t]{0,40}&?(?i:str(?:ing)?)[ \t]{0,40}="
+    r"|,?(?:\s|\\{1,16}[nrt]){0,40}[\\\"']{0,32}(?i:value)[\\\"']{0,32}[ \t]{0,40}[:=]"
+    r"|[!:=]?={1,2}>?|:-?|%3[dD]|\\{1,16}u003[dD])"
+)
+_OF_VALUE = r"(?:[^\x00-\x20\"'`\\]|\\(?:[\\/\"]|u[0-9A-Fa-f]{4}))"
+# A name with its value as JSON text has them: short ones have a digit. It passes over whatever may
+# be in strings in strings.
 _MAY_BE_ASSIGNMENT = re.compile(
     (
         rf"{_NAME}(?:{_QUOTES}\]?{_BLANKS}"
-        rf"{_SIGN}{_BLANKS}|[ \t]{{1,40}})"
-        rf"{_QUOTES}(?:[^\x00-\x20\"'`\\]|\\/){{6}}"
+        rf"{_MAY_BE_SIGN}{_BLANKS}\[?{_BLANKS}{_PREFIX}|[ \t]{{1,40}})"
+        rf"{_QUOTES}(?={_OF_VALUE}{{0,200}}?[0-9]|{_OF_VALUE}{{20}}){_OF_VALUE}{{6}}"
     ).encode()
 )
 _BYTE_RULES = tuple(
@@ -208,29 +250,29 @@ _BYTE_RULES = tuple(
         else (offset, form.byte_pattern, form.is_inside)
         for offset, form in rules
     )
-    for rules in _RULES.values()
+    for rules in map(_RULES.__getitem__, _WORDS)
 )
 # More than 64 words, or another kind of search, and they are looked for byte by byte.
 _LEFTMOST = ahocorasick_rs.MatchKind.LeftmostFirst
-_IN_TEXT = ahocorasick_rs.AhoCorasick(_WORDS, matchkind=_LEFTMOST)
+_IN_TEXT = ahocorasick_rs.AhoCorasick(tuple(_RULES), matchkind=_LEFTMOST)
 _IN_LINE = ahocorasick_rs.BytesAhoCorasick(
-    [word.encode() for word in (*_WORDS, _PRIVATE_KEY, *_ESCAPES)], matchkind=_LEFTMOST
+    [word.encode() for word in (*_WORDS, _PRIVATE_KEY.lower(), *_ESCAPES)], matchkind=_LEFTMOST
 )
 
 
 def is_suspicious(data: bytes) -> bool:
-    """Tell whether there may be a secret in JSON text, or in any text, in UTF-8."""
-    for word, start, _ in _IN_LINE.find_matches_as_indexes(data):
+    """Tell whether there may be a secret in JSON text, in UTF-8."""
+    for word, start, _ in _IN_LINE.find_matches_as_indexes(data.lower()):
         if word >= len(_BYTE_RULES):
             return True
         for offset, pattern, is_inside in _BYTE_RULES[word]:
             begins = max(0, start - offset)
-            if (is_inside or not _IN_WORD.search(data, max(0, begins - 2), begins)) and (
-                pattern.match(data, begins)
-            ):
+            if (is_inside or not _is_in_word(data, begins)) and pattern.match(data, begins):
                 return True
+    if b"@" in data and (b"://" in data or b":\\" in data) and _has_login(data):
+        return True
     # Reading leaves NUL out, and what stood apart comes together.
-    return b"\0" in data or (b"@" in data and _has_login(data))
+    return b"\0" in data
 
 
 def _has_login(data: bytes) -> bool:
@@ -251,7 +293,8 @@ def find_secrets(text: str) -> list[Secret]:
     """
     if len(text) < _MIN_CHARACTERS:
         return []
-    found = sorted(_candidates(text))
+    # Of two that begin together the longer one: the password of an address may have an "@".
+    found = sorted(_candidates(text), key=lambda each: (each[0], each[1].start, -each[1].end))
     if not found:
         return []
     taken = [match.span() for match in MARKER.finditer(text)]
@@ -279,7 +322,9 @@ def _candidates(text: str) -> Iterator[tuple[int, Secret]]:
     if _PRIVATE_KEY in text:
         yield from ((0, secret) for secret in _private_keys(text))
     looked_to, tries = 0, 0
-    for word, start, _ in _IN_TEXT.find_matches_as_indexes(text):
+    # The same of each form: up to where it matched, and how often it did that for nothing.
+    matched: dict[re.Pattern[str], tuple[int, int]] = {}
+    for word, start, _ in _IN_TEXT.find_matches_as_indexes(_lowered(text)):
         for offset, form in _RULES_BY_NUMBER[word]:
             beginning = max(0, start - offset)
             if form is None:
@@ -291,12 +336,19 @@ def _candidates(text: str) -> Iterator[tuple[int, Secret]]:
                     if (named := _assigned(text, match)) is not None:
                         yield 3, named
                         looked_to, tries = max(looked_to, named.end), _MAX_NESTED
-            elif form.is_inside or not _IN_WORD_OF_TEXT.search(
-                text, max(0, beginning - 2), beginning
-            ):
+            elif form.is_inside or not _is_in_word_of_text(text, beginning):
+                matched_to, failures = matched.get(form.pattern, (0, 0))
+                if beginning >= matched_to:
+                    failures = 0
+                elif failures >= _MAX_NESTED:
+                    continue
                 match = form.pattern.match(text, beginning)
-                if match is not None and form.check(match.group(1)):
+                if match is None:
+                    continue
+                if form.check(match.group(1)):
                     yield 1, Secret(*match.span(1), form.kind)
+                    failures = _MAX_NESTED
+                matched[form.pattern] = max(matched_to, match.end()), failures + 1
     at = text.find("@") if ":" in text else -1
     while at >= 0:
         slash = text.rfind("/", max(0, at - _URL_CHARACTERS), at)
@@ -307,17 +359,45 @@ def _candidates(text: str) -> Iterator[tuple[int, Secret]]:
         at = text.find("@", at + 1)
 
 
-_URL = re.compile(r"[A-Za-z0-9+.-]:(?:\\*/){2}([^\s/@:\"'`<>]*):([^\s/@\"'`<>]{3,})\Z")
+_URL = re.compile(r"[A-Za-z0-9+.-]:(?:\\*/){2}([^\s/@:\"'`<>]*):([^\s/\"'`<>]{3,})\Z")
 # As it stands in JSON text, where a slash can have a backslash before it.
-_LOGIN = re.compile(rb":(?:\\*/){2}[^\s@:\"]*:[^\s@\"]{3,}\Z")
+_LOGIN = re.compile(rb":(?:\\*/){2}[^\s@:\"]*:[^\s\"]{3,}\Z")
 _URL_CHARACTERS = 300
 # The sign and slashes behind the name of a scheme, in strings in strings.
 _SCHEME_CHARACTERS = 20
 
 
-# What goes on with a word behind it. ``\\n`` in a text with escapes is the end of a line.
-_IN_WORD = re.compile(rb"(?:\A|[^\\])[A-Za-z0-9_-]\Z|\\[A-Zac-mo-qsu-z0-9_-]\Z")
-_IN_WORD_OF_TEXT = re.compile(_IN_WORD.pattern.decode())
+# Not the letters of an escape: ``\\n`` in a text, a colour of a terminal, ``%3D`` in an address.
+_ESCAPE = re.compile(
+    rf"(?:%[0-9A-Fa-f]{{2}}|\\(?:[abefnrtv0]|u[0-9A-Fa-f]{{4}}|x[0-9A-Fa-f]{{2}})|{_COLOUR})\Z"
+)
+_ESCAPE_OF_BYTES = re.compile(_ESCAPE.pattern.encode())
+_ESCAPE_CHARACTERS = 40
+
+
+def _is_in_word(data: bytes, begins: int) -> bool:
+    """Tell whether what begins at a place goes on with a word behind it."""
+    return data[max(0, begins - 1) : begins].isalnum() and not _ESCAPE_OF_BYTES.search(
+        data, max(0, begins - _ESCAPE_CHARACTERS), begins
+    )
+
+
+def _is_in_word_of_text(text: str, begins: int) -> bool:
+    before = text[max(0, begins - 1) : begins]
+    return (
+        before.isascii()
+        and before.isalnum()
+        and not _ESCAPE.search(text, max(0, begins - _ESCAPE_CHARACTERS), begins)
+    )
+
+
+def _lowered(text: str) -> str:
+    """Return a text in small letters, of which each stands where it stood."""
+    lowered = text.lower()
+    if len(lowered) == len(text):
+        return lowered
+    # There are letters that become two.
+    return "".join(c.lower() if c.isascii() else c for c in text)
 
 
 def _assigned(text: str, match: re.Match[str]) -> Secret | None:
@@ -341,23 +421,42 @@ def _assigned(text: str, match: re.Match[str]) -> Secret | None:
 
 _BEGINNING = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _END = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
-_KEY_BODY = re.compile(r"(?:[A-Za-z0-9+/=\s]|\\+[nr])*")
-_KEY_MATERIAL = re.compile(r"[A-Za-z0-9+/]{16}")
+# What stands between the lines of a key: numbers of lines, quotes, signs of a difference, colours.
+_KEY_GAP = rf"(?:[\s\"'`|:>#*,.;+\u2192-]|[0-9]|\\{{1,16}}[nrt\"']?|{_COLOUR}){{0,60}}"
+_KEY_HEADERS = (
+    rf"(?:{_KEY_GAP}[A-Z][A-Za-z-]{{2,30}}: [^\n\r\x1b\\]{{0,200}}(?=[\n\r\x1b\\])){{0,8}}"
+)
+_KEY_LINES = re.compile(
+    rf"{_KEY_HEADERS}(?:{_KEY_GAP}[A-Za-z0-9+/]{{16,}}={{0,2}})*"
+    # The last one may be short, be cut off, or be a sum.
+    rf"(?:{_KEY_GAP}(?:[A-Za-z0-9+/]{{1,15}}={{1,2}}|[A-Za-z0-9+/]{{1,15}}(?=\u2026|\Z)))?"
+    rf"(?:{_KEY_GAP}=[A-Za-z0-9+/]{{4}}(?![A-Za-z0-9+/]))?"
+)
+_KEY_MATERIAL = re.compile(r"[A-Za-z0-9+/]{16,}")
 _MAX_KEY_CHARACTERS = 50_000
 
 
 def _private_keys(text: str) -> Iterator[Secret]:
     position = 0
+    ending = _END.search(text)
     while beginning := _BEGINNING.search(text, position):
-        limit = beginning.end() + _MAX_KEY_CHARACTERS
-        ending = _END.search(text, beginning.end(), limit)
-        if ending is None:
+        begins = beginning.end()
+        if ending is not None and ending.start() < begins:
+            ending = _END.search(text, begins)
+        position = begins
+        if ending is not None and ending.end() <= begins + _MAX_KEY_CHARACTERS:
+            material = sum(
+                match.end() - match.start()
+                for match in _KEY_MATERIAL.finditer(text, begins, ending.start())
+            )
+            # Code that speaks of both ends is no key.
+            if 2 * material > ending.start() - begins:
+                position = ending.end()
+        if position == begins:
             # It was cut off, as a tool's long answer is.
-            body = _KEY_BODY.match(text, beginning.end(), limit)
-            position = body.end() if body else beginning.end()
-        else:
-            position = ending.end()
-        if _KEY_MATERIAL.search(text, beginning.end(), position):
+            lines = _KEY_LINES.match(text, begins, begins + _MAX_KEY_CHARACTERS)
+            position = lines.end() if lines else begins
+        if _KEY_MATERIAL.search(text, begins, position):
             yield Secret(beginning.start(), position, "private_key")
 
 

@@ -36,8 +36,8 @@ _JUDGED_CHARACTERS = 200
 
 def is_token(value: str) -> bool:
     """Tell whether what has an issuer's form is a secret and no placeholder of that form."""
+    value = value[:_JUDGED_CHARACTERS].rstrip("_")
     tail = value.rpartition("_")[2] if "_" in value[:8] else value[4:]
-    tail = tail[:_JUDGED_CHARACTERS]
     return (
         not _PLACEHOLDER.search(tail.lower())
         and len(set(tail)) >= min(8, len(tail) // 3)
@@ -50,6 +50,8 @@ def is_random(value: str) -> bool:
     value = value[:_JUDGED_CHARACTERS]
     if not _may_be_secret(value):
         return False
+    if _CODE.search(value) and _changes(value) < 0.45:
+        return False
     classes = _classes(value)
     if len(value) < 16:
         return (
@@ -58,8 +60,6 @@ def is_random(value: str) -> bool:
             and entropy(value) >= 2.7
             and ("0" in classes and _changes(value) >= 0.35)
         )
-    if _CODE.search(value) and _changes(value) < 0.45:
-        return False
     if "0" not in classes:
         return len(value) >= 20 and {"a", "A"} <= classes and _changes(value) >= 0.4
     return len(classes) >= 2 and entropy(value) >= 2.9 and _changes(value) >= 0.27

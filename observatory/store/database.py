@@ -8,6 +8,7 @@ its wheel exists): two SQLite libraries in one process drop each other's file lo
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 
 # busy_timeout, ms: writers queue behind a batch of ingest for milliseconds, behind a VACUUM longer.
 BUSY_TIMEOUT_MS = 10_000
+_RETRY_SECONDS = 0.02
 
 database = peewee.SqliteDatabase(None, autoconnect=False, lock_type="IMMEDIATE")
 
@@ -66,9 +68,19 @@ def configure(path: str | Path, *, synchronous: str = "NORMAL", cache_mib: int =
 
 
 def connect() -> None:
-    """Give this thread its connection, unless it has one."""
-    if database.is_closed():
-        database.connect()
+    """Give this thread its connection, unless it has one.
+
+    While another process sets up the write-ahead log of a new file, SQLite says "locked" at once,
+    whatever the busy timeout is: it is asked again.
+    """
+    until = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while database.is_closed():
+        try:
+            database.connect()
+        except peewee.OperationalError as error:
+            if not is_busy(error) or time.monotonic() >= until:
+                raise
+            time.sleep(_RETRY_SECONDS)
 
 
 def limit_time(until: float) -> None:

@@ -55,6 +55,7 @@ class StoredToolUse:
     message_key: int | None
     result_message_key: int | None
     name: str
+    server: str | None
     parameters: str | None
     result: str | None
     details: bytes | None
@@ -102,7 +103,8 @@ def read_messages(keys: Iterable[int]) -> list[StoredMessage]:
 
 
 _TOOL_USES = (
-    "SELECT key, message_key, result_message_key, name, parameters, result, details FROM tool_uses"
+    "SELECT key, message_key, result_message_key, name, server, parameters, result, details"
+    " FROM tool_uses"
 )
 
 
@@ -149,8 +151,9 @@ def update_texts(messages: list[StoredMessage], uses: list[StoredToolUse]) -> No
         [(m.content, m.blocks, m.notes, m.cwd, m.git_branch, m.key) for m in messages],
     )
     execute_many(
-        "UPDATE tool_uses SET name = ?, parameters = ?, result = ?, details = ? WHERE key = ?",
-        [(u.name, u.parameters, u.result, u.details, u.key) for u in uses],
+        "UPDATE tool_uses SET name = ?, server = ?, parameters = ?, result = ?, details = ?"
+        " WHERE key = ?",
+        [(u.name, u.server, u.parameters, u.result, u.details, u.key) for u in uses],
     )
     archive.insert_cjk([(key, again) for key in spaced if (again := _space_again(key))])
     search.index_again(keys)
@@ -297,12 +300,16 @@ def _count_changes() -> int:
     return int(row[0])
 
 
-def empty_log() -> None:
-    """Take what is in the write-ahead log into the file, unless a reader needs it for a second."""
+def empty_log() -> bool:
+    """Take what is in the write-ahead log into the file; tell whether that could be done.
+
+    A reader that needs it is waited for a second.
+    """
     connection: Any = database.connection()
     [before] = connection.execute("PRAGMA busy_timeout").fetchone()
     connection.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_WAIT_MS}").fetchall()
     try:
-        connection.execute("PRAGMA wal_checkpoint (TRUNCATE)").fetchall()
+        [(is_busy, _, _)] = connection.execute("PRAGMA wal_checkpoint (TRUNCATE)").fetchall()
     finally:
         connection.execute(f"PRAGMA busy_timeout = {before}").fetchall()
+    return not is_busy

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import peewee
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -131,6 +132,54 @@ def test_masking_takes_secrets_out_of_rows_index_and_file(write, ingest, db):
         0,
     ]
     check_sound()
+
+
+@pytest.mark.parametrize("length", [10, 19, 30])
+@pytest.mark.parametrize("plant", PLANTS)
+def test_a_secret_that_a_title_cuts_is_taken_out_of_it(plant, length, write, ingest):
+    planted = plant(random.Random(5))
+    begins = planted.text.index(planted.secret)
+    length = min(length, len(planted.secret) - 2)
+    # So much of the secret is left.
+    text = (200 * "w ")[begins + length - 199 :] + planted.text + 200 * " w"
+    transcript = Transcript()
+    transcript.prompt(text.replace("\n", " "))
+    write(transcript)
+    ingest()
+    [(title,)] = fetch_all("SELECT title FROM conversations")
+    assert planted.secret[:length] in title and planted.secret not in title
+    mask()
+    scan_secrets()
+    [(title,)] = fetch_all("SELECT title FROM conversations")
+    assert planted.secret[:10] not in title
+    check_sound()
+    assert scan_secrets().changed_conversations == 0
+
+
+def test_a_cut_title_without_a_secret_stays(write, ingest):
+    transcript = Transcript()
+    transcript.prompt("ask for a token: words and task-lists of the password policy " * 9)
+    write(transcript)
+    ingest()
+    before = fetch_all("SELECT title FROM conversations")
+    assert before[0][0].endswith("\u2026")
+    mask()
+    scan_secrets()
+    assert fetch_all("SELECT title FROM conversations") == before
+
+
+def test_it_tells_when_the_log_keeps_what_was_masked(write, ingest, db):
+    archive(write, ingest)
+    # By the same library: two in one process drop each other's locks.
+    reader = peewee.sqlite3.connect(db)  # type: ignore[attr-defined]
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM messages").fetchall()
+    mask()
+    summary = scan_secrets()
+    assert (summary.is_complete, summary.is_log_empty) == (True, False)
+    reader.close()
+    assert scan_secrets().is_log_empty
+    assert places_of(TOKEN, db) == []
 
 
 def test_messages_that_wait_for_the_index_are_masked_too(write, ingest, db, monkeypatch):

@@ -42,6 +42,12 @@ def bash_result(t: Transcript, text: str, details: Any, **fields: Any) -> None:
     t.tool_result(text, toolUseResult=details, **fields)
 
 
+def nested(value: Any, depth: int) -> Any:
+    for _ in range(depth):
+        value = {"x": value}
+    return value
+
+
 # Each writes a text into one place of a transcript.
 PLACES: dict[str, Callable[[Transcript, str], Any]] = {
     "prompt": lambda t, s: t.prompt(s),
@@ -52,6 +58,9 @@ PLACES: dict[str, Callable[[Transcript, str], Any]] = {
     "tool input": lambda t, s: t.tool_use("Bash", {"command": s}),
     "nested input": lambda t, s: t.tool_use("X", {"a": [{"b": {"c": ["x", s]}}]}),
     "input of a task": lambda t, s: t.tool_use("Task", {"prompt": s, "description": s}),
+    "deep input": lambda t, s: t.tool_use("X", nested({"a": s, "b": [s]}, 230)),
+    "deep details": lambda t, s: bash_result(t, "ok", nested([s], 230)),
+    "tool of a server": lambda t, s: t.tool_use(f"mcp__{s}__x", {}),
     "tool input as text": lambda t, s: t.tool_use("X", s),
     "name of a field": lambda t, s: t.tool_use("X", {s: 1}),
     "result": lambda t, s: bash_result(t, s, None),

@@ -70,6 +70,26 @@ def test_a_field_of_a_telling_name_is_masked(name):
     assert masked["env"]["other"] == SECRET
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"token": [SECRET, SECRET]},
+        {"env": [{"name": "DB_PASSWORD", "value": SECRET}]},
+        {"key": "API_KEY", "value": SECRET, "type": "plain"},
+    ],
+)
+def test_a_list_and_a_pair_are_told_by_their_name_too(value):
+    found = Findings()
+    text = json.dumps(value)
+    assert SECRET not in redact_json_text(text, "parameters", found)
+    assert found.total() == text.count(SECRET)
+
+
+def test_a_pair_of_another_name_stays():
+    value = {"name": "DB_HOST", "value": SECRET}
+    assert redact_json(value, "parameters", Findings()) == value
+
+
 def test_a_secret_in_a_name_of_a_field_is_masked():
     token = "gh" + "p_" + SECRET
     assert token not in json.dumps(redact_json({"x": {token: 1}}, "details", Findings()))
