@@ -320,6 +320,8 @@ def set_cookie(
     req: falcon.Request, resp: falcon.Response, value: str, *, seconds: int, is_tls: bool
 ) -> None:
     """Have the browser keep a sign-in where no script can read it, or forget it after 0 seconds."""
+    # Signing out, or in anew, is not undone by renewing the sign-in that the request came with.
+    req.context.renewed_cookie = None
     resp.set_cookie(
         cookie_name(req.env, is_tls=is_tls),
         value,
