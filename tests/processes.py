@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -111,12 +112,20 @@ class Server:
     log: Path
     home: Home
     key: str = ""
+    _one: threading.Lock = field(default_factory=threading.Lock)
 
     def credentials(self) -> dict[str, str]:
         """Return headers that let in: with a key that is made when it is first asked for."""
-        if not self.key:
-            self.key = self.home.make_key()
+        with self._one:
+            if not self.key:
+                self.key = self.home.make_key()
         return {"Authorization": f"Bearer {self.key}"}
+
+    def signed(self, request: bytes) -> bytes:
+        """Return the bytes of requests with credentials below each ``Host`` header."""
+        host = b"Host: localhost\r\n"
+        [line] = (f"{name}: {value}\r\n" for name, value in self.credentials().items())
+        return request.replace(host, host + line.encode())
 
     def get(self, path: str, **headers: str) -> tuple[int, bytes]:
         """Return status and body of an answer, over a connection of its own."""
