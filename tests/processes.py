@@ -146,6 +146,20 @@ class Server:
         data: dict[str, Any] = json.loads(body)["data"]
         return data
 
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Send JSON and return the data of an answer that must be a good one."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_SECONDS)
+        try:
+            headers = {"Content-Type": "application/json", **self.credentials()}
+            connection.request("POST", path, json.dumps(body), headers)
+            answer = connection.getresponse()
+            told = json.loads(answer.read())
+            assert answer.status in (200, 201), told
+            data: dict[str, Any] = told["data"]
+            return data
+        finally:
+            connection.close()
+
     def is_up(self) -> bool:
         """Tell whether it answers; it must not have ended."""
         assert self.process.poll() is None, self.log.read_text()
