@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 from hmac import compare_digest
 from time import time
@@ -34,6 +35,7 @@ MAX_CREDENTIAL_CHARACTERS = 4096
 _GOOD_FOR_SECONDS = 60.0
 _MAX_KNOWN = 1024
 _PERSON = "person"
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _SIGN_IN = (
     "Sign in first: send an API key (`observatory key add` makes one) or an access token as"
@@ -325,7 +327,9 @@ def set_cookie(
     resp.set_cookie(
         cookie_name(req.env, is_tls=is_tls),
         value,
-        max_age=seconds,
+        # A number of 0 would not be sent.
+        max_age=seconds or None,
+        expires=None if seconds else _LONG_AGO,
         path="/",
         secure=is_tls,
         http_only=True,
