@@ -21,7 +21,6 @@ from environs import Env, EnvValidationError, ValidationError
 from observatory.errors import SettingsError
 
 MIN_SECRET_BYTES = 32
-_NONE: list[str] = []
 _DURATION = re.compile(r"([1-9][0-9]{0,5})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _WEB_ORIGIN = re.compile(
@@ -176,7 +175,7 @@ def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
         except UnicodeDecodeError:
             raise SettingsError({str(env_file): "takes lines of UTF-8 text"}) from None
     host = env.str("HOST", "127.0.0.1", validate=_address)
-    hosts = env.list("ALLOWED_HOSTS", _NONE, validate=_names)
+    hosts: list[str] = env.list("ALLOWED_HOSTS", [], validate=_names)
     registration = env.str("REGISTRATION", "closed", validate=_one_of("closed", "open"))
     port = env.int("PORT", 3001, validate=_in_range(1, 65535))
     environment = env.str(

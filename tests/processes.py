@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -111,12 +112,20 @@ class Server:
     log: Path
     home: Home
     key: str = ""
+    _one: threading.Lock = field(default_factory=threading.Lock)
 
     def credentials(self) -> dict[str, str]:
         """Return headers that let in: with a key that is made when it is first asked for."""
-        if not self.key:
-            self.key = self.home.make_key()
+        with self._one:
+            if not self.key:
+                self.key = self.home.make_key()
         return {"Authorization": f"Bearer {self.key}"}
+
+    def signed(self, request: bytes) -> bytes:
+        """Return the bytes of requests with credentials below each ``Host`` header."""
+        host = b"Host: localhost\r\n"
+        [line] = (f"{name}: {value}\r\n" for name, value in self.credentials().items())
+        return request.replace(host, host + line.encode())
 
     def get(self, path: str, **headers: str) -> tuple[int, bytes]:
         """Return status and body of an answer, over a connection of its own."""
@@ -136,6 +145,20 @@ class Server:
         assert status == 200, body
         data: dict[str, Any] = json.loads(body)["data"]
         return data
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Send JSON and return the data of an answer that must be a good one."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_SECONDS)
+        try:
+            headers = {"Content-Type": "application/json", **self.credentials()}
+            connection.request("POST", path, json.dumps(body), headers)
+            answer = connection.getresponse()
+            told = json.loads(answer.read())
+            assert answer.status in (200, 201), told
+            data: dict[str, Any] = told["data"]
+            return data
+        finally:
+            connection.close()
 
     def is_up(self) -> bool:
         """Tell whether it answers; it must not have ended."""

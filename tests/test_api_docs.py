@@ -1,4 +1,4 @@
-"""docs/api.md: its curl lines work, and every route stands in it."""
+"""docs/api.md: its curl lines work with what they send and no more; every route stands in it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,19 @@ from typing import NamedTuple
 
 import falcon.inspect
 import pytest
+import webtest
 
+from observatory.accounts.passwords import hash_password
+from observatory.accounts.signing_in import make_setup_token
 from observatory.app import create_app
+from observatory.store.users import insert_user
+from tests.api.keyed import KEY
 from tests.transcripts_for_tests import Transcript
 
 PAGE = (Path(__file__).parents[1] / "docs" / "api.md").read_text()
 BASE = "http://127.0.0.1:3001"
 OWN = "CONVERSATION_ID/messages"
+PASSWORD = "a good long one"
 
 
 class Call(NamedTuple):
@@ -55,6 +61,25 @@ LINES = re.findall(r"^ +(curl (?:.*\\\n)*.*)$", PAGE, re.MULTILINE)
 CALLS = [read_call(line.replace("\\\n", " ")) for line in LINES]
 
 
+def is_of_accounts(call: Call) -> bool:
+    return call.address.startswith(("/api/auth/", "/api/users"))
+
+
+def make_accounts(client: webtest.TestApp, call: Call) -> dict[str, str]:
+    """Make what a line about accounts needs; return what stands in it for what."""
+    if call.address.endswith("/register"):
+        return {"SETUP_TOKEN": make_setup_token()}
+    password_hash = hash_password(PASSWORD)
+    for name in ("ada", "grace"):
+        insert_user(email=f"{name}@example.org", name="", role="admin", password_hash=password_hash)
+    credentials = {"email": "ada@example.org", "password": PASSWORD}
+    tokens = client.post_json("/api/auth/login", credentials).json["data"]
+    return {
+        "$ACCESS_TOKEN": tokens["access_token"],
+        "REFRESH_TOKEN": tokens["refresh_token"],
+    }
+
+
 def is_tried(call: Call) -> bool:
     """Tell whether a line can be tried as it is: tests/test_uploading.py tries changes of files."""
     return "/api/files/" not in call.address or call.method == "GET"
@@ -75,9 +100,13 @@ def test_a_curl_line_works(call, client, write, ingest):
         client.delete(f"/api/conversations/{session}")
     address = call.address.replace("CONVERSATION_ID", session)
     address = address.replace("MESSAGE_ID", transcript.uuid(1)).replace("TAG", "later")
-    response = client.request(
-        address, method=call.method, headers=call.headers, body=call.body or None
-    )
+    meant = {"$KEY": KEY} | (make_accounts(client, call) if is_of_accounts(call) else {})
+    headers, body = dict(call.headers), call.body
+    for name, text in meant.items():
+        headers = {header: value.replace(name, text) for header, value in headers.items()}
+        body = body.replace(name.encode(), text.encode())
+    client.extra_environ = {}
+    response = client.request(address, method=call.method, headers=headers, body=body or None)
     assert response.status_int in (200, 201)
 
 
@@ -88,4 +117,4 @@ def test_every_route_stands_in_the_page():
         for call in CALLS
     }
     wanted = {re.sub(r"\{[a-z_]+\}", "{}", route.path) for route in routes}
-    assert wanted - shown == {"/", "/index.css", "/docs.css"}
+    assert wanted - shown == {"/", "/index.css", "/docs.css", "/login", "/logout"}

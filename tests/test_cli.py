@@ -19,7 +19,11 @@ from pathlib import Path
 import pytest
 
 from observatory import __version__
+from observatory.errors import SettingsError
+from observatory.opening import check_exposure
 from observatory.store import schema
+from observatory.store.database import execute
+from observatory.store.users import insert_user
 from tests.api.sessions import numbered
 from tests.planted import drawn
 from tests.processes import ROOT, Home, finish, metrics_folders, wait_for
@@ -102,7 +106,10 @@ def test_the_version_is_told(home):
     assert home.run("--version").stdout == f"{__version__}\n"
 
 
-@pytest.mark.parametrize("command", [(), ("serve",), ("ingest",), ("migrate",), ("secrets",)])
+@pytest.mark.parametrize(
+    "command",
+    [(), ("serve",), ("ingest",), ("migrate",), ("secrets",), ("user", "add"), ("key",), ("link",)],
+)
 def test_help_is_told(home, command):
     ended = home.run(*command, "--help")
     assert ended.returncode == 0
@@ -124,7 +131,7 @@ def test_a_wrong_command_line_is_a_usage_error(home, arguments):
 
 @pytest.mark.parametrize("command", ["serve", "ingest", "migrate"])
 def test_wrong_settings_stop_every_command(home, command):
-    ended = home.run(command, PORT="x", LOG_LEVEL="loud", HOST="0.0.0.0")
+    ended = home.run(command, PORT="x", LOG_LEVEL="loud", HOST="example.com")
     assert ended.returncode == 1
     lines = ended.stderr.splitlines()
     assert lines[0] == "These settings are wrong:"
@@ -445,24 +452,48 @@ def test_a_scan_that_is_told_to_stop_goes_on_next_time(home):
 # serve
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.com"])
-def test_serve_refuses_to_listen_beyond_this_machine(home, host):
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2"])
+def test_serve_refuses_to_listen_beyond_this_machine_without_accounts(home, host):
     ended = home.run("serve", HOST=host)
     assert ended.returncode == 1
-    assert "HOST: takes a loopback address" in ended.stderr
+    assert f"HOST: {host} can be reached from other machines" in ended.stderr
+    assert "observatory user add EMAIL --role admin" in ended.stderr
+    assert "is on http" not in ended.stderr
+
+
+def test_a_key_is_no_account_to_listen_beyond_this_machine_with(home):
+    home.make_key()
+    ended = home.run("serve", HOST="0.0.0.0")
+    assert ended.returncode == 1
+    assert "there is no account yet" in ended.stderr
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "127.0.0.1:0,0.0.0.0:0"])
-def test_gunicorn_refuses_to_listen_beyond_this_machine(home, address):
+def test_gunicorn_refuses_to_listen_beyond_this_machine_without_accounts(home, address):
     home.run("migrate")
     bind = [part for each in address.split(",") for part in ("--bind", each)]
     config = ["-c", str(ROOT / "gunicorn.conf.py"), "observatory.wsgi:application"]
     process = home.popen("-m", "gunicorn", *bind, *config)
     ended = finish(process)
     assert ended.returncode != 0
-    assert "is not a loopback address" in ended.stderr
+    assert "can be reached from other machines" in ended.stderr
     assert "is on http" not in ended.stderr
     assert metrics_folders(process.pid) == []
+
+
+@pytest.mark.parametrize(
+    ("role", "is_disabled", "is_let"),
+    [("admin", False, True), ("member", False, False), ("admin", True, False)],
+)
+def test_an_account_of_an_admin_lets_other_machines_in(db, role, is_disabled, is_let):
+    ada = insert_user(email="ada@example.org", name="", role=role, password_hash="x")
+    execute("UPDATE users SET is_disabled = ? WHERE key = ?", (is_disabled, ada.key))
+    check_exposure(["127.0.0.1", "::1", "localhost"])
+    if is_let:
+        check_exposure(["127.0.0.1", "0.0.0.0"])
+        return
+    with pytest.raises(SettingsError, match=r"0\.0\.0\.0 can be reached"):
+        check_exposure(["127.0.0.1", "0.0.0.0"])
 
 
 def test_gunicorn_refuses_a_database_that_nobody_migrated(home):

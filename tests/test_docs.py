@@ -15,6 +15,7 @@ from marshmallow import Schema
 
 from observatory import __main__ as command_line
 from observatory import settings
+from observatory.api.account_schemas import ApiKeyParams, AuditParams, UserParams
 from observatory.api.conversations import ConversationParams, MessageParams, ToolUseParams
 from observatory.api.exports import ExportParams
 from observatory.api.files import FileParams
@@ -31,7 +32,9 @@ PAGES = {path.relative_to(ROOT): path.read_text() for path in [
 ROW = re.compile(r"^\| `([A-Z_]+)` \| (.*?) \| (.*?) \| (.*?) \|$", re.MULTILINE)
 # Where the code has no default of its own: what the page says instead.
 MADE = {
+    "ALLOWED_HOSTS": "none",
     "JWT_SECRET": "made once",
+    "JWT_SECRET_PREVIOUS": "none",
     "TRUSTED_PROXIES": "none",
     "TRANSCRIPTS_DIR": "from `CLAUDE_CONFIG_DIR`",
 }
@@ -65,13 +68,17 @@ def as_typed(default: object) -> str:
 
 
 def commands_and_options() -> dict[str, set[str]]:
-    """Return the options of each command, and under ``""`` those before one."""
-    parser = command_line._parser()
-    found = {"": {option for action in parser._actions for option in action.option_strings}}
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for name, command in action.choices.items():
-                found[name] = {o for a in command._actions for o in a.option_strings}
+    """Return the options of each command and action, and under ``""`` those before one."""
+    found: dict[str, set[str]] = {}
+
+    def walk(name: str, parser: argparse.ArgumentParser) -> None:
+        found[name] = {option for action in parser._actions for option in action.option_strings}
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for inner, command in action.choices.items():
+                    walk(f"{name} {inner}".strip(), command)
+
+    walk("", command_line._parser())
     return found
 
 
@@ -117,7 +124,7 @@ def test_every_command_that_is_named_exists():
     named = {
         name
         for text in PAGES.values()
-        for name in re.findall(r"(?:`|^ {4}|\$ )observatory ([a-z]+)", text, re.MULTILINE)
+        for name in re.findall(r"(?:`|^ {4}|\$ |\$\()observatory ([a-z\-]+)", text, re.MULTILINE)
     }
     assert named
     assert named <= set(commands)
@@ -127,10 +134,11 @@ def test_every_option_that_is_named_belongs_to_its_command():
     commands = commands_and_options()
     for page, text in PAGES.items():
         for line in text.splitlines():
-            named = re.findall(r"`observatory ([a-z]+)", line)
+            named = re.findall(r"`observatory ([a-z\-]+)( [a-z]+)?", line)
             if len(named) == 1 and line.startswith("|"):
                 options = set(re.findall(r"`(--[a-z\-]+)", line))
-                assert options <= commands[named[0]], page
+                action = "".join(named[0])
+                assert options <= commands.get(action, commands[named[0][0]]), page
 
 
 def test_every_command_and_option_is_documented():
@@ -155,7 +163,7 @@ def documented_paths() -> list[str]:
     return re.findall(r"'http://127\.0\.0\.1:3001([^'?]*)", text)
 
 
-PAGES_FOR_PEOPLE = ("/", "/index.css", "/docs.css")
+PAGES_FOR_PEOPLE = ("/", "/index.css", "/docs.css", "/login", "/logout")
 
 
 @pytest.mark.parametrize("route", [r for r in routes() if r not in PAGES_FOR_PEOPLE])
@@ -171,7 +179,17 @@ def test_every_address_in_the_page_of_the_api_is_a_route(path):
 
 @pytest.mark.parametrize(
     "schema",
-    [ConversationParams, MessageParams, ToolUseParams, FileParams, ExportParams, SecretParams],
+    [
+        ConversationParams,
+        MessageParams,
+        ToolUseParams,
+        FileParams,
+        ExportParams,
+        SecretParams,
+        UserParams,
+        ApiKeyParams,
+        AuditParams,
+    ],
 )
 def test_every_parameter_is_in_the_page_of_the_api(schema: type[Schema]):
     for name, field in schema().fields.items():

@@ -56,6 +56,8 @@ def send(server: Server, data: bytes) -> bytes:
 
 
 def ask(server: Server, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> int:
+    """Return the status of an answer to who may do everything, unless the headers say other."""
+    headers = {**server.credentials(), **headers}
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_SECONDS)
     try:
         connection.request(method, path, body, headers)
@@ -115,6 +117,7 @@ def test_nothing_that_was_sent_is_ever_logged(server):
             number += 1
     for data in RAW:
         send(server, data)
+        send(server, server.signed(data))
     assert server.stop() == 0
     told = server.log.read_text()
     assert len(told.splitlines()) > number
@@ -154,13 +157,16 @@ def test_each_request_has_one_line(lines):
         ("request", "OTHER", "/api/projects", 400),
     ]
     assert logged[0]["request_id"] == "mine"
+    keys = [line["identity"] for line in logged]
+    # Who asks for nothing that is there, or in a way that nobody may, is not asked for credentials.
+    assert re.fullmatch("key:[0-9]+", keys[0]) and keys == [keys[0], keys[0], None, None]
     assert len({line["request_id"] for line in logged}) == 4
     for line in logged:
         assert set(line) == {
             "event", "level", "timestamp", "request_id", "method", "route", "status",
             "duration_ms", "identity", "address",
         }  # fmt: skip
-        assert (line["level"], line["identity"], line["address"]) == ("info", None, "127.0.0.1")
+        assert (line["level"], line["address"]) == ("info", "127.0.0.1")
         assert 0 <= line["duration_ms"] < 1000 * DEADLINE_SECONDS
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["timestamp"])
 

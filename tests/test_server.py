@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -144,7 +144,8 @@ def test_a_connection_is_kept_for_further_requests(server):
         ("POST", "/api/projects", 405),
         ("GET", "/api/conversations?limit=0", 400),
     ]:
-        connection.request(method, path, body=b"{}" if method == "POST" else None)
+        body = b"{}" if method == "POST" else None
+        connection.request(method, path, body, headers=server.credentials())
         answer = connection.getresponse()
         body = answer.read()
         assert answer.status == expected
@@ -167,7 +168,7 @@ def test_a_connection_is_kept_for_further_requests(server):
 def test_hard_targets_over_the_wire(server, target, status):
     with socket.create_connection(("127.0.0.1", server.port), DEADLINE_SECONDS) as connection:
         request = f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-        connection.sendall(request.encode())
+        connection.sendall(server.signed(request.encode()))
         answer = connection.makefile("rb").read()
     assert int(answer.split()[1]) == status
     assert b'"request_id":' in answer
@@ -227,12 +228,15 @@ def test_what_was_tagged_before_a_restart_is_sent_again(tmp_path):
     """The file may be an older one by then: a backup, or what a power failure left."""
     home = new_home(tmp_path)
     assert home.run("ingest").returncode == 0
-    tags = []
+    tags, key = [], home.make_key()
     for _ in range(2):
         with serving(home, "--no-ingest", WEB_WORKERS="2") as server:
             path = f"http://127.0.0.1:{server.port}/api/projects"
+            # Always the same key: what is there for another one may be less.
+            server.key = key
+            asked = Request(path, headers=server.credentials())
             for _ in range(8):
-                with urlopen(path) as answer:
+                with urlopen(asked) as answer:
                     tags.append(answer.headers["ETag"])
             assert server.get("/api/projects", **{"If-None-Match": tags[-1]})[0] == 304
             assert server.get("/api/projects", **{"If-None-Match": tags[0]})[0] == (
@@ -302,7 +306,7 @@ def test_server_and_ingest_mask_alike(tmp_path):
         assert home.run("ingest").returncode == 0
         body = json.dumps({"title": token}).encode()
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", **server.credentials()}
         connection.request("POST", "/api/conversations", body, headers=headers)
         title = json.loads(connection.getresponse().read())["data"]["title"]
         connection.close()
@@ -316,6 +320,7 @@ def test_a_body_in_chunks_is_read(server):
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     pieces = [b'{"title":', b' "in chunks"}']
     headers = {"Content-Type": "application/json", "Transfer-Encoding": "chunked"}
+    headers |= server.credentials()
     connection.request(
         "POST", "/api/conversations", iter(pieces), headers=headers, encode_chunked=True
     )
@@ -328,7 +333,8 @@ def test_a_body_in_chunks_is_read(server):
 @pytest.mark.parametrize(("length", "status"), [(3_900, 200), (5_000, 400), (9_000, 414)])
 def test_long_addresses_are_refused_in_the_envelope_as_long_as_they_can_be(server, length, status):
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
-    connection.request("GET", f"/api/search?project={'x' * length}&q=x")
+    path = f"/api/search?project={'x' * length}&q=x"
+    connection.request("GET", path, headers=server.credentials())
     answer = connection.getresponse()
     body = answer.read()
     connection.close()
@@ -346,7 +352,7 @@ def test_a_browser_lets_a_page_of_an_allowed_origin_change_something(tmp_path):
         asked = {
             "Origin": origin,
             "Access-Control-Request-Method": "POST",
-            "Access-Control-Request-Headers": "content-type,idempotency-key",
+            "Access-Control-Request-Headers": "authorization,content-type,idempotency-key",
             "Sec-Fetch-Mode": "cors",
         }
         connection.request("OPTIONS", "/api/conversations", headers=asked)
@@ -356,8 +362,9 @@ def test_a_browser_lets_a_page_of_an_allowed_origin_change_something(tmp_path):
         assert answer.getheader("Access-Control-Allow-Origin") == origin
         assert "POST" in answer.getheader("Access-Control-Allow-Methods").split(", ")
         sendable = answer.getheader("Access-Control-Allow-Headers").lower().split(", ")
-        assert {"content-type", "idempotency-key"} <= set(sendable)
+        assert {"authorization", "content-type", "idempotency-key"} <= set(sendable)
         headers = {"Origin": origin, "Content-Type": "application/json", "Idempotency-Key": "k-1"}
+        headers |= server.credentials()
         connection.request("POST", "/api/conversations", b'{"title": "From a page"}', headers)
         answer = connection.getresponse()
         body = json.loads(answer.read())
@@ -407,7 +414,7 @@ def test_bodies_that_are_too_deep_or_too_long_are_refused(server, body, length, 
             f"Content-Type: application/json\r\nContent-Length: {length or len(body)}\r\n\r\n"
         )
         stream = connection.makefile("rb")
-        connection.sendall(head.encode())
+        connection.sendall(server.signed(head.encode()))
         try:
             connection.sendall(body)
         except ConnectionError:

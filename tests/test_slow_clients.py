@@ -145,6 +145,12 @@ def server(tmp_path_factory) -> Iterator[Server]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def post(server) -> bytes:
+    """The head of a request that lets in."""
+    return server.signed(POST)
+
+
 def connect(server: Server) -> socket.socket:
     return socket.create_connection(("127.0.0.1", server.port), DEADLINE_SECONDS)
 
@@ -169,7 +175,7 @@ def test_clients_that_send_slowly_stop_nobody(server, beginning):
     with ExitStack() as stack:
         slow = [stack.enter_context(connect(server)) for _ in range(8)]
         for connection in slow:
-            connection.sendall(beginning)
+            connection.sendall(server.signed(beginning))
         for _ in range(5):
             assert server.get("/api/conversations")[0] == 200
             for connection in slow:
@@ -182,9 +188,9 @@ def test_clients_that_send_slowly_stop_nobody(server, beginning):
                     )
 
 
-def test_a_request_in_small_pieces_is_answered(server):
+def test_a_request_in_small_pieces_is_answered(server, post):
     with connect(server) as connection:
-        whole = POST + LENGTH + b"Connection: close\r\n\r\n" + JSON
+        whole = post + LENGTH + b"Connection: close\r\n\r\n" + JSON
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for byte in whole:
             connection.sendall(bytes([byte]))
@@ -193,19 +199,19 @@ def test_a_request_in_small_pieces_is_answered(server):
     assert b'"title":"slow"' in answer
 
 
-def test_requests_behind_each_other_are_all_answered(server):
+def test_requests_behind_each_other_are_all_answered(server, post):
     with connect(server) as connection:
         last = GET + b"Connection: close\r\n\r\n"
-        connection.sendall((GET + b"\r\n") * 20 + POST + LENGTH + b"\r\n" + JSON + last)
+        connection.sendall((GET + b"\r\n") * 20 + post + LENGTH + b"\r\n" + JSON + last)
         answer = connection.makefile("rb").read()
     assert answer.count(b"HTTP/1.1 200 OK\r\n") == 21
     assert answer.count(b"HTTP/1.1 201 Created\r\n") == 1
 
 
-def test_a_client_is_told_to_continue(server):
+def test_a_client_is_told_to_continue(server, post):
     with connect(server) as connection:
         head = b"Expect: 100-continue\r\nConnection: close\r\n"
-        connection.sendall(POST + head + LENGTH + b"\r\n")
+        connection.sendall(post + head + LENGTH + b"\r\n")
         stream = connection.makefile("rb")
         assert stream.readline() == b"HTTP/1.1 100 Continue\r\n"
         connection.sendall(JSON)
@@ -250,18 +256,18 @@ def test_a_request_that_does_not_arrive_is_given_up(server):
         CHUNKED + b"\r\nrubbish\r\n\r\n",
     ],
 )
-def test_a_body_that_breaks_is_the_clients_fault(server, start):
+def test_a_body_that_breaks_is_the_clients_fault(server, post, start):
     with connect(server) as connection:
-        connection.sendall(POST + start)
+        connection.sendall(post + start)
         connection.shutdown(socket.SHUT_WR)
         answer = connection.makefile("rb").read()
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b"request_failed" not in server.log.read_bytes()
 
 
-def test_a_large_body_that_stops_coming_is_given_up(server):
+def test_a_large_body_that_stops_coming_is_given_up(server, post):
     with connect(server) as connection:
-        connection.sendall(POST + b"Content-Length: 1000000\r\n\r\n" + b"x" * MAX_WAITING_BYTES)
+        connection.sendall(post + b"Content-Length: 1000000\r\n\r\n" + b"x" * MAX_WAITING_BYTES)
         answer = connection.makefile("rb").read()
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b"too slowly" in answer

@@ -42,7 +42,7 @@ def post(server: Server, body: Any, **headers: str) -> tuple[int, dict[str, Any]
     """Return status and JSON of an answer; a body that is no bytes is sent in chunks."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_SECONDS)
     try:
-        headers = {"Content-Type": "application/x-ndjson", **headers}
+        headers = {"Content-Type": "application/x-ndjson", **server.credentials(), **headers}
         connection.request("POST", PATH, body=body, headers=headers)
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read())
@@ -65,10 +65,9 @@ def left_of(home: Home) -> list[Path]:
 def begin(server: Server, *, headers: bytes) -> socket.socket:
     """Send the beginning of an upload."""
     connection = socket.create_connection(("127.0.0.1", server.port), DEADLINE_SECONDS)
-    connection.sendall(
-        b"POST /api/files/upload HTTP/1.1\r\nHost: localhost\r\n"
-        b"Content-Type: application/x-ndjson\r\n" + headers + b"\r\n"
-    )
+    head = b"POST /api/files/upload HTTP/1.1\r\nHost: localhost\r\n"
+    head += b"Content-Type: application/x-ndjson\r\n" + headers + b"\r\n"
+    connection.sendall(server.signed(head))
     return connection
 
 
@@ -163,7 +162,7 @@ def test_a_file_of_the_transcripts_folder_is_read_on_request(tmp_path):
             "POST",
             "/api/files/process-jsonl",
             body=json.dumps({"file_path": str(path)}),
-            headers={"Content-Type": "application/json"},
+            headers={"Content-Type": "application/json", **server.credentials()},
         )
         answer = connection.getresponse()
         key = json.loads(answer.read())["data"]["id"]
@@ -189,6 +188,7 @@ def test_the_curl_lines_of_the_documentation_work(tmp_path):
         for line in lines:
             line = line.replace(BASE, f"http://127.0.0.1:{server.port}")
             line = line.replace("/home/ada/.claude/projects", str(home.projects))
+            line = line.replace("$KEY", server.credentials()["Authorization"].split()[1])
             command = [*shlex.split(line), "-o", "/dev/null", "-w", "%{http_code}"]
             done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
             statuses.append(done.stdout)

@@ -10,19 +10,20 @@ from concurrent.futures import ThreadPoolExecutor
 
 from observatory.store.database import close, configure, connect, fetch_all, fetch_one
 from tests.ingest.dumps import check_sound
-from tests.processes import DEADLINE_SECONDS, Home, finish, serving
+from tests.processes import DEADLINE_SECONDS, Home, Server, finish, serving
 from tests.transcripts_for_tests import Transcript
 
 CLIENTS = 16
 MESSAGES = 25
 
 
-def write_as_client(port: int, number: int) -> Iterator[tuple[int, float]]:
+def write_as_client(server: Server, number: int) -> Iterator[tuple[int, float]]:
     """Yield status and seconds of each request of one client, who repeats every fifth."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_SECONDS)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_SECONDS)
 
     def post(path: str, body: dict, key: str) -> tuple[int, float, dict]:
         headers = {"Content-Type": "application/json", "Idempotency-Key": key}
+        headers |= server.credentials()
         began = time.perf_counter()
         connection.request("POST", path, json.dumps(body), headers)
         answer = connection.getresponse()
@@ -54,7 +55,7 @@ def test_nothing_is_lost_or_doubled_or_refused(tmp_path):
     with serving(home, "--no-ingest", WEB_WORKERS="2", WEB_THREADS="4") as server:
         reading = home.popen("-m", "observatory", "ingest", "--json")
         with ThreadPoolExecutor(CLIENTS) as pool:
-            answers = pool.map(lambda n: list(write_as_client(server.port, n)), range(CLIENTS))
+            answers = pool.map(lambda n: list(write_as_client(server, n)), range(CLIENTS))
             results = [result for client in answers for result in client]
         ended = finish(reading)
         assert ended.returncode == 0, ended.stderr

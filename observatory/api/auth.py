@@ -35,6 +35,7 @@ MAX_CREDENTIAL_CHARACTERS = 4096
 _GOOD_FOR_SECONDS = 60.0
 _MAX_KNOWN = 1024
 _PERSON = "person"
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _SIGN_IN = (
     "Sign in first: send an API key (`observatory key add` makes one) or an access token as"
@@ -330,11 +331,15 @@ def _check_page(req: falcon.Request, cookie: str) -> None:
 def set_cookie(
     req: falcon.Request, resp: falcon.Response, value: str, *, seconds: int, is_tls: bool
 ) -> None:
-    """Have the browser keep a sign-in where no script can read it."""
+    """Have the browser keep a sign-in where no script can read it, or forget it after 0 seconds."""
+    # Signing out, or in anew, is not undone by renewing the sign-in that the request came with.
+    req.context.renewed_cookie = None
     resp.set_cookie(
         cookie_name(req.env, is_tls=is_tls),
         value,
-        max_age=seconds,
+        # Falcon leaves out a number of 0.
+        max_age=seconds or None,
+        expires=None if seconds else _LONG_AGO,
         path="/",
         secure=is_tls,
         http_only=True,
@@ -344,13 +349,4 @@ def set_cookie(
 
 def unset_cookie(req: falcon.Request, resp: falcon.Response, *, is_tls: bool) -> None:
     """Have the browser forget a sign-in."""
-    # Falcon's own way lacks Secure, without which browsers do not take the name used over TLS.
-    resp.set_cookie(
-        cookie_name(req.env, is_tls=is_tls),
-        "",
-        expires=datetime(1970, 1, 1, tzinfo=UTC),
-        path="/",
-        secure=is_tls,
-        http_only=True,
-        same_site="Lax",
-    )
+    set_cookie(req, resp, "", seconds=0, is_tls=is_tls)

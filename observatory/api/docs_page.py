@@ -177,6 +177,8 @@ def make_curl(method: str, path: str, operation: dict[str, Any]) -> str:
         {k: str(v).lower() if v is True else v for k, v in operation.get("x-example", {}).items()}
     )
     words = ["curl", "-s"] + ([] if method == "GET" else ["-X", method])
+    if operation["security"]:
+        words.append('-H "X-API-Key: $KEY"')
     line = f"{' '.join(words)} {quote(_BASE + path + ('?' + query if query else ''))}"
     bodies = operation.get("requestBody", {}).get("content", {})
     for media_type, content in bodies.items():

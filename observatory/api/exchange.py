@@ -129,7 +129,9 @@ class Exchange:
         """
         rule = RULES.get((req.method, req.uri_template or ""))
         if rule is None:
-            if getattr(resource, f"on_{req.method.lower()}", None) is not None:
+            # Falcon takes methods in capitals only.
+            is_taken = hasattr(resource, f"on_{req.method.lower()}")
+            if is_taken and req.method.isupper():
                 raise Forbidden("Nobody may do this.")
             return  # A preflight, or a method that is not taken.
         if rule is PUBLIC and not getattr(resource, "needs_database", True):

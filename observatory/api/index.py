@@ -18,7 +18,7 @@ from observatory.api.request_limits import find_household
 from observatory.errors import Forbidden, TooManyAttempts, Unauthorized
 from observatory.ingest.discover import text_path
 from observatory.store import audit, sessions
-from observatory.store.database import read_auth_revision
+from observatory.store.database import DatabaseError, connect, read_auth_revision
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -85,6 +85,8 @@ def _links(places: tuple[tuple[str, str], ...]) -> str:
 class Index:
     """``/``."""
 
+    # Without one it answers too, as to a stranger.
+    needs_database = False
     # Browsers do not tell where a form is from when they may not tell it in Referer.
     referrer_policy = "same-origin"
 
@@ -102,16 +104,18 @@ class Index:
         if identity is None:
             _answer_page(resp, _STRANGER.format(links=_links(_PUBLIC_PLACES)))
             return
+        req.context.identity = identity
         who = html.escape(identity.label)
         content = _SIGNED_IN.format(links=_links(_PLACES), folders=self._folders, who=who)
         _answer_page(resp, content)
 
     def _find_identity(self, req: falcon.Request) -> Identity | None:
         try:
+            connect()
             return self._auth.identify(
                 req, is_tls=self._clients.is_tls(req.env), auth_revision=read_auth_revision()
             )
-        except Unauthorized:
+        except (Unauthorized, DatabaseError):
             return None
 
 

@@ -235,7 +235,10 @@ def _describe(spec: APISpec, key: tuple[str, str], operation: Operation) -> dict
     }
     body = _body(spec, operation)
     if body:
-        described["requestBody"] = {"required": True, "content": body}
+        described["requestBody"] = {
+            "required": operation.is_body_required,
+            "content": body,
+        }
     elif operation.example:
         described["x-example"] = operation.example
     return described

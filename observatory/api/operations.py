@@ -92,6 +92,7 @@ class Operation:
         answer: What a good answer holds.
         params: The schema of the query string.
         body: The schema of a JSON body.
+        is_body_required: Whether it is refused without one.
         bodies: Other bodies: JSON Schema by media type.
         example: A body, or a query string, that works.
         statuses: Of good answers.
@@ -109,6 +110,7 @@ class Operation:
     answer: Answer
     params: type[Schema] = NoParams
     body: type[Schema] | AnyOf | None = None
+    is_body_required: bool = True
     bodies: dict[str, dict[str, Any]] = field(default_factory=dict)
     example: dict[str, Any] | None = None
     statuses: tuple[int, ...] = (200,)
@@ -287,6 +289,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ),
     ("POST", "/api/auth/logout"): Operation(
         "Accounts", "logout", "Sign out, here or everywhere", accounts.SignedOut,
+        body=accounts.Logout, is_body_required=False, example={"everywhere": True},
     ),
     ("GET", "/api/auth/profile"): Operation(
         "Accounts", "getProfile", "Who is signed in, and what they may do", accounts.Profile,

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from observatory.api import schemas
 from observatory.app import Application, create_app
+from tests.api.keyed import ENVIRON
 from tests.api.sessions import SESSION
 
-OTHER = ("/", "/index.css", "/metrics", "/docs", "/docs.css", "/openapi.json")
+OTHER = ("/", "/index.css", "/metrics", "/docs", "/docs.css", "/openapi.json", "/login")
 EXAMPLES = settings(
     max_examples=300,
     deadline=None,
@@ -26,6 +27,7 @@ EXAMPLES = settings(
 CHECKED = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 BAD_STATUSES = {
     400: "VALIDATION_ERROR",
+    401: "UNAUTHORIZED",
     403: "FORBIDDEN",
     404: "NOT_FOUND",
     405: "METHOD_NOT_ALLOWED",
@@ -37,6 +39,7 @@ ROUTES = [
 PARAMETERS = (
     "limit", "offset", "cursor", "search", "project_path", "date_from", "date_to", "model",
     "has_errors", "kind", "parent_id", "sort_by", "sort_order", "name", "status",
+    "token", "owner", "action", "actor", "target",
 )  # fmt: skip
 VALUES = (
     "", "0", "1", "50", "-1", "true", "asc", "title", "session", SESSION, "2026-03-04", "error",
@@ -56,7 +59,8 @@ header_text = st.text(st.characters(min_codepoint=32, max_codepoint=255), max_si
 header_names = st.sampled_from(
     ("HTTP_X_REQUEST_ID", "HTTP_ORIGIN", "HTTP_ACCEPT", "HTTP_HOST", "HTTP_RANGE", "HTTP_COOKIE",
      "HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_AUTHORIZATION", "HTTP_FORWARDED",
-     "HTTP_X_FORWARDED_FOR", "HTTP_ACCEPT_ENCODING", "HTTP_EXPECT", "HTTP_USER_AGENT")
+     "HTTP_X_FORWARDED_FOR", "HTTP_ACCEPT_ENCODING", "HTTP_EXPECT", "HTTP_USER_AGENT",
+     "HTTP_X_API_KEY", "HTTP_X_CSRF_TOKEN")
 )  # fmt: skip
 methods = st.sampled_from(
     ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "WEBSOCKET",
@@ -76,7 +80,8 @@ def app(session) -> Application:
 def call(app: Application, path: str, query: str = "", **environ: str) -> tuple[int, bytes]:
     """Return status and body of what a WSGI server would hand on, with WSGI's rules checked."""
     method = environ.get("REQUEST_METHOD", "GET")
-    asked: dict[str, Any] = {**environ, "SCRIPT_NAME": "", "PATH_INFO": path, "QUERY_STRING": query}
+    target = {"SCRIPT_NAME": "", "PATH_INFO": path, "QUERY_STRING": query}
+    asked: dict[str, Any] = {**ENVIRON, **environ, **target}
     setup_testing_defaults(asked)
     started: list[tuple[str, list[tuple[str, str]]]] = []
     # wsgiref's validator knows no other methods and warns of them.
@@ -94,6 +99,8 @@ def check(status: int, body: bytes, *, path: str) -> None:
     """Check that an answer to a GET is a good one or a refusal in the envelope."""
     if status == 200 and (path.rstrip("/") in ("", *OTHER) or path.endswith("/export")):
         return
+    if path == "/login" and status == 401 and body.startswith(b"<!doctype html>"):
+        return  # A link that does not hold.
     answer = json.loads(body)
     if status == 200:
         assert list(answer) == ["success", "data", "timestamp", "request_id"]
@@ -109,7 +116,7 @@ def check(status: int, body: bytes, *, path: str) -> None:
 def test_any_query_string(app, route, query):
     path = route.format(
         conversation_id=SESSION, message_id="aaaaaaaa-0000-4000-8000-000000000001",
-        project_id="1", file_id="1", tag="later",
+        project_id="1", file_id="1", tag="later", user_id="1", key_id="1",
     )  # fmt: skip
     check(*call(app, path, query), path=path)
 
@@ -133,7 +140,7 @@ def test_any_cursor(app, cursor, sort_by):
 def test_any_id(app, route, identifier):
     path = route.format(
         conversation_id=identifier, message_id=identifier, project_id=identifier,
-        file_id=identifier, tag=identifier,
+        file_id=identifier, tag=identifier, user_id=identifier, key_id=identifier,
     )  # fmt: skip
     check(*call(app, path), path=path)
 
@@ -152,7 +159,11 @@ def test_any_path(app, path):
 )
 def test_any_method_and_header(app, route, method, headers):
     status, body = call(app, route, REQUEST_METHOD=method, **headers)
+    if route == "/logout" and "HTTP_AUTHORIZATION" in headers and status == 303:
+        return  # Who is not signed in goes back to the page too.
     assert status in (200, *BAD_STATUSES)
+    # Nobody needs a cookie or a second key beside a key that holds.
+    assert status != 401 or "HTTP_AUTHORIZATION" in headers or route == "/login"
     if method == "HEAD" or (status == 200 and method == "OPTIONS"):
         assert body == b""
     else:

@@ -10,6 +10,7 @@ import zstandard
 from webob import Request
 
 from observatory.api.compression import MIN_BYTES, NOTHING, compress_pieces, negotiate
+from tests.api.keyed import ENVIRON
 from tests.api.sessions import SESSION
 from tests.transcripts_for_tests import Transcript
 
@@ -40,7 +41,8 @@ def unpack(body: bytes, coding: str | None) -> bytes:
 def get(client, path, accepted, method="GET"):
     """Return an answer as it is: WebTest would unpack it."""
     headers = {"X-Request-ID": "same"} | ({"Accept-Encoding": accepted} if accepted else {})
-    return Request.blank(path, headers=headers, method=method).get_response(client.app)
+    asked = Request.blank(path, environ=ENVIRON, headers=headers, method=method)
+    return asked.get_response(client.app)
 
 
 @pytest.mark.parametrize(

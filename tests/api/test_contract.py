@@ -6,15 +6,20 @@ import re
 
 import falcon.inspect
 import pytest
+import webtest
 
+from observatory.accounts.signing_in import make_random_accounts
 from observatory.api import schemas
+from observatory.api.auth import csrf_token
 from observatory.app import create_app
+from observatory.store.users import insert_user
 from tests.api.asking import check_refusal
+from tests.api.described import DescribedApp
 from tests.api.sessions import SESSION
 
 # What is no JSON: pages for people, numbers for Prometheus.
 OTHER = {
-    "/": "text/html", "/index.css": "text/css", "/metrics": "text/plain",
+    "/": "text/html", "/login": "text/html", "/index.css": "text/css", "/metrics": "text/plain",
     "/docs": "text/html", "/docs.css": "text/css", "/openapi.json": "application/json",
     "/api/conversations/{conversation_id}/export": "application/x-ndjson",
 }  # fmt: skip
@@ -24,6 +29,19 @@ ROUTES = {
     for route in falcon.inspect.inspect_routes(create_app(cors_origins=(), folders=()))
 }
 READ = [route for route, methods in ROUTES.items() if "GET" in methods]
+
+
+@pytest.fixture
+def client(db) -> webtest.TestApp:
+    """A client that a person has signed in with: some routes are for people alone."""
+    ada = insert_user(email="ada@example.org", name="Ada", role="admin", password_hash="x")
+    cookie = make_random_accounts().begin_session(ada, kind="cookie").token.text
+    app = DescribedApp(create_app(cors_origins=(), folders=()), lint=True)
+    app.extra_environ = {
+        "HTTP_COOKIE": f"observatory-80={cookie}",
+        "HTTP_X_CSRF_TOKEN": csrf_token(cookie),
+    }
+    return app
 
 
 def fill(route: str, unknown: str | None = None) -> str:

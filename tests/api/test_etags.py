@@ -9,6 +9,7 @@ from observatory.api import conversations, etags
 from observatory.api.compression import NOTHING, Accepted
 from observatory.store.database import database, writing
 from tests.api.asking import check_refusal
+from tests.api.keyed import ENVIRON
 from tests.api.sessions import SESSION
 from tests.transcripts_for_tests import Transcript
 
@@ -109,7 +110,8 @@ def test_each_address_and_coding_has_its_own(client, session):
     for path in READS:
         for coding in codings:
             # WebTest itself would try to unpack what comes.
-            asked = Request.blank(path, headers={"Accept-Encoding": coding})
+            headers = {"Accept-Encoding": coding}
+            asked = Request.blank(path, environ=ENVIRON, headers=headers)
             tags[path, coding] = asked.get_response(client.app).headers["ETag"]
     assert len(set(tags.values())) == len(READS) * len(codings)
     for (path, coding), tag in tags.items():

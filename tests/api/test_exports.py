@@ -373,7 +373,8 @@ def test_a_large_conversation_needs_no_memory(tmp_path):
         for form in FORMATS:
             for coding in ("identity", "gzip", "zstd") if form == "html" else ("identity",):
                 connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-                connection.request("GET", address + form, headers={"Accept-Encoding": coding})
+                headers = {"Accept-Encoding": coding, **server.credentials()}
+                connection.request("GET", address + form, headers=headers)
                 answer = connection.getresponse()
                 assert answer.status == 200
                 received = 0

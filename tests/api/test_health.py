@@ -38,7 +38,8 @@ def test_without_a_database_the_server_lives_and_is_not_ready(client, tmp_path):
     close()
     configure(tmp_path / "no such folder" / "observatory.db")
     assert ask(client, "/health")["status"] == "ok"
-    assert client.get("/").status_int == 200
+    page = client.get("/")
+    assert page.status_int == 200 and "observatory link" in page.text
     check_refusal(client.get("/health/ready", expect_errors=True), 503, "NOT_READY")
     check_refusal(client.get("/api/projects", expect_errors=True), 500, "INTERNAL_ERROR")
 

@@ -48,9 +48,9 @@ def test_every_method_of_every_route_is_in_the_document():
 @EACH
 def test_the_table_names_the_schemas_that_the_responder_loads(key):
     operation, source = OPERATIONS[key], source_of(*key)
-    params = re.findall(r"read_params\(req, (\w+)\)", source)
+    params = re.findall(r"read_params\(req, (?:schemas\.)?(\w+)\)", source)
     assert params == [operation.params.__name__]
-    loaded = set(re.findall(r"read_json\(req, (\w+)\)|(\w+)\(\)\.load\(", source))
+    loaded = set(re.findall(r"read_json\(req, (?:schemas\.)?(\w+)\)|(\w+)\(\)\.load\(", source))
     bodies = operation.body.forms if isinstance(operation.body, AnyOf) else (operation.body,)
     wanted = {body.__name__ for body in bodies if body is not None}
     assert {a or b for a, b in loaded} == wanted

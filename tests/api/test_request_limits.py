@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import webtest
 
+from observatory.accounts.credentials import hash_secret, make_key
 from observatory.api.request_limits import find_household
 from observatory.app import create_app
 from observatory.rate_limits import Limits
+from observatory.store.api_keys import insert_key
 from observatory.window_counts import SharedWindows
 from tests.api.asking import check_refusal
 from tests.api.described import DescribedApp
@@ -46,10 +48,27 @@ def make(db, clock) -> Any:
     return client
 
 
+def new_key() -> str:
+    """Return a key that nobody has used."""
+    key = make_key()
+    insert_key(
+        name="one", key_hash=hash_secret(key), prefix=key[:12], scopes=["admin"],
+        project_keys=None, user_key=None, expires_at=None,
+    )  # fmt: skip
+    return key
+
+
 def ask(
-    client: webtest.TestApp, path: str = "/api/projects", *, peer: str = REMOTE, **headers: str
+    client: webtest.TestApp,
+    path: str = "/api/projects",
+    *,
+    peer: str = REMOTE,
+    key: str | None = None,
+    **headers: str,
 ) -> webtest.TestResponse:
+    """Ask from an address, as somebody who never asked before unless a key is given."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
+    named["Authorization"] = f"Bearer {key or new_key()}"
     environ = {"REMOTE_ADDR": peer}
     return client.get(path, headers=named, extra_environ=environ, expect_errors=True)
 
@@ -194,21 +213,16 @@ def test_no_limit_holds_when_it_is_switched_off(make):
 # Who signed in
 
 
-def test_who_signed_in_is_limited_wherever_they_ask_from(make, monkeypatch):
-    client = make()
-    from observatory.api import exchange
-    from observatory.api.auth import Identity
-
-    begin = exchange.begin_exchange
-
-    def sign_in(req: Any) -> None:
-        begin(req)
-        name = req.env.get("HTTP_X_TEST_USER")
-        req.context.identity = None if name is None else Identity(name, frozenset())
-
-    monkeypatch.setattr(exchange, "begin_exchange", sign_in)
-    found = [ask(client, peer=f"203.0.113.{n}", X_Test_User="user:1").status_int for n in range(4)]
+def test_who_signed_in_is_limited_wherever_they_ask_from(make):
+    client, key = make(), new_key()
+    found = [ask(client, peer=f"203.0.113.{n}", key=key).status_int for n in range(4)]
     assert found == [200, 200, 200, 429]
-    answer = ask(client, peer="203.0.113.77", X_Test_User="user:1")
+    answer = ask(client, peer="203.0.113.77", key=key)
     assert answer.headers["X-RateLimit-Remaining"] == "0"
-    assert ask(client, peer="203.0.113.78", X_Test_User="user:2").status_int == 200
+    assert ask(client, peer="203.0.113.78").status_int == 200
+
+
+def test_wrong_credentials_are_counted_for_the_address(make):
+    client = make()
+    found = [ask(client, key="obk_wrong").status_int for _ in range(4)]
+    assert found == [401, 401, 401, 429]

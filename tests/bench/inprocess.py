@@ -17,11 +17,14 @@ from typing import Any
 
 import orjson
 
+from tests.bench.credentials import build_believing, make_credentials
 from tests.bench.floor import ParseSample, RawQueries
 from tests.bench.processes import find_free_port
 
 _ROUNDS = 60
 _CALLS_PER_ROUND = 15
+# Asked for again and again: what finding out who asks may add to.
+_HOT = ("list of 50", "one")
 _FLOORS = ("list of 50", "one", "100 messages")
 
 Application = Callable[..., Iterable[bytes]]
@@ -41,9 +44,10 @@ def make_paths(conversation_id: str) -> dict[str, str]:
 class Caller:
     """A WSGI server without sockets."""
 
-    def __init__(self, application: Application, path: str, port: int) -> None:
+    def __init__(self, application: Application, path: str, port: int, *, credentials: str) -> None:
         self._application = application
         self._environ = _make_environ(path, port)
+        self._environ["HTTP_AUTHORIZATION"] = f"Bearer {credentials}"
         self.status = ""
 
     def call(self) -> int:
@@ -105,8 +109,20 @@ def main(arguments: list[str]) -> int:
     database, conversation_id, transcripts = arguments
     application = importlib.import_module("observatory.wsgi").application
     port, raw = find_free_port(), RawQueries(Path(database))
+    credentials, paths = make_credentials(), make_paths(conversation_id)
     callers = {
-        name: Caller(application, path, port) for name, path in make_paths(conversation_id).items()
+        name: Caller(application, path, port, credentials=credentials["key"])
+        for name, path in paths.items()
+    }
+    believing = build_believing()
+    known = {
+        (name, kind): Caller(app, paths[name], port, credentials=credentials[sent])
+        for name in _HOT
+        for kind, app, sent in (
+            ("nobody asked", believing, "key"),
+            ("key", application, "key"),
+            ("token", application, "token"),
+        )
     }
     body_bytes = {name: caller.call() for name, caller in callers.items()}
     statuses = {name: caller.status for name, caller in callers.items()}
@@ -115,12 +131,18 @@ def main(arguments: list[str]) -> int:
     sample = ParseSample(Path(transcripts))
     medians = measure({**calls, **floors, "parse": sample.parse_piece})
     raw.close()
+    hot = measure({f"{name}, {kind}": caller.call for (name, kind), caller in known.items()})
+    statuses |= {f"{name}, {kind}": caller.status for (name, kind), caller in known.items()}
     result = {
         "us": {name: medians[name] for name in calls},
         "raw_us": {name: medians[f"raw {name}"] for name in _FLOORS},
         "parse_mb_per_second": sample.mean_bytes / medians["parse"],
         "body_bytes": body_bytes,
         "statuses": statuses,
+        "authentication_us": {
+            name: {kind: hot[f"{name}, {kind}"] for of, kind in known if of == name}
+            for name in _HOT
+        },
     }
     print(orjson.dumps(result).decode())
     return 0

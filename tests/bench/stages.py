@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from tests.bench.credentials import make_key
 from tests.bench.figures import Figure, Target
 from tests.bench.floor import RawQueries, make_bare_command
 from tests.bench.inprocess import make_paths
@@ -29,6 +30,7 @@ from tests.bench.transcripts import Totals
 MEBIBYTE = 1 << 20
 _REFERENCE_PARSE_MB_PER_SECOND = 700  # the machine on which the targets in µs were set
 _INPROCESS_TARGETS_US = {"list of 50": 120, "one": 20, "100 messages": 260}
+_AUTHENTICATION_RATIO = 1.1  # of the same request, when nobody is asked who they are
 _SHARE_OF_BARE = {"one": 0.6, "list of 50": 0.35}  # at 50 connections
 _TAIL_TARGET_MS = 200  # at 1,000 connections, for the same two
 _TURNS = 3
@@ -51,6 +53,7 @@ class Bench:
     seconds: float
     connections: tuple[int, ...]
     details: dict[str, Any] = field(default_factory=dict)
+    credentials: dict[str, str] = field(default_factory=dict)
 
     @property
     def database(self) -> Path:
@@ -150,6 +153,15 @@ def measure_inprocess(bench: Bench, conversation_id: str) -> Iterator[Figure]:
                 floor=raw,
                 target=Target(at_most=1.6, of_ratio=True),
             )
+    for name, taken in measured["authentication_us"].items():
+        for kind in ("key", "token"):
+            yield Figure(
+                f"authentication by {kind}, {name}",
+                taken[kind],
+                "µs",
+                floor=taken["nobody asked"],
+                target=Target(at_most=_AUTHENTICATION_RATIO, of_ratio=True),
+            )
 
 
 def measure_server(bench: Bench, conversation_id: str) -> Iterator[Figure]:
@@ -160,6 +172,7 @@ def measure_server(bench: Bench, conversation_id: str) -> Iterator[Figure]:
     bare_env = bench.make_env(PORT=str(bare_port), INGEST_ON_START="false")
     serve = [sys.executable, "-m", "observatory", "serve"]
     env, log = bench.make_env(PORT=str(port)), bench.folder / "serve.log"
+    bench.credentials["Authorization"] = f"Bearer {make_key(env, log=bench.folder / 'key.log')}"
     with (
         serving(
             make_bare_command(bare_port),
@@ -210,7 +223,12 @@ def _load_in_turns(
     for _ in range(turns):
         for server in (0, 1):
             seconds = bench.seconds / turns
-            loaded = run_load(urls[server], connections=connections, seconds=seconds)
+            loaded = run_load(
+                urls[server],
+                connections=connections,
+                seconds=seconds,
+                headers=bench.credentials,
+            )
             results[server].append(loaded)
             waits[server].append(wait_until_idle(probes[server]))
     return combine_loads(results[0]), combine_loads(results[1]), max(waits[0])

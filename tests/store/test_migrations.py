@@ -20,6 +20,7 @@ from observatory.store.models import TABLES
 from observatory.store.scopes import WHOLE
 from observatory.store.search_matches import SearchRequest, find_matches
 from tests.api.described import DescribedApp
+from tests.api.keyed import add_key
 from tests.ingest.dumps import check_sound
 
 
@@ -45,6 +46,7 @@ def older(fresh, tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(schema, "MIGRATIONS", folder)
             schema.migrate()
+        # Its key is added once there is a table for it.
         return DescribedApp(create_app(cors_origins=(), folders=()), lint=True)
 
     return up_to
@@ -191,6 +193,7 @@ def test_results_that_clients_wrote_are_found_after_migrating(older):
     search.index_messages()
     assert [count_hits(q) for q in ("flux", "gigawatts")] == [1, 0]
     schema.migrate()
+    add_key()
     assert [count_hits(q) for q in ("flux", "gigawatts")] == [1, 1]
     assert fetch_all("SELECT count(*) FROM message_search('flux')") == [(1,)]
     check_sound()
@@ -224,6 +227,7 @@ def test_words_beside_chinese_are_found_after_migrating(older, monkeypatch):
     migration = importlib.import_module("observatory.store.migrations.0004_search")
     monkeypatch.setattr(migration, "BATCH_MESSAGES", 2)
     schema.migrate()
+    add_key()
     assert [count_hits(q) for q in ("调用", "getZedUser1", "用getZedUser1")] == [4, 1, 1]
     assert count_hits("getZedUser4") == 0
     search.index_messages()

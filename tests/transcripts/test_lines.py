@@ -7,7 +7,7 @@ import json
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from observatory.errors import MalformedRecord
@@ -93,7 +93,8 @@ RECORDS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=40)
+# How fast a busy machine draws examples says nothing of the code.
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(RECORDS, max_size=2), RECORDS, st.lists(RECORDS, max_size=2), st.data())
 def test_whole_records_beside_half_a_one_are_recovered(before, cut, after, data):
     whole, half, rest = (
