@@ -14,6 +14,7 @@ import pytest
 from observatory.api.operations import OPERATIONS
 from observatory.store.database import execute, fetch_all, fetch_one
 from observatory.store.scopes import WHOLE, Scope
+from observatory.store.transcript_files import get_upload
 from tests.api.asking import ask, check_refusal, ids
 from tests.api.viewers import (
     FORK,
@@ -471,6 +472,14 @@ def test_an_upload_is_taken_and_told_to_who_sent_it(archive, name):
     told = ask(client, f"/api/files/{answer.json['data']['id']}")
     assert told["conversation_id"] == "up-1"
     assert upload(client, of()).status_int == 200
+
+
+def test_of_an_upload_only_what_is_there_is_told(archive):
+    [(key,)] = fetch_all("SELECT key FROM transcript_files WHERE filename = 'zqsession-1.jsonl'")
+    whole, told = (get_upload(key, scope=scope) for scope in (WHOLE, scopes()["hidden"]))
+    assert (whole["conversations"], whole["message_count"]) == ([SECRET_SESSION], 8)
+    assert (told["conversations"], told["message_count"]) == ([], 0)
+    assert told["conversation_id"] is None
 
 
 def known_message() -> Transcript:
