@@ -210,23 +210,24 @@ class Authenticator:
             req.context.used_key = identity.key_key
         is_old = identity.expires_at - moment < self._accounts.session_seconds / 2
         if credential.kind == "cookie" and is_old:
-            req.context.renewed_cookie = credential.text
+            req.context.renewed_cookie = (identity.session_key, credential.text)
 
     def finish(self, req: falcon.Request, resp: falcon.Response, *, is_tls: bool) -> None:
         """Write what a request is to leave behind, unless the database is busy: then the next."""
         used_key = getattr(req.context, "used_key", None)
-        cookie = getattr(req.context, "renewed_cookie", None)
-        if used_key is None and cookie is None:
+        renewed = getattr(req.context, "renewed_cookie", None)
+        if used_key is None and renewed is None:
             return
         try:
             with without_waiting():
                 if used_key is not None:
                     api_keys.note_use(used_key)
-                elif cookie is not None:
+                elif renewed is not None:
+                    session_key, cookie = renewed
                     end = self._accounts.session_end()
-                    sessions.extend_session(req.context.identity.session_key, expires_at=end)
-                    seconds = self._accounts.session_seconds
-                    set_cookie(req, resp, cookie, seconds=seconds, is_tls=is_tls)
+                    if sessions.extend_session(session_key, expires_at=end):
+                        seconds = self._accounts.session_seconds
+                        set_cookie(req, resp, cookie, seconds=seconds, is_tls=is_tls)
         except DatabaseError:
             return
 
@@ -331,6 +332,7 @@ def set_cookie(
     req: falcon.Request, resp: falcon.Response, value: str, *, seconds: int, is_tls: bool
 ) -> None:
     """Have the browser keep a sign-in where no script can read it."""
+    req.context.renewed_cookie = None  # Not the one before, in its place.
     resp.set_cookie(
         cookie_name(req.env, is_tls=is_tls),
         value,
@@ -344,6 +346,7 @@ def set_cookie(
 
 def unset_cookie(req: falcon.Request, resp: falcon.Response, *, is_tls: bool) -> None:
     """Have the browser forget a sign-in."""
+    req.context.renewed_cookie = None
     # Falcon's own way lacks Secure, without which browsers do not take the name used over TLS.
     resp.set_cookie(
         cookie_name(req.env, is_tls=is_tls),
