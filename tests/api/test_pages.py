@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import peewee
 import pytest
 import webtest
 
@@ -65,6 +66,12 @@ def test_an_old_link_and_an_invented_one_are_refused(browser):
         answer = browser.get(f"/login?token={text}", expect_errors=True)
         assert answer.status_int in (400, 401)
         assert "Set-Cookie" not in answer.headers
+
+
+def test_invented_links_wait_for_nobody_who_writes(browser, db):
+    other = peewee.SqliteDatabase(str(db))
+    with other.connection_context(), other.atomic("IMMEDIATE"):
+        assert open_link(browser, "invented").status_int == 401
 
 
 def test_a_setup_token_is_no_link(browser):
