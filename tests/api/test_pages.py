@@ -44,6 +44,14 @@ def test_a_link_signs_in_as_who_runs_the_server(browser):
     assert profile["user"] is None and "admin" in profile["permissions"]
 
 
+def test_a_form_is_small(browser):
+    form = b"&".join(b"a%x=" % number for number in range(20_000))
+    answer = browser.post(
+        "/login", form, content_type="application/x-www-form-urlencoded", expect_errors=True
+    )
+    check_refusal(answer, 413, "PAYLOAD_TOO_LARGE")
+
+
 def test_a_link_holds_once(browser):
     token = make_link_token()
     open_link(browser, token)
