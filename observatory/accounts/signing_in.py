@@ -173,9 +173,10 @@ class Accounts:
             TooManyAttempts: Too many wrong ones were tried.
         """
         email = email.strip().lower()[:EMAIL_CHARACTERS]
+        # The address first: who may try no more must not fill the table with accounts either.
         tries = [
-            ("login", f"{source} {email}", _MAX_FAILURES),
             ("login-address", source, _MAX_FAILURES_OF_ADDRESS),
+            ("login", f"{source} {email}", _MAX_FAILURES),
             ("login-account", email, _MAX_FAILURES_OF_ACCOUNT),
         ]
         user = users.find_user_by_email(email)

@@ -100,6 +100,9 @@ class Exchange:
         begin_exchange(req)
         req.context.address = self._clients.find_address(req.env)
         req.context.max_request_bytes = self._max_request_bytes
+        if req.path.startswith("//"):
+            # The router passes over slashes at the beginning, and so must who looks at the path.
+            req.path = "/" + req.path.lstrip("/")
         if req.method == "HEAD":
             req.context.is_head = True
             req.method = "GET"

@@ -210,6 +210,18 @@ def test_an_address_is_limited_over_all_accounts(app):
     assert app.post_json("/api/auth/login", body, extra_environ=elsewhere).status_int == 200
 
 
+def test_an_address_that_may_try_no_more_leaves_no_counts_of_accounts(app, monkeypatch):
+    for number in range(30):
+        login(app, f"user{number}@example.org")
+    asked = []
+    check_limit = Limits.check_limit
+    monkeypatch.setattr(
+        Limits, "check_limit", lambda *args, **kw: asked.append(args[1]) or check_limit(*args, **kw)
+    )
+    check_refusal(login(app, "another@example.org"), 429, "RATE_LIMITED")
+    assert asked == ["login-address"]
+
+
 def test_an_account_is_limited_over_all_addresses(app, monkeypatch):
     monkeypatch.setattr(signing_in, "_MAX_FAILURES_OF_ACCOUNT", 5)
     add_user(ADA)
