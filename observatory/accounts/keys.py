@@ -51,8 +51,6 @@ def create_key(
         raise InvalidParameter("project_ids", "A key with the scope admin can not be limited.")
     if project_keys is None and scope.only is not None:
         project_keys = scope.only
-    if not all(map(scope.allows, project_keys or ())):
-        raise Forbidden("You may not give away projects that you do not see.")
     text = make_key()
     with writing(moves=None):
         if user_key is not None and find_user(user_key) is None:
@@ -63,6 +61,7 @@ def create_key(
             prefix=shown_part(text),
             scopes=scopes,
             project_keys=project_keys,
+            scope=scope,
             user_key=user_key,
             expires_at=expires_at,
         )
