@@ -47,7 +47,8 @@ from observatory.timestamps import format_timestamp
 EMAIL_CHARACTERS = 254
 NAME_CHARACTERS = 100
 # One @, no white space, no control characters: whether mail arrives there nobody asks.
-_EMAIL = re.compile(r"[^\s@\x00-\x1f\x7f]{1,64}@[^\s@\x00-\x1f\x7f]{1,189}")
+_PART = r"[^\s@\x00-\x1f\x7f-\x9f\ud800-\udfff]"
+_EMAIL = re.compile(f"{_PART}{{1,64}}@{_PART}{{1,189}}")
 LINK_LIFE = timedelta(hours=1)
 _SETUP_LIFE = timedelta(days=7)
 # Wrong passwords in a quarter of an hour, before the next one is looked at: of an address for one
