@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from hmac import compare_digest
+from threading import Lock
 from time import time
 from typing import Any, NamedTuple
 
@@ -174,6 +175,8 @@ class Authenticator:
     def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
         self._known: dict[Credential, _Known] = {}
+        # A dictionary that another thread changes can not be asked for its oldest key.
+        self._remembering = Lock()
 
     def identify(self, req: falcon.Request, *, is_tls: bool, auth_revision: int) -> Identity:
         """Return who sent a request.
@@ -194,11 +197,11 @@ class Authenticator:
         if len(credential.text) > MAX_CREDENTIAL_CHARACTERS:
             raise Unauthorized("These credentials are too long.")
         identity = self._look_up(credential)
-        while len(self._known) >= _MAX_KNOWN:
-            # Another thread may have taken the oldest one out.
-            self._known.pop(next(iter(self._known), credential), None)
         good_until = min(identity.expires_at, moment + _GOOD_FOR_SECONDS)
-        self._known[credential] = _Known(identity, auth_revision, good_until)
+        with self._remembering:
+            while len(self._known) >= _MAX_KNOWN:
+                del self._known[next(iter(self._known))]
+            self._known[credential] = _Known(identity, auth_revision, good_until)
         self._note(req, identity, credential, moment=moment)
         return identity
 
