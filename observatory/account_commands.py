@@ -14,9 +14,11 @@ from marshmallow import ValidationError
 from observatory.accounts.keys import create_key
 from observatory.accounts.passwords import check_new_password, hash_password
 from observatory.accounts.permissions import ROLES, SCOPES
-from observatory.accounts.signing_in import make_link_token, read_email
+from observatory.accounts.signing_in import NAME_CHARACTERS, make_link_token, read_email
 from observatory.api.account_schemas import parse_expiry
 from observatory.errors import NotFound, ObservatoryError
+from observatory.ingest.discover import text_path
+from observatory.log import escape_controls
 from observatory.loopback import make_address
 from observatory.opening import open_database, prepare_schema
 from observatory.settings import Settings, rotate_secret
@@ -27,6 +29,7 @@ from observatory.store.database import writing
 from observatory.store.projects import find_project_keys
 
 _AT_ONCE = 1000
+_MAX_KEY = 2**53
 Command = Callable[[argparse.Namespace, Settings], int]
 
 
@@ -40,7 +43,7 @@ def add_commands(commands: Any) -> None:
     kinds = user.add_subparsers(required=True, metavar="ACTION")
     add = _add(kinds, "add", run_user_add, "make an account; the password is asked for, or read")
     add.add_argument("email", metavar="EMAIL")
-    add.add_argument("--name", default="", help="what people call them")
+    add.add_argument("--name", type=_name, help="what people call them")
     add.add_argument(
         "--role", choices=tuple(ROLES), help="by default admin for the first account, then member"
     )
@@ -56,19 +59,23 @@ def add_commands(commands: Any) -> None:
     key = commands.add_parser("key", help="add, list, revoke API keys")
     kinds = key.add_subparsers(required=True, metavar="ACTION")
     add = _add(kinds, "add", run_key_add, "make a key, and print it this once")
-    add.add_argument("--name", required=True, help="what it is for")
+    add.add_argument("--name", required=True, type=_name, help="what it is for")
     add.add_argument(
         "--scopes", required=True, metavar="S[,S]", help=f"what it allows: {', '.join(SCOPES)}"
     )
     add.add_argument("--expires", metavar="D", help="a life (30d, 12h), a day or a time")
     add.add_argument("--user", metavar="EMAIL", help="whose it is: it ends with the account")
     add.add_argument(
-        "--project", action="append", metavar="PATH", help="show this project only; repeatable"
+        "--project",
+        action="append",
+        type=text_path,
+        metavar="PATH",
+        help="show this project only; repeatable",
     )
     _add_json(add)
     _add_json(_add(kinds, "list", run_key_list, "list keys, without the keys"))
     _add(kinds, "revoke", run_key_revoke, "end a key for good").add_argument(
-        "id", type=int, metavar="ID"
+        "id", type=_key, metavar="ID"
     )
 
     link = commands.add_parser("link", help="print a link that signs in on this machine, once")
@@ -87,6 +94,24 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
+def _name(text: str) -> str:
+    # What is no UTF-8 comes from the command line as surrogates.
+    if not 0 < len(text.encode("utf-8", "ignore").decode()) == len(text) <= NAME_CHARACTERS:
+        raise argparse.ArgumentTypeError(f"takes 1 to {NAME_CHARACTERS} characters of text")
+    return text
+
+
+def _key(text: str) -> int:
+    key = int(text)
+    if not 0 <= key < _MAX_KEY:
+        raise ValueError(text)
+    return key
+
+
+# argparse says "invalid int value".
+_key.__name__ = "int"
+
+
 def _open(settings: Settings) -> None:
     open_database(settings)
     prepare_schema(settings)
@@ -103,8 +128,12 @@ def _read_password() -> str:
         if not line.strip("\r\n"):
             raise PasswordProblem("No password came; type it, or pipe it in as one line.")
         return line.strip("\r\n")
-    password = getpass.getpass("Password: ")
-    if getpass.getpass("Once more: ") != password:
+    try:
+        password = getpass.getpass("Password: ")
+        again = getpass.getpass("Once more: ")
+    except EOFError:
+        raise PasswordProblem("No password came.") from None
+    if again != password:
         raise PasswordProblem("These are two different passwords.")
     return password
 
@@ -127,7 +156,7 @@ def run_user_add(options: argparse.Namespace, settings: Settings) -> int:
     with writing(moves="auth_revision"):
         role = options.role or ("member" if users.has_admin() else "admin")
         user = users.insert_user(
-            email=email, name=options.name, role=role, password_hash=password_hash
+            email=email, name=options.name or "", role=role, password_hash=password_hash
         )
         audit.note(OPERATOR, "user.create", target=f"user:{user.key}", role=role)
     if options.json:
@@ -146,7 +175,8 @@ def run_user_list(options: argparse.Namespace, settings: Settings) -> int:
         return 0
     for row in rows:
         state = "disabled" if row["disabled"] else row["role"]
-        print(f"{row['email']}\t{state}\tlast here {row['last_login_at'] or 'never'}")
+        email = escape_controls(row["email"])
+        print(f"{email}\t{state}\tlast here {row['last_login_at'] or 'never'}")
     return 0
 
 
@@ -200,7 +230,7 @@ def run_key_add(options: argparse.Namespace, settings: Settings) -> int:
     try:
         expires_at = None if options.expires is None else parse_expiry(options.expires)
     except ValidationError as error:
-        print(f"--expires: {error.messages[0]}", file=sys.stderr)
+        print(f"--expires: {error.messages[0]} Or a life such as 30d or 12h.", file=sys.stderr)
         return 2
     _open(settings)
     user_key = None if options.user is None else _find_user(options.user).key
@@ -231,7 +261,7 @@ def run_key_list(options: argparse.Namespace, settings: Settings) -> int:
         until = row["expires_at"] or "never"
         used = row["last_used_at"] or "never"
         print(
-            f"{row['id']}\t{row['prefix']}...\t{row['name']}\t{','.join(row['scopes'])}"
+            f"{row['id']}\t{row['prefix']}...\t{escape_controls(row['name'])}\t{','.join(row['scopes'])}"
             f"\tends {until}\tused {used}"
         )
     return 0
@@ -243,7 +273,7 @@ def run_key_revoke(options: argparse.Namespace, settings: Settings) -> int:
     with writing(moves="auth_revision"):
         key = revoke_key(options.id)
         audit.note(OPERATOR, "key.revoke", target=f"key:{key.key}", name=key.name)
-    print(f"{key.name} ({key.prefix}...) lets nobody in any more.")
+    print(f"{escape_controls(key.name)} ({key.prefix}...) lets nobody in any more.")
     return 0
 
 

@@ -34,6 +34,11 @@ _CONTROLS = {
 } | {0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 
+def escape_controls(text: str) -> str:
+    """Return a text as one line that a terminal shows and does not obey."""
+    return text.translate(_CONTROLS).replace("\n", "\\x0a")
+
+
 def describe_exception(error: BaseException) -> list[dict[str, Any]]:
     """Return an exception and its causes, the last one first, without the values they speak of.
 
@@ -88,7 +93,7 @@ def _lay_out_exception(_logger: Any, _method: str, event: structlog.typing.Event
     """Turn an exception to lines for people, and escape what a terminal might obey."""
     for name, value in event.items():
         if isinstance(value, str):
-            event[name] = value.translate(_CONTROLS).replace("\n", "\\x0a")
+            event[name] = escape_controls(value)
     causes = event.pop("exception", None)
     if causes is not None:
         lines = [

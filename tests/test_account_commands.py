@@ -86,6 +86,13 @@ def test_accounts_are_added_listed_and_disabled(home):
         ((*KEY, "metrics:read", "--project", "/no"), "", 1, "no project"),
         (("key", "revoke", "12345"), "", 1, "no API key"),
         (("key", "revoke", "x"), "", 2, "invalid int"),
+        (("key", "revoke", "9" * 20), "", 2, "invalid int"),
+        (("user", "add", "\udcff@example.org"), PASSWORD, 1, "email"),
+        (("user", "add", "a\x9b31m@example.org"), PASSWORD, 1, "email"),
+        (("user", "add", "a@example.org", "--name", "\udcff"), PASSWORD, 2, "1 to 100"),
+        (("key", "add", "--name", "", "--scopes", "admin"), "", 2, "1 to 100"),
+        (("key", "add", "--name", "x" * 101, "--scopes", "admin"), "", 2, "1 to 100"),
+        ((*KEY, "metrics:read", "--project", "/\udcff"), "", 1, "no project"),
     ],
 )  # fmt: skip
 def test_what_can_not_be_done_is_said(shared_home, arguments, typed, code, said):
@@ -114,6 +121,16 @@ def test_a_key_is_added_listed_and_revoked(home):
     assert "prometheus" not in run(home, "key", "list").stdout
     stored = home.database.read_bytes()
     assert answer["key"].encode() not in stored and plain.stdout.strip().encode() not in stored
+
+
+def test_names_are_shown_and_not_obeyed(home):
+    name = "x\x1b]0;obey\x07\x9b31m\n9\tobs_x"
+    made = run(home, "key", "add", "--name", name, "--scopes", "metrics:read", "--json")
+    key = json.loads(made.stdout)["id"]
+    assert run(home, "key", "list").stdout.count("\n") == 1
+    for shown in (run(home, "key", "list").stdout, run(home, "key", "revoke", str(key)).stdout):
+        assert r"x\x1b]0;obey\x07\x9b31m\x0a9\x09obs_x" in shown
+        assert "\x1b" not in shown and "\x9b" not in shown
 
 
 def test_a_link_is_printed_alone(home):

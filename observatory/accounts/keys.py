@@ -6,12 +6,13 @@ from collections.abc import Collection, Sequence
 
 from observatory.accounts.credentials import hash_secret, make_key, shown_part
 from observatory.accounts.permissions import ADMIN, ALL, expand
-from observatory.errors import Forbidden, InvalidParameter
+from observatory.errors import Forbidden, InvalidParameter, Unauthorized
 from observatory.store import audit
 from observatory.store.api_keys import ApiKey, insert_key
 from observatory.store.audit import Actor
 from observatory.store.database import writing
 from observatory.store.scopes import WHOLE, Scope
+from observatory.store.users import find_user
 
 
 def create_key(
@@ -39,6 +40,7 @@ def create_key(
 
     Raises:
         Forbidden: It would allow more than who makes it may do.
+        Unauthorized: The account was removed meanwhile.
         InvalidParameter: A project does not exist, or the key is for everything and limited.
     """
     beyond = sorted(expand(scopes) - permissions)
@@ -49,16 +51,17 @@ def create_key(
         raise InvalidParameter("project_ids", "A key with the scope admin can not be limited.")
     if project_keys is None and scope.only is not None:
         project_keys = scope.only
-    if not all(map(scope.allows, project_keys or ())):
-        raise Forbidden("You may not give away projects that you do not see.")
     text = make_key()
     with writing(moves=None):
+        if user_key is not None and find_user(user_key) is None:
+            raise Unauthorized("This account was removed.")
         key = insert_key(
             name=name,
             key_hash=hash_secret(text),
             prefix=shown_part(text),
             scopes=scopes,
             project_keys=project_keys,
+            scope=scope,
             user_key=user_key,
             expires_at=expires_at,
         )

@@ -36,14 +36,19 @@ from observatory.rate_limits import Limits
 from observatory.store import audit, sessions, users
 from observatory.store.audit import Actor
 from observatory.store.database import writing
-from observatory.store.one_time_tokens import insert_one_time_token, take_one_time_token
+from observatory.store.one_time_tokens import (
+    has_one_time_token,
+    insert_one_time_token,
+    take_one_time_token,
+)
 from observatory.store.users import User
 from observatory.timestamps import format_timestamp
 
 EMAIL_CHARACTERS = 254
 NAME_CHARACTERS = 100
 # One @, no white space, no control characters: whether mail arrives there nobody asks.
-_EMAIL = re.compile(r"[^\s@\x00-\x1f\x7f]{1,64}@[^\s@\x00-\x1f\x7f]{1,189}")
+_PART = r"[^\s@\x00-\x1f\x7f-\x9f\ud800-\udfff]"
+_EMAIL = re.compile(f"{_PART}{{1,64}}@{_PART}{{1,189}}")
 LINK_LIFE = timedelta(hours=1)
 _SETUP_LIFE = timedelta(days=7)
 # Wrong passwords in a quarter of an hour, before the next one is looked at: of an address for one
@@ -169,9 +174,10 @@ class Accounts:
             TooManyAttempts: Too many wrong ones were tried.
         """
         email = email.strip().lower()[:EMAIL_CHARACTERS]
+        # The address first: who may try no more must not fill the table with accounts either.
         tries = [
-            ("login", f"{source} {email}", _MAX_FAILURES),
             ("login-address", source, _MAX_FAILURES_OF_ADDRESS),
+            ("login", f"{source} {email}", _MAX_FAILURES),
             ("login-account", email, _MAX_FAILURES_OF_ACCOUNT),
         ]
         user = users.find_user_by_email(email)
@@ -182,13 +188,14 @@ class Accounts:
             raise Unauthorized(_REFUSED)
         better = hash_password(password) if is_outdated(user.password_hash) else None
         with writing(moves=None):
-            users.note_login(user.key, password_hash=better)
+            if not users.note_login(user.key, known_hash=user.password_hash, password_hash=better):
+                raise Unauthorized(_REFUSED)
             audit.note(
                 replace(actor, name=f"user:{user.key}", label=user.email),
                 "user.login",
                 target=f"user:{user.key}",
             )
-        return user
+        return replace(user, password_hash=better or user.password_hash)
 
     def _try(self, password: str, user: User | None, tries: Sequence[tuple[str, str, int]]) -> bool:
         with self._one_of_few:
@@ -223,17 +230,23 @@ class Accounts:
         """Begin a sign-in that holds.
 
         Args:
-            user: Whose it is; ``None`` for who runs the server.
+            user: Whose it is, as the password was found right; ``None`` for who runs the server.
             kind: ``token`` or ``cookie``.
+
+        Raises:
+            Unauthorized: The account was disabled or removed since, or has another password.
         """
         token = make_session_token()
-        key = sessions.insert_session(
-            user_key=user.key if user else None,
-            kind=kind,
-            selector=token.selector,
-            secret_hash=hash_secret(token.secret),
-            expires_at=self.session_end(),
-        )
+        with writing(moves=None):
+            if user is not None and not users.is_unchanged(user):
+                raise Unauthorized(_REFUSED)
+            key = sessions.insert_session(
+                user_key=user.key if user else None,
+                kind=kind,
+                selector=token.selector,
+                secret_hash=hash_secret(token.secret),
+                expires_at=self.session_end(),
+            )
         return SignedIn(user, key, token, self.session_seconds)
 
     def session_end(self) -> str:
@@ -267,10 +280,15 @@ class Accounts:
 
     def use_link(self, text: str, *, actor: Actor) -> SignedIn | None:
         """Return the sign-in that a one-time link begins, or ``None`` when it holds no more."""
-        if not take_one_time_token(hash_secret(text), purpose="link"):
+        token_hash = hash_secret(text)
+        # Anybody may try, and must not keep others from writing by it.
+        if not has_one_time_token(token_hash, purpose="link"):
             return None
-        audit.note(replace(actor, name="operator"), "link.used")
-        return self.begin_session(None, kind="cookie")
+        with writing(moves=None):
+            if not take_one_time_token(token_hash, purpose="link"):
+                return None
+            audit.note(replace(actor, name="operator"), "link.used")
+            return self.begin_session(None, kind="cookie")
 
     def access_token(self, signed_in: SignedIn) -> str:
         """Return an access token of a user's sign-in."""

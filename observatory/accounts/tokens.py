@@ -44,7 +44,8 @@ class Signer:
 
     Args:
         secret: The secret, 32 bytes or more.
-        previous: The one before, taken until the tokens it signed have ended.
+        previous: The one before, taken until the tokens it signed have ended: who rotates a secret
+            may do so because somebody else knows it.
         max_seconds: How long a token holds at most.
     """
 
@@ -53,6 +54,7 @@ class Signer:
     ) -> None:
         self._current = _key_id(secret)
         self._secrets = {self._current: secret}
+        self._previous_until = time.time() + MAX_SECONDS
         if previous is not None:
             self._secrets.setdefault(_key_id(previous), previous)
         self.seconds = min(max_seconds, MAX_SECONDS)
@@ -93,7 +95,7 @@ class Signer:
         try:
             key_id = jwt.get_unverified_header(token).get("kid")
             secret = self._secrets.get(key_id) if isinstance(key_id, str) else None
-            if secret is None:
+            if secret is None or (key_id != self._current and time.time() > self._previous_until):
                 raise Unauthorized(_REFUSED)
             claims: dict[str, Any] = jwt.decode(
                 token,

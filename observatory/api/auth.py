@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from hmac import compare_digest
+from threading import Lock
 from time import time
 from typing import Any, NamedTuple
 
@@ -175,6 +176,8 @@ class Authenticator:
     def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
         self._known: dict[Credential, _Known] = {}
+        # A dictionary that another thread changes can not be asked for its oldest key.
+        self._remembering = Lock()
 
     def identify(self, req: falcon.Request, *, is_tls: bool, auth_revision: int) -> Identity:
         """Return who sent a request.
@@ -195,11 +198,11 @@ class Authenticator:
         if len(credential.text) > MAX_CREDENTIAL_CHARACTERS:
             raise Unauthorized("These credentials are too long.")
         identity = self._look_up(credential)
-        while len(self._known) >= _MAX_KNOWN:
-            # Another thread may have taken the oldest one out.
-            self._known.pop(next(iter(self._known), credential), None)
         good_until = min(identity.expires_at, moment + _GOOD_FOR_SECONDS)
-        self._known[credential] = _Known(identity, auth_revision, good_until)
+        with self._remembering:
+            while len(self._known) >= _MAX_KNOWN:
+                del self._known[next(iter(self._known))]
+            self._known[credential] = _Known(identity, auth_revision, good_until)
         self._note(req, identity, credential, moment=moment)
         return identity
 
@@ -211,23 +214,24 @@ class Authenticator:
             req.context.used_key = identity.key_key
         is_old = identity.expires_at - moment < self._accounts.session_seconds / 2
         if credential.kind == "cookie" and is_old:
-            req.context.renewed_cookie = credential.text
+            req.context.renewed_cookie = (identity.session_key, credential.text)
 
     def finish(self, req: falcon.Request, resp: falcon.Response, *, is_tls: bool) -> None:
         """Write what a request is to leave behind, unless the database is busy: then the next."""
         used_key = getattr(req.context, "used_key", None)
-        cookie = getattr(req.context, "renewed_cookie", None)
-        if used_key is None and cookie is None:
+        renewed = getattr(req.context, "renewed_cookie", None)
+        if used_key is None and renewed is None:
             return
         try:
             with without_waiting():
                 if used_key is not None:
                     api_keys.note_use(used_key)
-                elif cookie is not None:
+                elif renewed is not None:
+                    session_key, cookie = renewed
                     end = self._accounts.session_end()
-                    sessions.extend_session(req.context.identity.session_key, expires_at=end)
-                    seconds = self._accounts.session_seconds
-                    set_cookie(req, resp, cookie, seconds=seconds, is_tls=is_tls)
+                    if sessions.extend_session(session_key, expires_at=end):
+                        seconds = self._accounts.session_seconds
+                        set_cookie(req, resp, cookie, seconds=seconds, is_tls=is_tls)
         except DatabaseError:
             return
 

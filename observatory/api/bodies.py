@@ -11,6 +11,8 @@ from marshmallow import Schema, ValidationError, fields
 # JSON is parsed whole, so it is bounded whatever MAX_REQUEST_SIZE_MB allows an upload.
 MAX_BODY_BYTES = 10 * 1024 * 1024
 MAX_DEPTH = 32
+# More than any body takes: each one that is unknown would be told of.
+MAX_FIELDS = 200
 
 
 class JsonInteger(fields.Integer):
@@ -95,4 +97,6 @@ def read_json(req: falcon.Request, schema: type[Schema]) -> tuple[bytes, Any]:
         ValidationError: The body is wrong.
     """
     body, value = read_object(req)
+    if len(value) > MAX_FIELDS:
+        raise ValidationError(f"Has more than {MAX_FIELDS} fields.", "body")
     return body, schema().load(value)

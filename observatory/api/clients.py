@@ -48,10 +48,11 @@ class Clients:
         """
         # A Unix socket has no address; only programs of this machine reach it.
         address: str = env.get("REMOTE_ADDR") or "127.0.0.1"
+        # A socket of both families tells IPv4 as ::ffff:192.0.2.1, all in one network of IPv6.
+        address = _parse(address) or address
         if not self._networks:
             return address
         forwarded = env.get("HTTP_X_FORWARDED_FOR")
-        address = _parse(address) or address
         if forwarded is None or _parse(address) is None:
             return address
         for hop in reversed(forwarded.rsplit(",", _MAX_HOPS)[-_MAX_HOPS:]):

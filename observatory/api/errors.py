@@ -39,7 +39,7 @@ BY_STATUS = {
     404: Failure("NOT_FOUND", "There is nothing at this address; / lists what there is."),
     405: Failure("METHOD_NOT_ALLOWED", "This address takes other methods; see the Allow header."),
     409: Failure("CONFLICT", "The request contradicts what is stored."),
-    413: Failure("PAYLOAD_TOO_LARGE", "The body is larger than MAX_REQUEST_SIZE_MB."),
+    413: Failure("PAYLOAD_TOO_LARGE", "The body is larger than this address takes."),
     415: Failure("UNSUPPORTED_MEDIA_TYPE", "The body's Content-Type is not one this takes."),
     429: Failure("RATE_LIMITED", "Too many requests; see the Retry-After header."),
     503: Failure("NOT_READY", "The server is not ready; try again."),

@@ -18,7 +18,7 @@ from observatory.api.request_limits import find_household
 from observatory.errors import Forbidden, TooManyAttempts, Unauthorized
 from observatory.ingest.discover import text_path
 from observatory.store import audit, sessions
-from observatory.store.database import DatabaseError, connect, read_auth_revision
+from observatory.store.database import DatabaseError, connect, read_auth_revision, writing
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -178,6 +178,7 @@ class LoginPage:
                 source=find_household(req.context.address),
                 actor=actor_of(req),
             )
+            signed_in = self._accounts.begin_session(user, kind="cookie")
         except (ValidationError, Unauthorized):
             resp.status = falcon.HTTP_401
             resp.set_header("WWW-Authenticate", 'Bearer realm="observatory"')
@@ -187,7 +188,6 @@ class LoginPage:
             resp.set_header("Retry-After", str(error.retry_after))
             problem = str(error)
         else:
-            signed_in = self._accounts.begin_session(user, kind="cookie")
             self._go_in(req, resp, signed_in.token.text)
             return
         _answer_page(resp, _LOGIN.format(problem=f'<p role="alert">{problem}</p>'))
@@ -217,9 +217,10 @@ class LogoutPage:
         if identity is not None:
             if identity.session_key is None:
                 raise Forbidden("An API key is not signed in.")
-            sessions.delete_session(identity.session_key)
             req.context.identity = identity
-            audit.note(actor_of(req), "user.logout", target=identity.name)
+            with writing(moves="auth_revision"):
+                sessions.delete_session(identity.session_key)
+                audit.note(actor_of(req), "user.logout", target=identity.name)
         unset_cookie(req, resp, is_tls=is_tls)
         resp.status = falcon.HTTP_303
         resp.location = "/"

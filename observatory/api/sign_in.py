@@ -25,7 +25,7 @@ from observatory.api.params import NoParams, read_params
 from observatory.api.request_limits import find_household
 from observatory.errors import Forbidden, Unauthorized
 from observatory.store import audit, sessions, users
-from observatory.store.database import read_auth_revision
+from observatory.store.database import read_auth_revision, writing
 
 
 def answer_tokens(
@@ -158,11 +158,12 @@ class SignOut:
         identity = identity_of(req)
         assert identity.session_key is not None
         ended = 1
-        if everywhere:
-            ended = sessions.delete_sessions_of(identity.user_key)
-        else:
-            sessions.delete_session(identity.session_key)
-        audit.note(actor_of(req), "user.logout", target=identity.name, everywhere=everywhere)
+        with writing(moves="auth_revision"):
+            if everywhere:
+                ended = sessions.delete_sessions_of(identity.user_key)
+            else:
+                sessions.delete_session(identity.session_key)
+            audit.note(actor_of(req), "user.logout", target=identity.name, everywhere=everywhere)
         is_tls = self._clients.is_tls(req.env)
         if req.get_cookie_values(cookie_name(req.env, is_tls=is_tls)):
             unset_cookie(req, resp, is_tls=is_tls)
@@ -194,10 +195,12 @@ class Profile:
             self._accounts.check_password(
                 user, body["current_password"], field="current_password", actor=actor_of(req)
             )
-        users.update_user(user.key, name=body["name"], email=email)
         changed = sorted(name for name in ("name", "email") if body[name] is not None)
-        target = f"user:{user.key}"
-        audit.note(actor_of(req), "user.update", target=target, changed=changed)
+        with writing(moves="auth_revision"):
+            _check_unchanged(user)
+            users.update_user(user.key, name=body["name"], email=email)
+            target = f"user:{user.key}"
+            audit.note(actor_of(req), "user.update", target=target, changed=changed)
         answer(req, resp, self._profile(req))
 
     def _profile(self, req: falcon.Request) -> dict[str, Any]:
@@ -227,6 +230,16 @@ def own_account(req: falcon.Request) -> users.User:
     return users.get_user(identity.user_key)
 
 
+def _check_unchanged(user: users.User) -> None:
+    """Return quietly when what a password was compared with is still so.
+
+    Raises:
+        Unauthorized: The account was disabled or removed since, or has another password.
+    """
+    if not users.is_unchanged(user):
+        raise Unauthorized("This sign-in has ended; sign in again.")
+
+
 class Password:
     """``/api/auth/password``."""
 
@@ -246,8 +259,10 @@ class Password:
             user, body["current_password"], field="current_password", actor=actor_of(req)
         )
         password_hash = hash_password(body["new_password"])
-        user = users.update_user(user.key, password_hash=password_hash)
-        audit.note(actor_of(req), "user.password", target=f"user:{user.key}")
+        with writing(moves="auth_revision"):
+            _check_unchanged(user)
+            user = users.update_user(user.key, password_hash=password_hash)
+            audit.note(actor_of(req), "user.password", target=f"user:{user.key}")
         is_tls = self._clients.is_tls(req.env)
         if "HTTP_AUTHORIZATION" in req.env:
             signed_in = self._accounts.begin_session(user, kind="token")

@@ -11,6 +11,7 @@ import orjson
 from observatory.errors import InvalidParameter, NotFound
 from observatory.store.database import execute, execute_many, fetch_all, fetch_one, writing
 from observatory.store.pages import Page
+from observatory.store.scopes import WHOLE, Scope
 from observatory.store.users import COLUMNS, User, make_user
 from observatory.timestamps import now
 
@@ -83,11 +84,12 @@ def insert_key(
     project_keys: Iterable[int] | None,
     user_key: int | None,
     expires_at: str | None,
+    scope: Scope = WHOLE,
 ) -> ApiKey:
     """Insert a key and return it.
 
     Raises:
-        InvalidParameter: There is no such project.
+        InvalidParameter: There is no such project, or not in the scope of who makes the key.
     """
     wanted = None if project_keys is None else sorted(set(project_keys))
     with writing(moves=None):
@@ -110,7 +112,7 @@ def insert_key(
             "SELECT key FROM projects WHERE key IN (SELECT value FROM json_each(?))",
             (orjson.dumps(wanted or []).decode(),),
         )
-        missing = set(wanted or ()) - {project for (project,) in known}
+        missing = set(wanted or ()) - {project for (project,) in known if scope.allows(project)}
         if missing:
             raise InvalidParameter("project_ids", f"There is no project {min(missing)}.")
         execute_many(

@@ -20,6 +20,14 @@ def insert_one_time_token(token_hash: bytes, *, purpose: str, expires_at: str) -
         )
 
 
+def has_one_time_token(token_hash: bytes, *, purpose: str) -> bool:
+    """Tell whether there is a token, which may be too old, without using it up."""
+    row = fetch_one(
+        "SELECT 1 FROM one_time_tokens WHERE hash = ? AND purpose = ?", (token_hash, purpose)
+    )
+    return row is not None
+
+
 def take_one_time_token(token_hash: bytes, *, purpose: str) -> bool:
     """Use a token up; return whether it held.
 

@@ -87,10 +87,11 @@ def rotate_session(key: int, *, old_hash: bytes, new_hash: bytes, expires_at: st
     return changed == 1
 
 
-def extend_session(key: int, *, expires_at: str) -> None:
-    """Let a sign-in hold for longer."""
+def extend_session(key: int, *, expires_at: str) -> bool:
+    """Let a sign-in hold for longer; return whether it was still there."""
     with writing(moves=None):
-        execute("UPDATE sessions SET expires_at = ? WHERE key = ?", (expires_at, key))
+        changed = execute("UPDATE sessions SET expires_at = ? WHERE key = ?", (expires_at, key))
+    return changed == 1
 
 
 def delete_session(key: int) -> None:

@@ -86,6 +86,14 @@ def get_user(key: int) -> User:
     return user
 
 
+def is_unchanged(user: User) -> bool:
+    """Tell whether an account that was read before still lets in with the same password."""
+    found = find_user(user.key)
+    return (
+        found is not None and not found.is_disabled and (found.password_hash == user.password_hash)
+    )
+
+
 def list_users(*, limit: int, offset: int) -> Page:
     """Return one page of accounts, in the order of their making."""
     rows = fetch_all(
@@ -180,9 +188,21 @@ def _keep_an_admin(before: User) -> None:
         raise Conflict("This is the last admin that can sign in; make another one first.")
 
 
-def note_login(key: int, *, password_hash: str | None = None) -> None:
-    """Note that somebody signed in, and keep a password's stronger hash when there is one."""
+def note_login(key: int, *, known_hash: str, password_hash: str | None = None) -> bool:
+    """Note that somebody signed in, and keep a password's stronger hash when there is one.
+
+    Args:
+        key: The account.
+        known_hash: The hash that the password was compared with.
+        password_hash: The stronger one.
+
+    Returns:
+        Whether the password is still the account's, and lets in: comparing takes a while.
+    """
     with writing(moves=None):
-        execute("UPDATE users SET last_login_at = ? WHERE key = ?", (now(), key))
-        if password_hash is not None:
-            execute("UPDATE users SET password_hash = ? WHERE key = ?", (password_hash, key))
+        changed = execute(
+            "UPDATE users SET last_login_at = ?, password_hash = ?"
+            " WHERE key = ? AND password_hash = ? AND NOT is_disabled",
+            (now(), password_hash or known_hash, key, known_hash),
+        )
+    return changed == 1

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from observatory.accounts import tokens
-from observatory.accounts.tokens import Signer
+from observatory.accounts.tokens import MAX_SECONDS, Signer
 from observatory.errors import Unauthorized
 from tests.accounts.forging import FAR, KEY_ID, SECRET, SIGNER, claims, forge
 
@@ -176,3 +176,12 @@ def test_after_a_rotation_both_secrets_hold_and_the_new_one_signs():
         old.read(new)
     with pytest.raises(Unauthorized):
         Signer("n" * 40).read(token)
+
+
+def test_the_secret_before_holds_no_longer_than_its_tokens(monkeypatch):
+    rotated = Signer("n" * 40, previous="o" * 40)
+    token = Signer("o" * 40).sign(user_key=1, email="", permissions=[], session_key=1)
+    later = time.time() + MAX_SECONDS + 1
+    monkeypatch.setattr(time, "time", lambda: later)
+    with pytest.raises(Unauthorized):
+        rotated.read(token)

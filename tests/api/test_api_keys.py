@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from observatory.accounts import credentials, keys
 from observatory.accounts.permissions import ROLES
 from observatory.store import users
 from observatory.store.database import execute, fetch_all
@@ -148,6 +149,29 @@ def test_what_can_not_be_taken_is_named(client, field, value):
 def test_an_end_is_a_life_a_day_or_a_time(client, text):
     data = client.post_json("/api/api-keys", {**READ, "expires_at": text}).json["data"]
     assert (data["expires_at"] is None) == (text is None)
+
+
+def test_a_project_that_is_not_there_for_somebody_is_like_one_that_is_not(client, session):
+    execute("UPDATE projects SET visibility = 'listed'")
+    [(hidden,)] = fetch_all("SELECT key FROM projects")
+    person = make_person(client)
+    for wanted in ([hidden], [999], [hidden, 999], [hidden, hidden + 1]):
+        fields = check_refusal(make(client, person, project_ids=wanted), 400, "VALIDATION_ERROR")[
+            "details"
+        ]["fields"]
+        assert fields == {"project_ids": [f"There is no project {min(wanted)}."]}
+    assert make(client, make_person(client, "admin"), project_ids=[hidden]).status_int == 201
+
+
+def test_a_key_of_an_account_that_goes_meanwhile_is_refused(client, monkeypatch):
+    person = make_person(client)
+
+    def make_key() -> str:
+        users.delete_user(person.id)
+        return credentials.make_key()
+
+    monkeypatch.setattr(keys, "make_key", make_key)
+    check_refusal(make(client, person), 401, "UNAUTHORIZED")
 
 
 def test_a_key_for_everything_is_not_limited(client, session):

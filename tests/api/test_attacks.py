@@ -165,6 +165,7 @@ def _json(text: str) -> bytes:
 
 
 _DEEP = b'{"title": "x", "metadata": {"custom": ' + b'{"a":' * 5000 + b"1" + b"}" * 5000 + b"}}"
+_MANY = b"{" + b", ".join(b'"%x": 0' % number for number in range(8000)) + b"}"
 ATTACKS: dict[str, tuple[Try, tuple[int, str]]] = {
     # Tokens
     "alg none": (
@@ -251,6 +252,10 @@ ATTACKS: dict[str, tuple[Try, tuple[int, str]]] = {
     "a body that is too large": (
         request("POST", "/api/conversations", b'{"title": "' + b"x" * LIMIT + b'"}'), TOO_LARGE,
     ),
+    "a large body where nobody has signed in": (
+        request("POST", "/api/auth/login", b'{"email": [' + b"[]," * 30_000 + b"[]]}"), TOO_LARGE,
+    ),
+    "a body of very many fields": (request("POST", "/api/conversations", _MANY), WRONG),
     "a body that is nested deeply": (request("POST", "/api/conversations", _DEEP), WRONG),
     "NaN": (
         request("POST", "/api/conversations", b'{"title": "x", "metadata": {"custom": NaN}}'),
@@ -285,6 +290,7 @@ def test_an_attack_is_refused(scene, name):
     assert users.get_user(scene.member.id).role == "member"
     if status == 401:
         assert "WWW-Authenticate" in answer.headers
+    assert len(answer.body) < 4000
     assert "Traceback" not in answer.text and "sqlite" not in answer.text.lower()
 
 

@@ -59,6 +59,11 @@ def test_a_trusted_proxy_tells_the_address(forwarded, address):
     assert find("", forwarded) == address
 
 
+@pytest.mark.parametrize("trusted", [(), PROXIES])
+def test_ipv4_is_told_alike_by_sockets_of_both_families(trusted):
+    assert find("::ffff:192.0.2.1", None, trusted=trusted) == "192.0.2.1"
+
+
 def test_a_long_row_of_proxies_ends_somewhere():
     assert find("127.0.0.1", "1.2.3.4," + ",".join(["10.0.0.1"] * 100)) == "10.0.0.1"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import peewee
 import pytest
 import webtest
 
@@ -43,6 +44,14 @@ def test_a_link_signs_in_as_who_runs_the_server(browser):
     assert profile["user"] is None and "admin" in profile["permissions"]
 
 
+def test_a_form_is_small(browser):
+    form = b"&".join(b"a%x=" % number for number in range(20_000))
+    answer = browser.post(
+        "/login", form, content_type="application/x-www-form-urlencoded", expect_errors=True
+    )
+    check_refusal(answer, 413, "PAYLOAD_TOO_LARGE")
+
+
 def test_a_link_holds_once(browser):
     token = make_link_token()
     open_link(browser, token)
@@ -65,6 +74,12 @@ def test_an_old_link_and_an_invented_one_are_refused(browser):
         answer = browser.get(f"/login?token={text}", expect_errors=True)
         assert answer.status_int in (400, 401)
         assert "Set-Cookie" not in answer.headers
+
+
+def test_invented_links_wait_for_nobody_who_writes(browser, db):
+    other = peewee.SqliteDatabase(str(db))
+    with other.connection_context(), other.atomic("IMMEDIATE"):
+        assert open_link(browser, "invented").status_int == 401
 
 
 def test_a_setup_token_is_no_link(browser):
@@ -309,3 +324,35 @@ def test_every_link_of_the_pages_leads_somewhere(browser):
     for page in (browser.get("/"), browser.get("/login"), open_link(browser).follow()):
         for link in re.findall(r'(?:href|action)="([^"]+)"', page.text):
             assert browser.get(link, expect_errors=True).status_int in (200, 405)
+
+
+def make_old() -> None:
+    """Let all sign-ins be in the second half of their time, and none be remembered."""
+    execute("UPDATE sessions SET expires_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '+1 hour')")
+    execute("UPDATE totals SET value = value + 1 WHERE name = 'auth_revision'")
+
+
+def test_the_page_renews_an_old_sign_in(browser):
+    cookie = open_link(browser).headers["Set-Cookie"].partition(";")[0]
+    make_old()
+    answer = browser.get("/")
+    assert "Signed in as operator" in answer.text
+    assert answer.headers["Set-Cookie"].startswith(cookie)
+
+
+@pytest.mark.parametrize("path", ["/logout", "/api/auth/logout"])
+def test_signing_out_of_an_old_sign_in_does_not_renew_it(browser, path):
+    open_link(browser)
+    make_old()
+    answer = browser.post(path, headers=OWN)
+    assert "Max-Age" not in answer.headers["Set-Cookie"]
+    assert "observatory-80" not in browser.cookies
+
+
+def test_another_password_replaces_an_old_sign_in(browser):
+    add_user(ADA)
+    log_in(browser)
+    make_old()
+    change = {"current_password": PASSWORD, "new_password": "another good password"}
+    browser.post_json("/api/auth/password", change, headers=OWN)
+    assert browser.get("/api/auth/profile").status_int == 200

@@ -134,6 +134,14 @@ def test_other_addresses_are_not_limited(make, path):
     assert statuses(client) == [200, 200, 200, 429]
 
 
+def test_slashes_at_the_beginning_are_no_way_around(make):
+    client = make()
+    asked = [ask(client, path) for path in ("/%2fapi/projects", "/api/projects", "/%2f%2fapi")]
+    assert [answer.headers["X-RateLimit-Remaining"] for answer in asked] == ["2", "1", "0"]
+    assert asked[0].headers["ETag"]
+    check_refusal(ask(client, "/%2fapi/projects"), 429, "RATE_LIMITED")
+
+
 def test_addresses_are_counted_apart(make):
     client = make()
     assert statuses(client) == [200, 200, 200, 429]

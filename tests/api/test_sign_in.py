@@ -210,6 +210,18 @@ def test_an_address_is_limited_over_all_accounts(app):
     assert app.post_json("/api/auth/login", body, extra_environ=elsewhere).status_int == 200
 
 
+def test_an_address_that_may_try_no_more_leaves_no_counts_of_accounts(app, monkeypatch):
+    for number in range(30):
+        login(app, f"user{number}@example.org")
+    asked = []
+    check_limit = Limits.check_limit
+    monkeypatch.setattr(
+        Limits, "check_limit", lambda *args, **kw: asked.append(args[1]) or check_limit(*args, **kw)
+    )
+    check_refusal(login(app, "another@example.org"), 429, "RATE_LIMITED")
+    assert asked == ["login-address"]
+
+
 def test_an_account_is_limited_over_all_addresses(app, monkeypatch):
     monkeypatch.setattr(signing_in, "_MAX_FAILURES_OF_ACCOUNT", 5)
     add_user(ADA)
@@ -246,6 +258,51 @@ def test_a_weaker_hash_is_made_anew_at_the_next_sign_in(app, monkeypatch):
     [(stored,)] = fetch_all("SELECT password_hash FROM users")
     assert "m=19456,t=2,p=1" in stored
     assert login(app).status_int == 200
+
+
+def meanwhile(monkeypatch, act) -> None:
+    """Have something happen while a password is compared, which takes a while."""
+
+    def compare(password, password_hash):
+        is_right = passwords.is_password(password, password_hash)
+        act()
+        return is_right
+
+    monkeypatch.setattr(signing_in, "is_password", compare)
+
+
+OTHER_HASH = passwords.hash_password("another good password")
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda key: users.update_user(key, password_hash=OTHER_HASH),
+        lambda key: users.update_user(key, is_disabled=True),
+        users.delete_user,
+    ],
+    ids=["another password", "disabled", "removed"],
+)
+@pytest.mark.parametrize("is_outdated", [False, True])
+def test_a_change_of_the_account_ends_sign_ins_that_are_on_their_way(
+    app, monkeypatch, act, is_outdated
+):
+    key = add_user(ADA)
+    monkeypatch.setattr(signing_in, "is_outdated", lambda known: is_outdated)
+    meanwhile(monkeypatch, lambda: act(key))
+    check_refusal(login(app), 401, "UNAUTHORIZED")
+    assert fetch_one("SELECT count(*) FROM sessions") == (0,)
+    assert fetch_all("SELECT password_hash FROM users") in ([], [(OTHER_HASH,)]) or (
+        users.get_user(key).is_disabled
+    )
+
+
+def test_who_changes_a_password_at_the_same_time_comes_too_late(app, monkeypatch):
+    person = make_person(app)
+    meanwhile(monkeypatch, lambda: users.update_user(person.id, password_hash=OTHER_HASH))
+    answer = change_password(app, person, new="a password of a thief")
+    check_refusal(answer, 401, "UNAUTHORIZED")
+    assert fetch_all("SELECT password_hash FROM users") == [(OTHER_HASH,)]
 
 
 # Tokens
