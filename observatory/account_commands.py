@@ -13,7 +13,7 @@ from marshmallow import ValidationError
 
 from observatory.accounts.keys import create_key
 from observatory.accounts.passwords import check_new_password, hash_password
-from observatory.accounts.permissions import ROLES, SCOPES
+from observatory.accounts.permissions import ALL, ROLES, SCOPES
 from observatory.accounts.signing_in import NAME_CHARACTERS, make_link_token, read_email
 from observatory.api.account_schemas import parse_expiry
 from observatory.errors import NotFound, ObservatoryError
@@ -233,12 +233,13 @@ def run_key_add(options: argparse.Namespace, settings: Settings) -> int:
         print(f"--expires: {error.messages[0]} Or a life such as 30d or 12h.", file=sys.stderr)
         return 2
     _open(settings)
-    user_key = None if options.user is None else _find_user(options.user).key
+    user = None if options.user is None else _find_user(options.user)
     text, key = create_key(
         name=options.name,
         scopes=scopes,
         actor=OPERATOR,
-        user_key=user_key,
+        user_key=None if user is None else user.key,
+        permissions=ALL if user is None else ROLES[user.role],
         expires_at=expires_at,
         project_keys=None if options.project is None else find_project_keys(options.project),
     )

@@ -45,6 +45,7 @@ Application = falcon.App[falcon.Request, falcon.Response]
 def create_app(
     *,
     cors_origins: tuple[str, ...],
+    cookie_origins: tuple[str, ...] = (),
     folders: tuple[str, ...],
     max_request_bytes: int = 10 * 1024 * 1024,
     request_timeout_ms: int = 0,
@@ -62,6 +63,7 @@ def create_app(
 
     Args:
         cors_origins: Origins whose pages may call the API from a browser.
+        cookie_origins: Those of them whose pages may use its cookie.
         folders: Where transcripts are read from, by themselves and on request.
         max_request_bytes: Largest body of a request; an upload as it comes and unpacked.
         request_timeout_ms: How long the work of one request may take; 0 for as long as it takes.
@@ -77,7 +79,7 @@ def create_app(
     """
     clients = Clients(trusted_proxies)
     accounts = accounts or make_random_accounts()
-    auth = auth or Authenticator(accounts)
+    auth = auth or Authenticator(accounts, cookie_origins=cookie_origins)
     middleware: list[Any] = [
         Exchange(
             clients=clients,

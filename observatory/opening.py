@@ -19,7 +19,7 @@ def open_database(settings: Settings, *, cache_mib: int = 4) -> None:
         SettingsError: Its folder can not be made.
     """
     try:
-        settings.db_path.parent.mkdir(parents=True, exist_ok=True)
+        settings.db_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         problem = f"its folder {settings.db_path.parent} can not be made: {error.strerror}"
         raise SettingsError({"DB_PATH": f"{problem}; name one that this user may make"}) from error

@@ -45,6 +45,7 @@ class Settings:
     jwt_secret_previous: str | None
     jwt_expiry_seconds: int
     cors_origins: tuple[str, ...]
+    cookie_origins: tuple[str, ...]
     rate_limit_window_ms: int
     rate_limit_max_requests: int
     rate_limit_loopback: bool
@@ -190,6 +191,7 @@ def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
     previous = env.str("JWT_SECRET_PREVIOUS", None, validate=_long_enough)
     expiry = env.str("JWT_EXPIRY", "24h", validate=_duration)
     origins = env.list("CORS_ORIGINS", ["http://localhost:3000"], validate=_origins)
+    cookie_origins: list[str] = env.list("COOKIE_ORIGINS", [], validate=_origins)
     window = env.int("RATE_LIMIT_WINDOW_MS", 900_000, validate=_in_range(1000, 86_400_000))
     max_requests = env.int("RATE_LIMIT_MAX_REQUESTS", 1000, validate=_in_range(0, 100_000_000))
     limits_loopback = env.bool("RATE_LIMIT_LOOPBACK", False)
@@ -222,6 +224,7 @@ def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
         jwt_secret_previous=previous,
         jwt_expiry_seconds=int(number) * _SECONDS[unit],
         cors_origins=tuple(_listed(origins)),
+        cookie_origins=tuple(_listed(cookie_origins)),
         rate_limit_window_ms=window,
         rate_limit_max_requests=max_requests,
         rate_limit_loopback=limits_loopback,

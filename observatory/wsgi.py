@@ -64,6 +64,7 @@ def build() -> Application:
         ),
         hosts=Hosts(settings.allowed_hosts, takes_addresses=not is_loopback(settings.host)),
         cors_origins=settings.cors_origins,
+        cookie_origins=settings.cookie_origins,
         folders=tuple(str(folder) for folder in settings.transcripts_dirs),
         max_request_bytes=settings.max_request_size_mb * 1024 * 1024,
         request_timeout_ms=settings.request_timeout_ms,

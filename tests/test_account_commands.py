@@ -133,6 +133,14 @@ def test_names_are_shown_and_not_obeyed(home):
         assert "\x1b" not in shown and "\x9b" not in shown
 
 
+def test_a_key_of_somebody_allows_no_more_than_they_may_do(home):
+    run(home, "user", "add", "root@example.org", typed=PASSWORD)
+    run(home, "user", "add", "v@example.org", "--role", "viewer", typed=PASSWORD)
+    refused = run(home, *KEY, "conversations:write", "--user", "v@example.org")
+    assert refused.returncode == 1 and "conversations:write" in refused.stderr
+    assert run(home, *KEY, "conversations:read", "--user", "v@example.org").returncode == 0
+
+
 def test_a_link_is_printed_alone(home):
     printed = run(home, "link")
     assert printed.stdout.startswith("http://127.0.0.1:3001/login?token=")

@@ -45,7 +45,7 @@ def create_key(
     """
     beyond = sorted(expand(scopes) - permissions)
     if beyond:
-        raise Forbidden(f"You may not give away what you do not have: {', '.join(beyond)}.")
+        raise Forbidden(f"A key may allow no more than its owner may do: not {', '.join(beyond)}.")
     if project_keys is not None and ADMIN in scopes:
         # It could make itself a key that is not limited.
         raise InvalidParameter("project_ids", "A key with the scope admin can not be limited.")

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
-from hmac import compare_digest
 from threading import Lock
 from time import time
 from typing import Any, NamedTuple
@@ -22,6 +18,7 @@ from observatory.accounts.credentials import (
 )
 from observatory.accounts.permissions import ADMIN, ALL, ROLES, expand
 from observatory.accounts.signing_in import Accounts
+from observatory.api.cookies import check_page, cookie_name, set_cookie
 from observatory.errors import Forbidden, Unauthorized
 from observatory.store import api_keys, audit, sessions
 from observatory.store.audit import Actor
@@ -123,23 +120,6 @@ def note_read(req: falcon.Request, action: str, target: str, **details: Any) -> 
         audit.note(actor_of(req), action, target=target, **details)
 
 
-_PORT = re.compile(r":([0-9]{1,5})\Z")
-
-
-def cookie_name(env: Mapping[str, Any], *, is_tls: bool) -> str:
-    """Return the name of the cookie, which servers on other ports of a host do not share."""
-    if is_tls:
-        # Browsers take a cookie of this name only from the very host, over TLS.
-        return "__Host-observatory"
-    port = _PORT.search(env.get("HTTP_HOST", ""))
-    return f"observatory-{port[1] if port else 80}"
-
-
-def csrf_token(cookie: str) -> str:
-    """Return what a page sends as ``X-CSRF-Token``, which no other page can know."""
-    return sha256(b"observatory csrf\n" + cookie.encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def find_credential(req: falcon.Request, *, is_tls: bool) -> Credential | None:
     """Return the credentials of a request: of its headers, or else of its cookie.
 
@@ -171,10 +151,15 @@ class Authenticator:
     Credentials that were found good are remembered, at most some thousand, until anything changes
     in accounts, sign-ins, keys or who may see what: then the archive's ``auth_revision`` is
     another one, in all workers.
+
+    Args:
+        accounts: Whose credentials are looked at.
+        cookie_origins: Origins of other servers whose pages may use the cookie of this one.
     """
 
-    def __init__(self, accounts: Accounts) -> None:
+    def __init__(self, accounts: Accounts, *, cookie_origins: tuple[str, ...] = ()) -> None:
         self._accounts = accounts
+        self._cookie_origins = frozenset(cookie_origins)
         self._known: dict[Credential, _Known] = {}
         # A dictionary that another thread changes can not be asked for its oldest key.
         self._remembering = Lock()
@@ -190,7 +175,7 @@ class Authenticator:
         if credential is None:
             raise Unauthorized(_SIGN_IN)
         if credential.kind == "cookie":
-            _check_page(req, credential.text)
+            check_page(req, credential.text, origins=self._cookie_origins)
         known = self._known.get(credential)
         moment = time()
         if known is not None and known.auth_revision == auth_revision and moment < known.good_until:
@@ -306,51 +291,3 @@ def check_permission(identity: Identity, rule: frozenset[str]) -> None:
             raise Forbidden("This is for people who signed in; an API key is not one of them.")
         named = " or ".join(sorted(rule - {_PERSON}))
         raise Forbidden(f"This takes the permission {named}.")
-
-
-def _check_page(req: falcon.Request, cookie: str) -> None:
-    """Return quietly unless another site's page may have made a browser send its cookie.
-
-    A page of this server's own is told by the browser (``Origin``, which was looked at before, or
-    ``Sec-Fetch-Site``), or knows the token that its profile tells.
-
-    Raises:
-        Forbidden: Nothing tells where the request is from.
-    """
-    if req.method in _SAFE_METHODS:
-        return
-    env = req.env
-    given = env.get("HTTP_X_CSRF_TOKEN")
-    if given is not None:
-        if compare_digest(given.encode("utf-8", "replace"), csrf_token(cookie).encode()):
-            return
-    elif env.get("HTTP_ORIGIN") is not None or env.get("HTTP_SEC_FETCH_SITE") == "same-origin":
-        return
-    raise Forbidden(
-        "A change with a cookie takes the Origin header that browsers send, or X-CSRF-Token with"
-        " the csrf_token of /api/auth/profile."
-    )
-
-
-def set_cookie(
-    req: falcon.Request, resp: falcon.Response, value: str, *, seconds: int, is_tls: bool
-) -> None:
-    """Have the browser keep a sign-in where no script can read it, or forget it after 0 seconds."""
-    # Signing out, or in anew, is not undone by renewing the sign-in that the request came with.
-    req.context.renewed_cookie = None
-    resp.set_cookie(
-        cookie_name(req.env, is_tls=is_tls),
-        value,
-        # Falcon leaves out a number of 0.
-        max_age=seconds or None,
-        expires=None if seconds else _LONG_AGO,
-        path="/",
-        secure=is_tls,
-        http_only=True,
-        same_site="Lax",
-    )
-
-
-def unset_cookie(req: falcon.Request, resp: falcon.Response, *, is_tls: bool) -> None:
-    """Have the browser forget a sign-in."""
-    set_cookie(req, resp, "", seconds=0, is_tls=is_tls)

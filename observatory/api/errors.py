@@ -22,7 +22,7 @@ from observatory.errors import (
     Unauthorized,
 )
 from observatory.log import log
-from observatory.store.database import DatabaseError, is_busy, is_interrupted
+from observatory.store.database import DatabaseError, find_cure, is_busy, is_interrupted
 
 
 class Failure(NamedTuple):
@@ -169,7 +169,7 @@ def on_time_limit(
 def on_database_error(
     req: falcon.Request, resp: falcon.Response, error: DatabaseError, params: dict[str, Any]
 ) -> None:
-    """Answer a locked database with 503; anything else is a bug or a broken disk."""
+    """Answer a locked database, a full disk and the like with 503; anything else is a bug."""
     if is_busy(error):
         resp.set_header("Retry-After", "1")
         answer_error(
@@ -182,6 +182,14 @@ def on_database_error(
         return
     if is_interrupted(error):
         on_time_limit(req, resp, TimeLimitReached(), params)
+        return
+    cure = find_cure(error)
+    if cure is not None:
+        request_id = getattr(req.context, "request_id", "")
+        log.error("database_failed", request_id=request_id, route=req.uri_template, exc_info=error)
+        resp.set_header("Retry-After", "60")
+        message = f"The database can not be used. {cure}"
+        answer_error(req, resp, status=falcon.HTTP_503, code="NOT_READY", message=message)
         return
     on_exception(req, resp, error, params)
 

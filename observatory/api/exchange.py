@@ -29,6 +29,8 @@ PROTECTING_HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
     ("Referrer-Policy", "no-referrer"),
+    # Pages of other sites can not load it as a script or a picture, with the browser's cookie.
+    ("Cross-Origin-Resource-Policy", "same-origin"),
 )
 
 # Who has not signed in sends no more: parsing takes thirty times a body's memory, and seconds.

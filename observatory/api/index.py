@@ -10,9 +10,10 @@ from marshmallow import ValidationError
 from observatory import __version__
 from observatory.accounts.signing_in import Accounts
 from observatory.api.account_schemas import Login
-from observatory.api.auth import Authenticator, Identity, actor_of, set_cookie, unset_cookie
+from observatory.api.auth import Authenticator, Identity, actor_of
 from observatory.api.bodies import read_raw_body
 from observatory.api.clients import Clients
+from observatory.api.cookies import set_cookie, unset_cookie
 from observatory.api.params import NoParams, Text, read_params
 from observatory.api.request_limits import find_household
 from observatory.errors import Forbidden, TooManyAttempts, Unauthorized

@@ -10,6 +10,8 @@ import falcon
 from observatory.api.clients import is_of_this_machine
 from observatory.rate_limits import Limits, LimitState
 
+_LIMITED = ("/api/", "/login")
+
 
 @lru_cache(maxsize=4096)
 def find_household(address: str) -> str:
@@ -50,7 +52,7 @@ class RequestLimits:
         address = req.context.address
         if (
             not self._max_requests
-            or not (req.path.startswith("/api/") or req.path == "/api")
+            or not (req.path.startswith(_LIMITED) or req.path == "/api")
             or (not self._limits_loopback and is_of_this_machine(req.env, address))
         ):
             return

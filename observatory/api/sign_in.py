@@ -10,17 +10,10 @@ from observatory.accounts.passwords import check_new_password, hash_password
 from observatory.accounts.signing_in import Accounts, SignedIn, read_email
 from observatory.api import account_schemas as schemas
 from observatory.api.answers import answer
-from observatory.api.auth import (
-    Authenticator,
-    actor_of,
-    cookie_name,
-    csrf_token,
-    identity_of,
-    set_cookie,
-    unset_cookie,
-)
+from observatory.api.auth import Authenticator, actor_of, identity_of
 from observatory.api.bodies import read_json
 from observatory.api.clients import Clients
+from observatory.api.cookies import cookie_name, csrf_token, set_cookie, unset_cookie
 from observatory.api.params import NoParams, read_params
 from observatory.api.request_limits import find_household
 from observatory.errors import Forbidden, Unauthorized

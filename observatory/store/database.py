@@ -277,8 +277,13 @@ _CURES = {
 }
 
 
+def find_cure(error: Exception) -> str | None:
+    """Return what to do about an error that is not the code's, or ``None``."""
+    reason = str(error).lower()
+    return next((cure for word, cure in _CURES.items() if word in reason), None)
+
+
 def describe_failure(error: Exception) -> str:
     """Say which database can not be used, why, and what to do."""
-    reason = str(error)
-    cure = next((cure for word, cure in _CURES.items() if word in reason.lower()), "")
-    return f"The database {database.database} can not be used: {reason}. {cure}".rstrip()
+    reason = f"The database {database.database} can not be used: {error}."
+    return f"{reason} {find_cure(error) or ''}".rstrip()

@@ -10,7 +10,7 @@ import webtest
 
 from observatory.accounts.signing_in import make_random_accounts
 from observatory.api import schemas
-from observatory.api.auth import csrf_token
+from observatory.api.cookies import csrf_token
 from observatory.app import create_app
 from observatory.store.users import insert_user
 from tests.api.asking import check_refusal

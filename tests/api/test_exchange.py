@@ -24,6 +24,7 @@ def test_headers_that_protect_are_on_every_answer(client, path):
     headers = client.get(path, expect_errors=True).headers
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
     # Browsers tell where a form was only where they may tell it in Referer.
     has_form = path in ("/", "/login")
     assert headers["Referrer-Policy"] == ("same-origin" if has_form else "no-referrer")
@@ -230,6 +231,7 @@ def check_permitted(headers: Any, method: str) -> None:
     assert "Origin" in headers["Vary"].split(", ")
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
     assert headers["Referrer-Policy"] == "no-referrer"
     assert headers["Cache-Control"] == "no-store"
     assert headers["X-Request-ID"]

@@ -41,7 +41,7 @@ def test_without_a_database_the_server_lives_and_is_not_ready(client, tmp_path):
     page = client.get("/")
     assert page.status_int == 200 and "observatory link" in page.text
     check_refusal(client.get("/health/ready", expect_errors=True), 503, "NOT_READY")
-    check_refusal(client.get("/api/projects", expect_errors=True), 500, "INTERNAL_ERROR")
+    check_refusal(client.get("/api/projects", expect_errors=True), 503, "NOT_READY")
 
 
 def test_a_file_that_is_no_database_is_not_ready(client, tmp_path):

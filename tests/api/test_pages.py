@@ -14,7 +14,7 @@ from observatory.app import create_app
 from observatory.store import users
 from observatory.store.database import execute, fetch_one
 from tests.api.asking import check_refusal
-from tests.api.people import PASSWORD, add_user
+from tests.api.people import PASSWORD, add_key, add_user
 
 ADA = "ada@example.org"
 OWN = {"Origin": "http://localhost:80"}
@@ -23,7 +23,9 @@ OWN = {"Origin": "http://localhost:80"}
 @pytest.fixture
 def browser(db) -> webtest.TestApp:
     """A client that keeps cookies, as a browser does."""
-    return webtest.TestApp(create_app(cors_origins=("http://localhost:3000",), folders=("/x",)))
+    origins = ("http://localhost:3000",)
+    app = create_app(cors_origins=origins, cookie_origins=origins, folders=("/x",))
+    return webtest.TestApp(app)
 
 
 def open_link(browser, token=None):
@@ -356,3 +358,26 @@ def test_another_password_replaces_an_old_sign_in(browser):
     change = {"current_password": PASSWORD, "new_password": "another good password"}
     browser.post_json("/api/auth/password", change, headers=OWN)
     assert browser.get("/api/auth/profile").status_int == 200
+
+
+def test_the_cookie_is_not_for_pages_of_other_servers_that_nobody_named(db):
+    """Ports of a host share cookies: whatever runs on another one would have it, too."""
+    app = webtest.TestApp(create_app(cors_origins=("http://localhost:3000",), folders=()))
+    open_link(app)
+    elsewhere = {"Origin": "http://localhost:3000"}
+    read = app.get("/api/conversations", headers=elsewhere, expect_errors=True)
+    check_refusal(read, 401, "UNAUTHORIZED")
+    body = {"title": "x"}
+    change = app.post_json("/api/conversations", body, headers=elsewhere, expect_errors=True)
+    check_refusal(change, 401, "UNAUTHORIZED")
+    _, key = add_key(["conversations:read"])
+    assert app.get("/api/conversations", headers={**elsewhere, "X-API-Key": key}).status_int == 200
+    assert app.get("/api/conversations", headers=OWN).status_int == 200
+
+
+def test_a_page_of_another_site_reads_nothing_with_the_cookie(browser):
+    open_link(browser)
+    answer = browser.get(
+        "/api/conversations", headers={"Origin": "http://evil.example"}, expect_errors=True
+    )
+    check_refusal(answer, 401, "UNAUTHORIZED")

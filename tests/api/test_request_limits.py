@@ -234,3 +234,9 @@ def test_wrong_credentials_are_counted_for_the_address(make):
     client = make()
     found = [ask(client, key="obk_wrong").status_int for _ in range(4)]
     assert found == [401, 401, 401, 429]
+
+
+def test_the_form_to_sign_in_is_limited_like_the_api(make):
+    client = make()
+    found = [ask(client, "/login").status_int for _ in range(4)]
+    assert found == [200, 200, 200, 429]

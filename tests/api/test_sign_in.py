@@ -14,7 +14,7 @@ from observatory.accounts.tokens import Signer
 from observatory.app import create_app
 from observatory.rate_limits import Limits
 from observatory.store import users
-from observatory.store.database import execute, fetch_all, fetch_one
+from observatory.store.database import database, execute, fetch_all, fetch_one
 from tests.api.asking import check_refusal
 from tests.api.described import DescribedApp
 from tests.api.people import PASSWORD, add_key, add_user, bare, make_person, sign_in
@@ -507,3 +507,17 @@ def test_of_very_many_sign_ins_the_oldest_end(app):
         accounts.begin_session(users.get_user(person.id), kind="token")
     assert fetch_one("SELECT count(*) FROM sessions") == (100,)
     check_refusal(refresh(app, person.refresh), 401, "UNAUTHORIZED")
+
+
+def test_a_full_disk_is_told_and_nothing_is_half_done(app):
+    add_user(ADA)
+    pages = database.connection().execute("PRAGMA page_count").fetchone()[0]
+    database.connection().execute(f"PRAGMA max_page_count = {pages}").fetchall()
+    # What is free in the last pages is used up first.
+    answers = [login(app) for _ in range(60)]
+    full = [answer for answer in answers if answer.status_int != 200]
+    assert full
+    for answer in full:
+        assert "Make room" in check_refusal(answer, 503, "NOT_READY")["error"]
+    database.connection().execute("PRAGMA max_page_count = 1000000").fetchall()
+    assert login(app).status_int == 200
