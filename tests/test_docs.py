@@ -33,6 +33,7 @@ ROW = re.compile(r"^\| `([A-Z_]+)` \| (.*?) \| (.*?) \| (.*?) \|$", re.MULTILINE
 # Where the code has no default of its own: what the page says instead.
 MADE = {
     "ALLOWED_HOSTS": "none",
+    "COOKIE_ORIGINS": "none",
     "JWT_SECRET": "made once",
     "JWT_SECRET_PREVIOUS": "none",
     "TRUSTED_PROXIES": "none",
