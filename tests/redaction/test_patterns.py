@@ -122,32 +122,6 @@ CUT_OFF.append(('    "{line}\\n" +\n', ()))
 
 
 @pytest.mark.parametrize(("form", "headers"), CUT_OFF)
-def test_a_key_that_was_cut_off_is_found_to_its_end():
-    lines = [drawn(random.Random(number), 64) for number in range(4)]
-    text = "-----BEGIN " + "RSA PRIVATE KEY-----\n" + "\n".join(lines)
-    [secret] = find_secrets(text)
-    assert (secret.start, secret.end) == (0, len(text))
-
-
-KEY_LINES = [drawn(random.Random(number), 64) for number in range(6)]
-KEY_BEGINS, KEY_ENDS = (f"-----{word} RSA PRIVATE" + " KEY-----" for word in ("BEGIN", "END"))
-
-
-@pytest.mark.parametrize(
-    "form",
-    [
-        "{number:6}\u2192{line}\n",
-        "{number:6}\t{line}\n",
-        "> {line}\n",
-        "-{line}\n",
-        "+{line}\r\n",
-        '    "{line}\\n" +\n',
-        "\x1b[32m{line}\x1b[0m\n",
-        "{line}\\n",
-        "{line}\\\\r\\\\n",
-    ],
-)
-@pytest.mark.parametrize("headers", [(), ("Proc-Type: 4,ENCRYPTED", "DEK-Info: AES-128-CBC,0A1B")])
 def test_a_key_that_was_cut_off_is_found_however_its_lines_are_shown(form, headers):
     lines = [KEY_BEGINS, *headers, *KEY_LINES, KEY_LINES[0][:9] + "=="]
     text = "".join(form.format(number=n, line=line) for n, line in enumerate(lines, 1))
