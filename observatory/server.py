@@ -22,7 +22,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from observatory.api.answers import JSON, make_error
 from observatory.api.exchange import PROTECTING_HEADERS, make_request_id
-from observatory.log import log
+from observatory.log import log, log_request
 from observatory.metrics import observe_request
 from observatory.slow_clients import (
     ARRIVAL_SECONDS,
@@ -94,13 +94,13 @@ def write_refusal(client: socket.socket, address: Any, refusal: Refusal) -> None
     first = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
     seconds = perf_counter() - started
     observe_request(None, "OTHER", str(status), seconds)
-    log.info(
-        "request",
+    log_request(
+        is_watched=False,
         request_id=request_id,
         method=None,
         route=None,
         status=status,
-        duration_ms=round(seconds * 1000, 2),
+        seconds=seconds,
         identity=None,
         address=address[0] if isinstance(address, tuple) else None,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from time import time
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 FIRST = "1970-01-01T00:00:00.000Z"
@@ -19,9 +20,20 @@ def format_timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:23] + "Z"
 
 
+# The last second that was asked for, and its text: each answer and each line of the log has one.
+_second: tuple[int, str] = (-1, "")
+
+
 def now() -> str:
     """Return the present time in the one text form."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")[:23] + "Z"
+    global _second
+    moment = time()
+    whole = int(moment)
+    second, text = _second
+    if second != whole:
+        text = datetime.fromtimestamp(whole, UTC).isoformat()[:19]
+        _second = (whole, text)
+    return f"{text}.{int((moment - whole) * 1000):03d}Z"
 
 
 def parse_timestamp(value: object) -> str | None:

@@ -49,3 +49,11 @@ def test_spans_are_never_negative():
 
 def test_now_is_now():
     assert abs(datetime.fromisoformat(now()) - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+def test_now_is_the_present_in_the_one_text_form():
+    for _ in range(2000):
+        before = format_timestamp(datetime.now(UTC))
+        text = now()
+        assert before <= text <= format_timestamp(datetime.now(UTC))
+        assert parse_timestamp(text) == text

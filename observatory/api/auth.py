@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from threading import Lock
 from time import time
 from typing import Any, NamedTuple
@@ -41,7 +42,7 @@ _SIGN_IN = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Identity:
     """Somebody whose credentials were found good.
 
@@ -66,6 +67,11 @@ class Identity:
     expires_at: float
     key_key: int | None = None
     used_at: float = 0.0
+
+    @cached_property
+    def viewer(self) -> str:
+        """Who sees what, as text: answers to two of the same text are the same."""
+        return f"{self.name}\n{self.is_admin}\n{self.scope.condition('key')}"
 
     @property
     def is_admin(self) -> bool:
@@ -160,7 +166,7 @@ class Authenticator:
     def __init__(self, accounts: Accounts, *, cookie_origins: tuple[str, ...] = ()) -> None:
         self._accounts = accounts
         self._cookie_origins = frozenset(cookie_origins)
-        self._known: dict[Credential, _Known] = {}
+        self._known: dict[Credential | str, _Known] = {}
         # A dictionary that another thread changes can not be asked for its oldest key.
         self._remembering = Lock()
 
@@ -171,13 +177,19 @@ class Authenticator:
             Unauthorized: It has no credentials, or such as do not hold.
             Forbidden: It may be another site's doing.
         """
+        moment = time()
+        header = req.env.get("HTTP_AUTHORIZATION")
+        known = None if header is None else self._known.get(header)
+        if known is not None and known.auth_revision == auth_revision and moment < known.good_until:
+            return known.identity
         credential = find_credential(req, is_tls=is_tls)
         if credential is None:
             raise Unauthorized(_SIGN_IN)
         if credential.kind == "cookie":
             check_page(req, credential.text, origins=self._cookie_origins)
-        known = self._known.get(credential)
-        moment = time()
+        # What programs send with each request is looked up as it comes.
+        shown = credential if header is None else header
+        known = self._known.get(shown)
         if known is not None and known.auth_revision == auth_revision and moment < known.good_until:
             return known.identity
         if len(credential.text) > MAX_CREDENTIAL_CHARACTERS:
@@ -187,7 +199,7 @@ class Authenticator:
         with self._remembering:
             while len(self._known) >= _MAX_KNOWN:
                 del self._known[next(iter(self._known))]
-            self._known[credential] = _Known(identity, auth_revision, good_until)
+            self._known[shown] = _Known(identity, auth_revision, good_until)
         self._note(req, identity, credential, moment=moment)
         return identity
 

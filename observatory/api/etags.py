@@ -20,7 +20,6 @@ from time import time
 import falcon
 
 from observatory.api.compression import Accepted
-from observatory.store.scopes import Scope
 
 _OURS = re.compile(r'"([0-9a-f]{8})-([0-9a-f]{1,16})-[0-9a-f]{16}"')
 # Made before the workers are forked: all have the same.
@@ -42,19 +41,14 @@ _CODE = _describe_code()
 def make_etag(req: falcon.Request, accepted: Accepted, *, revision: int) -> str:
     """Return the strong tag of the answer to a GET as the archive is at a revision."""
     identity = req.context.identity
-    viewer = None if identity is None else (identity.name, identity.is_admin, identity.scope)
+    viewer = "" if identity is None else identity.viewer
     digest = _digest(req.path, req.query_string, accepted, viewer, int(time()) // 3600)
     return f'"{_RUN}-{revision:x}-{digest}"'
 
 
 @lru_cache(maxsize=1024)
-def _digest(
-    path: str, query: str, accepted: Accepted, viewer: tuple[str, bool, Scope] | None, hour: int
-) -> str:
-    facts = f"{_CODE}\n{hour}\n{accepted.coding}\n{accepted.takes_plain}\n{path}\n{query}"
-    if viewer is not None:
-        name, is_admin, scope = viewer
-        facts += f"\n{name}\n{is_admin}\n{scope.condition('key')}"
+def _digest(path: str, query: str, accepted: Accepted, viewer: str, hour: int) -> str:
+    facts = f"{_CODE}\n{hour}\n{accepted.coding}\n{accepted.takes_plain}\n{path}\n{query}\n{viewer}"
     return blake2b(facts.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 

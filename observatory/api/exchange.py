@@ -18,7 +18,7 @@ from observatory.api.compression import compress_answer, negotiate
 from observatory.api.etags import is_listed, make_etag
 from observatory.api.request_limits import RequestLimits, add_limit_headers
 from observatory.errors import Forbidden
-from observatory.log import log
+from observatory.log import log_request
 from observatory.metrics import METHODS, observe_request
 from observatory.store.database import Reading, connect, limit_time, read_auth_revision
 from observatory.store.time_limits import end_time_limit
@@ -212,16 +212,14 @@ class Exchange:
         if getattr(req.context, "is_head", False):
             req.method = "HEAD"
         observe_request(req.uri_template, req.method, status, seconds)
-        # Programs ask for these again and again.
         identity = req.context.identity
-        tell = log.debug if req.uri_template in _WATCHED else log.info
-        tell(
-            "request",
+        log_request(
+            is_watched=req.uri_template in _WATCHED,
             request_id=req.context.request_id,
             method=req.method if req.method in METHODS else "OTHER",
             route=req.uri_template,
             status=int(status),
-            duration_ms=round(seconds * 1000, 2),
+            seconds=seconds,
             identity=None if identity is None else identity.name,
             address=req.context.address or self._clients.find_address(req.env),
         )
