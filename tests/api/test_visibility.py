@@ -163,6 +163,8 @@ def addresses(path: str) -> list[str]:
         "message_id": [row[0] for row in fetch_all("SELECT id FROM messages")],
         "project_id": [str(row[0]) for row in fetch_all("SELECT key FROM projects")],
         "file_id": [str(row[0]) for row in fetch_all("SELECT key FROM transcript_files")],
+        "key_id": [str(row[0]) for row in fetch_all("SELECT key FROM api_keys")],
+        "user_id": [str(row[0]) for row in fetch_all("SELECT key FROM users")],
     }
     parameter = next(iter(re.findall(r"{(\w+)}", path)), None)
     places = [path] if parameter is None else [fill(path, parameter, i) for i in known[parameter]]
