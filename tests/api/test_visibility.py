@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 import pytest
 
 from observatory.api.operations import OPERATIONS
+from observatory.store import search_matches
 from observatory.store.database import execute, fetch_all, fetch_one
 from observatory.store.scopes import WHOLE, Scope
 from observatory.store.transcript_files import get_upload
@@ -625,3 +626,25 @@ def comparable(data: dict[str, Any]) -> dict[str, Any]:
 def test_a_viewer_without_a_scope_sees_all(archive):
     assert WHOLE.is_whole
     assert ids(sign_in(), "/api/conversations", parent_id=SECRET_SESSION)
+@pytest.mark.parametrize(
+    "query", [{"q": "common"}, {"q": "common", "sort": "time"}, {"tool": "Bash"}]
+)
+@pytest.mark.parametrize("few", [7, 8])
+def test_where_little_is_there_all_of_it_is_found(db, write, ingest, monkeypatch, query, few):
+    monkeypatch.setattr(search_matches, "EXAMINED", 12)
+    monkeypatch.setattr(search_matches, "FEW", few)
+    for number, path in enumerate(("/p/old", "/p/old", "/p/new", "/p/new", "/p/new")):
+        session = Transcript(f"s-{number}", cwd=path, prefix=f"{number}x")
+        for use in ("toolu_1", "toolu_2"):
+            session.prompt("common words")
+            session.tool_use("Bash", {"command": "common"}, tool_use_id=use)
+        write(session)
+        ingest()
+    client = sign_in(Scope(only=frozenset({project_key("/p/old")})))
+    data = ask(client, "/api/search", **query)
+    assert {hit["conversation_id"] for hit in data["hits"]} == (
+        {"s-0", "s-1"} if few == 8 else set()
+    )
+    assert data["pagination"]["total_relation"] == ("exact" if few == 8 else "at_least")
+
+
