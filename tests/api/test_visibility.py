@@ -29,6 +29,7 @@ from tests.api.viewers import (
     VISIBLE,
     build,
     hidden_conversations,
+    hidden_words,
     project_key,
     scopes,
     sign_in,
@@ -517,6 +518,30 @@ def moving() -> Transcript:
     return transcript
 
 
+def beginning_elsewhere() -> Transcript:
+    """Return a session of which the archive has the beginning, which named no folder then."""
+    begun = Transcript("up-1", cwd="", prefix="u")
+    begun.prompt("where am I")
+    assert upload(sign_in(), begun).status_int == 201
+    transcript = Transcript("up-1", cwd=VISIBLE, prefix="u")
+    transcript.prompt("where am I")
+    transcript.prompt("there", cwd=HIDDEN)
+    return transcript
+
+
+def named_alike() -> Transcript:
+    """Return a session that starts ``a.b``; a hidden one with ``.a`` in its name has ``b``."""
+    hidden = hidden_words(session="up-1.a")
+    hidden.prefix = "uq"
+    hidden.common |= {"isSidechain": True, "agentId": "b"}
+    hidden.prompt("zq")
+    assert upload(sign_in(), hidden, filename="agent-b.jsonl").status_int == 201
+    transcript = of("up-0")
+    transcript.prompt("beside", isSidechain=True, agentId="a.b")
+    transcript.session_id = "up-1"
+    return transcript
+
+
 @pytest.mark.parametrize("name", ["hidden", "only"])
 @pytest.mark.parametrize(
     "make",
@@ -528,14 +553,17 @@ def moving() -> Transcript:
         known_call,
         known_title,
         moving,
+        beginning_elsewhere,
+        named_alike,
     ],
 )
 def test_an_upload_into_what_is_hidden_is_refused_and_leaves_nothing(archive, db, name, make):
     client, transcript = sign_in(scopes()[name]), make()
+    before = sorted((db.parent / "uploads").rglob("*.jsonl"))
     with unchanged():
         told = check_refusal(upload(client, transcript), 403, "FORBIDDEN")
     assert "administrator" in told["error"]
-    assert not list((db.parent / "uploads").rglob("*.jsonl"))
+    assert sorted((db.parent / "uploads").rglob("*.jsonl")) == before
     assert upload(sign_in(), transcript).status_int == 201
 
 
@@ -614,18 +642,6 @@ def test_an_archive_looks_as_if_the_hidden_part_had_never_been(db, write, ingest
     assert [comparable(ask(sign_in(), path)) for path in paths] != without
 
 
-def comparable(data: dict[str, Any]) -> dict[str, Any]:
-    """Return an answer without weights of words, which are those of the whole archive."""
-    for hit in data.get("hits", ()):
-        hit.pop("rank")
-    if "hits" in data:
-        data["hits"].sort(key=lambda hit: hit["message_id"])
-    return data
-
-
-def test_a_viewer_without_a_scope_sees_all(archive):
-    assert WHOLE.is_whole
-    assert ids(sign_in(), "/api/conversations", parent_id=SECRET_SESSION)
 @pytest.mark.parametrize(
     "query", [{"q": "common"}, {"q": "common", "sort": "time"}, {"tool": "Bash"}]
 )
@@ -648,3 +664,15 @@ def test_where_little_is_there_all_of_it_is_found(db, write, ingest, monkeypatch
     assert data["pagination"]["total_relation"] == ("exact" if few == 8 else "at_least")
 
 
+def comparable(data: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer without weights of words, which are those of the whole archive."""
+    for hit in data.get("hits", ()):
+        hit.pop("rank")
+    if "hits" in data:
+        data["hits"].sort(key=lambda hit: hit["message_id"])
+    return data
+
+
+def test_a_viewer_without_a_scope_sees_all(archive):
+    assert WHOLE.is_whole
+    assert ids(sign_in(), "/api/conversations", parent_id=SECRET_SESSION)
