@@ -121,6 +121,25 @@ def test_who_is_disabled_is_out_in_every_worker_at_once(server, home):
     assert ask(server, "POST", "/api/auth/login", body).status == 401
 
 
+def test_what_is_hidden_is_gone_in_every_worker_at_once(server, home):
+    run(home, "user", "add", "ada@example.org", "--role", "member", typed=PASSWORD)
+    body = {"email": "ada@example.org", "password": PASSWORD}
+    bearer = f"Bearer {ask(server, 'POST', '/api/auth/login', body).data['access_token']}"
+    made = server.post("/api/conversations", {"title": "x", "project_path": "/p"})
+    [project] = server.data("/api/projects")["projects"]
+    path = f"/api/conversations/{made['id']}"
+    tags = set()
+    for visibility, status in [("listed", 404), ("everyone", 200)] * 5:
+        address, key = f"/api/projects/{project['id']}", server.credentials()["Authorization"]
+        change = {"visibility": visibility, "user_ids": []}
+        assert ask(server, "PATCH", address, change, Authorization=key).status == 200
+        known = ", ".join(tags) or '"none"'
+        headers = {"Authorization": bearer, "If-None-Match": known}
+        assert statuses(server, path, times=6, **headers) == {status}
+        if status == 200:
+            tags.add(ask(server, "GET", path, Authorization=bearer).headers["ETag"])
+
+
 def test_wrong_passwords_are_counted_over_all_workers(server):
     body = {"email": "ada@example.org", "password": "wrong password"}
     found = [ask(server, "POST", "/api/auth/login", body).status for _ in range(13)]

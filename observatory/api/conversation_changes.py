@@ -13,6 +13,7 @@ import orjson
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
 from observatory.api.answers import answer
+from observatory.api.auth import identity_of
 from observatory.api.bodies import JsonInteger, check_depth
 from observatory.api.etags import find_revision
 from observatory.api.params import Text
@@ -342,10 +343,12 @@ def answer_once(
         raise ValidationError("Takes 1 to 255 visible characters.", "Idempotency-Key")
     body_hash = hashlib.sha256(body).digest()
     path = f"{req.method} {req.path}"
-    identity = req.context.identity
-    sender = None if identity is None else identity.name
+    identity = identity_of(req)
+    sender = identity.name
     with writing():
-        first = idempotency.find_answer(key, sender=sender, path=path, body_hash=body_hash)
+        first = idempotency.find_answer(
+            key, sender=sender, path=path, body_hash=body_hash, scope=identity.scope
+        )
         if first is None:
             data = orjson.dumps(act()).decode()
             idempotency.insert_answer(

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from observatory.errors import Forbidden
 from observatory.ingest.discover import find_files
 from observatory.ingest.reading import Chunk, read_chunks
-from observatory.store.hidden import is_any_hidden
+from observatory.store.hidden import is_any_hidden, is_any_unplaced
 from observatory.store.projects import find_project
 from observatory.store.scopes import Scope
-from observatory.transcripts.layout import normalise_project_path, path_part
+from observatory.transcripts.layout import normalise_project_path
 from observatory.transcripts.records import Message, Summary
 
 
@@ -46,13 +46,18 @@ def check_transcript(location: str, *, name: str, scope: Scope) -> None:
 
 @dataclass(slots=True)
 class _Claims:
-    """The ids and folders that the records of a transcript with a name speak of."""
+    """The ids and folders that the records of a transcript with a name speak of.
+
+    A session belongs to the first folder that it names; its sidechains may lie elsewhere. The later
+    ones count where the archive has begun of it already, without a folder.
+    """
 
     name: str
     conversations: set[str] = field(default_factory=set)
     messages: set[str] = field(default_factory=set)
     api_calls: set[str] = field(default_factory=set)
     folders: set[str] = field(default_factory=set)
+    later_folders: set[str] = field(default_factory=set)
     has_main_folder: bool = False
 
     def add(self, chunk: Chunk) -> None:
@@ -74,19 +79,20 @@ class _Claims:
         if message.api_call is not None:
             self.api_calls.add(message.api_call.id)
         if message.session_id:
-            agent_id = message.agent_id or self.name.removeprefix("agent-")
-            self.conversations |= {
-                message.session_id, f"{message.session_id}.{path_part(agent_id)}",
-            }  # fmt: skip
-        # A session belongs to the first folder that it names; its sidechains may lie elsewhere.
-        if message.cwd and (message.is_sidechain or not self.has_main_folder):
-            self.folders.add(normalise_project_path(message.cwd))
+            self.conversations.add(message.session_id)
+        if message.cwd:
+            is_later = self.has_main_folder and not message.is_sidechain
+            folders = self.later_folders if is_later else self.folders
+            folders.add(normalise_project_path(message.cwd))
             self.has_main_folder |= not message.is_sidechain
 
 
 def _is_there(claims: _Claims, scope: Scope) -> bool:
+    folders = claims.folders
+    if claims.later_folders and is_any_unplaced(claims.conversations):
+        folders = folders | claims.later_folders
     # A folder that is new is allowed as is what belongs to no project.
-    if not all(scope.allows(find_project(folder)) for folder in claims.folders):
+    if not all(scope.allows(find_project(folder)) for folder in folders):
         return False
     return not is_any_hidden(
         conversations=claims.conversations,

@@ -8,9 +8,11 @@ from collections.abc import Collection
 from observatory.store.database import fetch_one
 from observatory.store.scopes import Scope
 
+# Those with some ids, and all that is or would be named after them: a session S starts S.a.
 _CONVERSATIONS = (
-    "SELECT 1 FROM conversations c WHERE (c.id IN (SELECT value FROM json_each(?1)) OR c.parent_key"
-    " IN (SELECT key FROM conversations WHERE id IN (SELECT value FROM json_each(?1))))"
+    "SELECT 1 FROM json_each(?1) named CROSS JOIN conversations c ON (c.id = named.value"
+    " OR (c.id > named.value || '.' AND c.id < named.value || '/')"
+    " OR c.parent_key = (SELECT key FROM conversations WHERE id = named.value))"
 )
 _OWNED = (
     "SELECT 1 FROM {table} t JOIN conversations c ON c.key = t.conversation_key"
@@ -28,7 +30,7 @@ def is_any_hidden(
     """Tell whether one of some ids is of something that is not there for somebody.
 
     Args:
-        conversations: Ids of conversations; what they started counts, too.
+        conversations: Ids of conversations; what they started, or could have, counts, too.
         messages: Ids of messages.
         api_calls: Ids of model responses.
         scope: What is there.
@@ -44,3 +46,9 @@ def is_any_hidden(
         for sql, ids in questions
         if ids
     )
+
+
+def is_any_unplaced(conversations: Collection[str]) -> bool:
+    """Tell whether one of some conversations, or of what they started, has no project yet."""
+    sql = _CONVERSATIONS + " WHERE c.project_key IS NULL LIMIT 1"
+    return fetch_one(sql, (json.dumps(list(conversations)),)) is not None

@@ -10,21 +10,28 @@ from datetime import UTC, datetime, timedelta
 
 from observatory.errors import Conflict
 from observatory.store.database import execute, fetch_one
+from observatory.store.scopes import Scope
 from observatory.timestamps import format_timestamp, now
 
 KEPT_FOR = timedelta(hours=24)
+# The conversation that an answer holds, or whose message it holds.
+_TOLD = "json_extract({data}, '$.id'), json_extract({data}, '$.conversation_id')"
 
 
 def find_answer(
-    key: str, *, sender: str | None, path: str, body_hash: bytes
+    key: str, *, sender: str | None, path: str, body_hash: bytes, scope: Scope
 ) -> tuple[int, str] | None:
     """Return status and data of the first answer to a request, or ``None`` when it is new.
+
+    An answer that tells of a conversation which is not there any more for its sender is none: the
+    request is refused as any other is then.
 
     Args:
         key: As the client chose it.
         sender: Who sent it, if that is known: others' keys are others.
         path: Method and path.
         body_hash: Tells whether it is the same request.
+        scope: Whose conversations are there at all.
 
     Raises:
         Conflict: The key came before with another body.
@@ -41,7 +48,20 @@ def find_answer(
         raise Conflict(
             "This Idempotency-Key came before with another body; use a new key for a new request."
         )
-    return status, data
+    return None if _is_hidden(path, data, scope) else (status, data)
+
+
+def _is_hidden(path: str, data: str, scope: Scope) -> bool:
+    """Tell whether an answer tells of a conversation that may not be seen."""
+    if scope.is_whole:
+        return False
+    named = path.partition("/api/conversations/")[2].partition("/")[0]
+    hidden = fetch_one(
+        f"SELECT 1 FROM conversations c WHERE c.id IN (?1, {_TOLD.format(data='?2')})"
+        f" AND (1{scope.and_there('c')}) IS NOT TRUE",
+        (named, data),
+    )
+    return hidden is not None
 
 
 def insert_answer(
@@ -66,6 +86,6 @@ def forget_answers_about(conversation_id: str) -> None:
     """Forget the answers that tell of a conversation, by their address or by what they hold."""
     execute(
         "DELETE FROM idempotency_keys WHERE instr(path || '/', '/api/conversations/' || ?1 || '/')"
-        " OR ?1 IN (json_extract(data, '$.id'), json_extract(data, '$.conversation_id'))",
+        f" OR ?1 IN ({_TOLD.format(data='data')})",
         (conversation_id,),
     )

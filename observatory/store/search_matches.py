@@ -22,6 +22,8 @@ from observatory.timestamps import parse_moment
 CANDIDATES = 1000
 # A filter that few messages pass must not walk all that match: so many are looked at, at most.
 EXAMINED = 50_000
+# Where no more messages are there than this, only they are looked at, however many others match.
+FEW = 10_000
 ROLES = ("user", "assistant", "system")
 
 
@@ -98,12 +100,13 @@ _SHOWN = """coalesce(
      WHERE k.key = f.key AND {there}),
     (SELECT min(k.key) FROM messages k CROSS JOIN conversations d ON d.key = k.conversation_key
      WHERE k.copy_of_key = f.key AND {there}))"""
-# The messages that have the texts of a conversation: its own, and the originals of its copies.
+# The messages that have the texts of conversations: their own, and the originals of their copies.
 _TEXTS_OF = """
-    SELECT key FROM messages WHERE conversation_key = :conversation_key
+    SELECT key FROM messages WHERE conversation_key {these}
     UNION ALL SELECT copy_of_key FROM messages
-    WHERE conversation_key = :conversation_key AND copy_of_key IS NOT NULL
+    WHERE conversation_key {these} AND copy_of_key IS NOT NULL
 """
+_TEXTS_OF_ONE = _TEXTS_OF.format(these="= :conversation_key")
 
 
 def _merge(request: SearchRequest) -> tuple[ParsedQuery, SearchRequest]:
@@ -213,7 +216,8 @@ def _find(
     has_hidden = _has_trash() or not scope.is_whole
     if is_within and not _enter_conversation(values, scope):
         return [], True
-    source = _source(match, is_within=is_within, is_ranked=is_ranked)
+    texts = _TEXTS_OF_ONE if is_within else _few_texts(scope)
+    source = _source(match, texts=texts, is_ranked=is_ranked)
     is_whole = not conditions and not has_hidden
     if is_whole and not is_within:
         # Nothing to look up: what FTS5 gives is the answer.
@@ -249,20 +253,38 @@ def _enter_conversation(values: dict[str, Any], scope: Scope) -> bool:
         values,
     )
     values["conversation_key"] = conversation[0] if conversation else None
-    [(first, last)] = fetch_all(f"SELECT min(key), max(key) FROM ({_TEXTS_OF})", values)
+    [(first, last)] = fetch_all(f"SELECT min(key), max(key) FROM ({_TEXTS_OF_ONE})", values)
     if first is None:
         return False
     values |= {"floor": first, "ceiling": min(values["ceiling"], last)}
     return True
 
 
-def _source(match: str, *, is_within: bool, is_ranked: bool) -> str:
-    """Return the statement that gives key and rank of what matches, newest first."""
-    within = f"IN ({_TEXTS_OF})"
+def _few_texts(scope: Scope) -> str | None:
+    """Return what gives the messages to look at when few are there, or ``None``."""
+    if scope.only is None:
+        return None
+    more = fetch_one(
+        "SELECT 1 FROM conversations c CROSS JOIN messages m ON m.conversation_key = c.key"
+        f" WHERE {scope.condition('c.project_key')} AND c.deleted_at IS NULL LIMIT 1 OFFSET {FEW}"
+    )
+    there = f"SELECT c.key FROM conversations c WHERE c.deleted_at IS NULL{scope.and_among('c')}"
+    return None if more else _TEXTS_OF.format(these=f"IN ({there})")
+
+
+def _source(match: str, *, texts: str | None, is_ranked: bool) -> str:
+    """Return the statement that gives key and rank of what matches, newest first.
+
+    Args:
+        match: The words, as FTS5 takes them; empty for all messages.
+        texts: A statement that gives the only messages to look at.
+        is_ranked: Whether the rank is asked for.
+    """
     if not match:
+        within = f" AND key IN ({texts})" if texts else ""
         return (
             "SELECT key, 0.0 AS rank FROM messages WHERE key BETWEEN :floor AND :ceiling"
-            f" AND copy_of_key IS NULL{f' AND key {within}' if is_within else ''} ORDER BY key DESC"
+            f" AND copy_of_key IS NULL{within} ORDER BY key DESC"
         )
     # bm25 and the walk in the order of keys are FTS5's; the bound keeps both short. To weigh a
     # word, bm25 counts all its matches: only where the order asks for it. With the plus, SQLite
@@ -271,7 +293,7 @@ def _source(match: str, *, is_within: bool, is_ranked: bool) -> str:
         f"SELECT rowid AS key, {'bm25(message_search)' if is_ranked else '0.0'} AS rank"
         " FROM message_search WHERE message_search MATCH :match"
         " AND rowid BETWEEN :floor AND :ceiling"
-        f"{f' AND +rowid {within}' if is_within else ''} ORDER BY rowid DESC"
+        f"{f' AND +rowid IN ({texts})' if texts else ''} ORDER BY rowid DESC"
     )
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 import pytest
 
 from observatory.api.operations import OPERATIONS
+from observatory.store import search_matches
 from observatory.store.database import execute, fetch_all, fetch_one
 from observatory.store.scopes import WHOLE, Scope
 from observatory.store.transcript_files import get_upload
@@ -28,6 +29,7 @@ from tests.api.viewers import (
     VISIBLE,
     build,
     hidden_conversations,
+    hidden_words,
     project_key,
     scopes,
     sign_in,
@@ -163,6 +165,8 @@ def addresses(path: str) -> list[str]:
         "message_id": [row[0] for row in fetch_all("SELECT id FROM messages")],
         "project_id": [str(row[0]) for row in fetch_all("SELECT key FROM projects")],
         "file_id": [str(row[0]) for row in fetch_all("SELECT key FROM transcript_files")],
+        "key_id": [str(row[0]) for row in fetch_all("SELECT key FROM api_keys")],
+        "user_id": [str(row[0]) for row in fetch_all("SELECT key FROM users")],
     }
     parameter = next(iter(re.findall(r"{(\w+)}", path)), None)
     places = [path] if parameter is None else [fill(path, parameter, i) for i in known[parameter]]
@@ -514,6 +518,30 @@ def moving() -> Transcript:
     return transcript
 
 
+def beginning_elsewhere() -> Transcript:
+    """Return a session of which the archive has the beginning, which named no folder then."""
+    begun = Transcript("up-1", cwd="", prefix="u")
+    begun.prompt("where am I")
+    assert upload(sign_in(), begun).status_int == 201
+    transcript = Transcript("up-1", cwd=VISIBLE, prefix="u")
+    transcript.prompt("where am I")
+    transcript.prompt("there", cwd=HIDDEN)
+    return transcript
+
+
+def named_alike() -> Transcript:
+    """Return a session that starts ``a.b``; a hidden one with ``.a`` in its name has ``b``."""
+    hidden = hidden_words(session="up-1.a")
+    hidden.prefix = "uq"
+    hidden.common |= {"isSidechain": True, "agentId": "b"}
+    hidden.prompt("zq")
+    assert upload(sign_in(), hidden, filename="agent-b.jsonl").status_int == 201
+    transcript = of("up-0")
+    transcript.prompt("beside", isSidechain=True, agentId="a.b")
+    transcript.session_id = "up-1"
+    return transcript
+
+
 @pytest.mark.parametrize("name", ["hidden", "only"])
 @pytest.mark.parametrize(
     "make",
@@ -525,14 +553,17 @@ def moving() -> Transcript:
         known_call,
         known_title,
         moving,
+        beginning_elsewhere,
+        named_alike,
     ],
 )
 def test_an_upload_into_what_is_hidden_is_refused_and_leaves_nothing(archive, db, name, make):
     client, transcript = sign_in(scopes()[name]), make()
+    before = sorted((db.parent / "uploads").rglob("*.jsonl"))
     with unchanged():
         told = check_refusal(upload(client, transcript), 403, "FORBIDDEN")
     assert "administrator" in told["error"]
-    assert not list((db.parent / "uploads").rglob("*.jsonl"))
+    assert sorted((db.parent / "uploads").rglob("*.jsonl")) == before
     assert upload(sign_in(), transcript).status_int == 201
 
 
@@ -609,6 +640,28 @@ def test_an_archive_looks_as_if_the_hidden_part_had_never_been(db, write, ingest
     narrow = sign_in(Scope(hidden=frozenset({project_key("/p/1")})))
     assert [comparable(ask(narrow, path)) for path in paths] == without
     assert [comparable(ask(sign_in(), path)) for path in paths] != without
+
+
+@pytest.mark.parametrize(
+    "query", [{"q": "common"}, {"q": "common", "sort": "time"}, {"tool": "Bash"}]
+)
+@pytest.mark.parametrize("few", [7, 8])
+def test_where_little_is_there_all_of_it_is_found(db, write, ingest, monkeypatch, query, few):
+    monkeypatch.setattr(search_matches, "EXAMINED", 12)
+    monkeypatch.setattr(search_matches, "FEW", few)
+    for number, path in enumerate(("/p/old", "/p/old", "/p/new", "/p/new", "/p/new")):
+        session = Transcript(f"s-{number}", cwd=path, prefix=f"{number}x")
+        for use in ("toolu_1", "toolu_2"):
+            session.prompt("common words")
+            session.tool_use("Bash", {"command": "common"}, tool_use_id=use)
+        write(session)
+        ingest()
+    client = sign_in(Scope(only=frozenset({project_key("/p/old")})))
+    data = ask(client, "/api/search", **query)
+    assert {hit["conversation_id"] for hit in data["hits"]} == (
+        {"s-0", "s-1"} if few == 8 else set()
+    )
+    assert data["pagination"]["total_relation"] == ("exact" if few == 8 else "at_least")
 
 
 def comparable(data: dict[str, Any]) -> dict[str, Any]:
