@@ -59,7 +59,7 @@ _CONDITIONS = {
     "search": (
         "(c.key IN (SELECT rowid FROM title_search WHERE title_search MATCH :search)"
         " OR c.key IN (SELECT m.conversation_key FROM message_search s"
-        " JOIN messages m ON m.key = s.rowid WHERE message_search MATCH :search))"
+        " JOIN messages m ON m.key = s.rowid WHERE message_search MATCH :search){copies})"
     ),
     "project_path": "c.project_key = (SELECT key FROM projects WHERE path = :project_path)",
     "date_from": "c.updated_at >= :date_from",
@@ -70,6 +70,14 @@ _CONDITIONS = {
     "parent_id": "c.parent_key = (SELECT key FROM conversations WHERE id = :parent_id)",
     "tag": "c.key IN (SELECT conversation_key FROM conversation_tags WHERE tag = :tag)",
 }
+# A text stands in its first conversation; where that is hidden, it is found in those with a copy.
+_IN_COPIES = (
+    " OR c.key IN (SELECT k.conversation_key FROM message_search s"
+    " CROSS JOIN messages k ON k.copy_of_key = s.rowid"
+    " CROSS JOIN messages o ON o.key = s.rowid"
+    " CROSS JOIN conversations d ON d.key = o.conversation_key"
+    " WHERE message_search MATCH :search AND (1{there}) IS NOT TRUE)"
+)
 _PLACE = ("limit", "offset", "after_value", "after_key")
 _COUNT_ALL = "SELECT value FROM totals WHERE name = 'conversations'"
 
@@ -83,7 +91,9 @@ def _statements(
     if "nothing" in filters:
         there = "0"
         filters = ()
-    conditions = [there, *(_CONDITIONS[name] for name in filters if name in _CONDITIONS)]
+    copies = "" if scope.is_whole else _IN_COPIES.format(there=scope.and_there("d"))
+    given = (_CONDITIONS[name].format(copies=copies) for name in filters if name in _CONDITIONS)
+    conditions = [there, *given]
     where = " WHERE " + " AND ".join(conditions)
     is_all = scope.is_whole and conditions == ["c.deleted_at IS NULL"]
     among = scope.and_among("c")

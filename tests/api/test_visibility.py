@@ -336,6 +336,15 @@ def test_a_fork_keeps_what_it_has_copied_and_tells_not_from_where(archive):
     assert [hit["conversation_id"] for hit in data["hits"]] == [FORK]
 
 
+@pytest.mark.parametrize("name", ["hidden", "only"])
+def test_a_list_finds_what_a_fork_has_copied_from_where_one_may_not_see(archive, name):
+    execute("UPDATE conversations SET title = 'another' WHERE id = ?", (FORK,))
+    client = sign_in(scopes()[name])
+    assert ids(client, "/api/conversations", search="together") == [FORK]
+    assert ids(client, "/api/conversations", search="zqanswer") == []
+    assert ids(sign_in(), "/api/conversations", search="together") == [SECRET_SESSION]
+
+
 def test_a_result_from_a_hidden_copy_is_not_there(archive):
     client = sign_in(scopes()["hidden"])
     path = f"/api/conversations/{SOURCE}/tool-uses"
