@@ -227,3 +227,13 @@ def test_the_code_names_sections_that_are_there():
     assert len(named) > 3
     for document, section in named:
         assert f"## {section}\n" in (ROOT / document).read_text(), (document, section)
+
+
+# The proxy
+
+
+def test_nginx_passes_the_port_of_the_host_on():
+    """Origin has the port; with $host the pages' own forms would come from another site."""
+    page = PAGES[Path("docs/operations.md")]
+    assert "proxy_set_header Host $http_host;" in page
+    assert "proxy_set_header Host $host;" not in page
