@@ -29,6 +29,7 @@ from observatory.store.database import (
     close,
     describe_failure,
     is_busy,
+    vacuum,
 )
 from observatory.store.locks import held
 
@@ -108,6 +109,12 @@ def _parser() -> argparse.ArgumentParser:
         default=0.0,
         metavar="SECONDS",
         help="how long to wait while an ingest runs",
+    )
+    secrets.add_argument(
+        "--vacuum",
+        action="store_true",
+        help="write the file anew after that, for free space in it holds older copies of texts;"
+        " takes as much room again for a while, and keeps writers waiting",
     )
     secrets.set_defaults(command=run_secrets)
 
@@ -202,6 +209,9 @@ def run_secrets(options: argparse.Namespace, settings: Settings) -> int:
         show_progress(sys.stderr) as on_progress,
     ):
         summary = scan_secrets(on_progress=on_progress, should_stop=stop.is_requested)
+        if options.vacuum and summary.is_complete:
+            vacuum()
+            summary.is_vacuumed = True
     if options.json:
         print(orjson.dumps(summary.as_dict()).decode())
     else:

@@ -45,8 +45,9 @@ backlog = 2048
 # Above the application's own bound, which answers in its envelope.
 limit_request_line = 8190
 keepalive = 30
-timeout = max(1, _settings.request_timeout_ms // 1000)
-graceful_timeout = timeout
+graceful_timeout = max(1, _settings.request_timeout_ms // 1000)
+# A worker shows a sign of life each second; it is given up only when it has missed several.
+timeout = max(10, graceful_timeout + 5)
 # Loaded once and forked: workers share its memory and start at once.
 preload_app = True
 worker_tmp_dir = _MEMORY

@@ -28,6 +28,8 @@ from observatory.slow_clients import (
     ARRIVAL_SECONDS,
     MAX_WAITING_BYTES,
     SEND_SECONDS,
+    Patience,
+    PatientSocket,
     PatientUnreader,
     is_head_whole,
     is_ready,
@@ -122,6 +124,7 @@ class Worker(ThreadWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._leaving: deque[Any] = deque()
+        self._patience = Patience(self.cfg.threads)
 
     def accept(self, listener: Any) -> None:
         """Take a connection, and read what it has sent already."""
@@ -135,6 +138,8 @@ class Worker(ThreadWorker):
                 raise
             return
         self.nr_conns += 1
+        client = PatientSocket(fileno=client.detach())
+        client.patience = self._patience
         conn = TConn(self.cfg, client, address, listener.getsockname())
         self._wait_for_request(conn, bytearray())
 
@@ -207,7 +212,7 @@ class Worker(ThreadWorker):
             conn.data_ready = True
             conn.init()
             if not isinstance(conn.parser.unreader, PatientUnreader):
-                conn.parser.unreader = PatientUnreader(conn.sock)
+                conn.parser.unreader = PatientUnreader(conn.sock, self._patience)
             conn.parser.unreader.begin()
             conn.parser.unreader.unread(bytes(conn.arrived))
             conn.arrived = bytearray()

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import re
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import monotonic
+from typing import Any
 
 from gunicorn.http.unreader import SocketUnreader
 
@@ -20,6 +24,9 @@ ARRIVAL_SECONDS = 20.0
 MIN_BYTES_PER_SECOND = 8 * 1024
 # One piece of an answer, of 64 KiB mostly, is taken by a client within this time.
 SEND_SECONDS = 60.0
+# When all other threads of a worker wait for slow clients, the last one waits no longer than this.
+HASTY_SECONDS = 1.0
+HASTY_BYTES_PER_SECOND = 1024 * 1024
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n")
 _CONTINUE = re.compile(rb"\nexpect:[ \t]*100-continue[ \t]*\r\n", re.IGNORECASE)
@@ -55,11 +62,66 @@ def is_ready(arrived: bytes | bytearray) -> bool:
     return found is None or len(arrived) >= begin + int(found[1])
 
 
+class Patience:
+    """How many threads may wait for slow clients at once, so that one is left for all others.
+
+    Args:
+        threads: How many threads there are.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._most = max(0, threads - 1)
+        self._waiting = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def wait(self) -> Iterator[bool]:
+        """Count a thread that waits while a block runs; yield whether it may take its time."""
+        with self._lock:
+            self._waiting += 1
+            is_one_too_many = self._waiting > self._most
+        try:
+            yield not is_one_too_many
+        finally:
+            with self._lock:
+                self._waiting -= 1
+
+
+class PatientSocket(socket.socket):
+    """Sends at once what the system takes, and waits for the rest as long as threads are left."""
+
+    patience: Patience
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        """Send all of it.
+
+        Raises:
+            TimeoutError: The client is too slow to take it.
+        """
+        seconds = self.gettimeout()
+        left = memoryview(data)
+        if seconds == 0:
+            super().sendall(left, flags)
+            return
+        try:
+            self.settimeout(0)
+            while left:
+                left = left[self.send(left, flags) :]
+        except BlockingIOError:
+            with self.patience.wait() as has_time:
+                hasty = HASTY_SECONDS + len(left) / HASTY_BYTES_PER_SECOND
+                self.settimeout(seconds if has_time else hasty)
+                super().sendall(left, flags)
+        finally:
+            self.settimeout(seconds)
+
+
 class PatientUnreader(SocketUnreader):
     """Reads from a client as long as it keeps sending at some pace."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, patience: Patience) -> None:
         super().__init__(sock)
+        self._patience = patience
         self.begin()
 
     def begin(self) -> None:
@@ -79,8 +141,10 @@ class PatientUnreader(SocketUnreader):
         try:
             if left <= 0:
                 raise TimeoutError
-            self.sock.settimeout(min(left, ARRIVAL_SECONDS))
-            data: bytes = super().chunk(size_hint)
+            with self._patience.wait() as has_time:
+                most = ARRIVAL_SECONDS if has_time else HASTY_SECONDS
+                self.sock.settimeout(min(left, most))
+                data: bytes = super().chunk(size_hint)
         except TimeoutError:
             self.is_over = True
             raise

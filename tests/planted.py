@@ -85,6 +85,7 @@ PLANTS: tuple[Callable[[random.Random], Planted], ...] = (
     _in("aws_secret_key", "AWS_SECRET_ACCESS_KEY=%", 40, BASE62 + "/+"),
     _in("aws_secret_key", "aws_secret_access_key = '%'", 40, BASE62 + "/+"),
     _alone("google_api_key", lambda c: _join("AI", "za", drawn(c, 35, URL64))),
+    _alone("observatory_key", lambda c: _join("ob", "s_", drawn(c, 43, URL64))),
     _alone("google_oauth_token", lambda c: _join("ya", "29.", drawn(c, 60, URL64))),
     _alone("slack_token", lambda c: _join("xo", "xb-", "904817263541-", drawn(c, 24))),
     _slack_webhook,

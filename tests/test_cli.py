@@ -420,6 +420,23 @@ def test_a_scan_flags_and_masks_what_is_stored(home):
         assert TOKEN.encode() not in path.read_bytes()
 
 
+def test_a_scan_can_leave_nothing_in_the_file_at_all(home):
+    # Pages that split leave copies of rows in what is free of them.
+    transcript = numbered(1)
+    for number in range(60):
+        transcript.prompt(f"{number} " + "words " * 60 + TOKEN)
+    path = home.projects / "-work" / f"{transcript.session_id}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(transcript.bytes())
+    home.run("ingest", REDACT_SECRETS="off")
+    hint = home.run("secrets", "scan")
+    assert "--vacuum" in hint.stdout
+    cleaned = home.run("secrets", "scan", "--vacuum", "--json")
+    assert json.loads(cleaned.stdout)["is_vacuumed"]
+    assert TOKEN.encode() not in home.database.read_bytes()
+    assert query(home, "SELECT count(*) FROM messages") == [(60,)]
+
+
 def test_a_scan_with_nothing_to_look_for_says_so(home):
     ended = home.run("secrets", "scan", REDACT_SECRETS="off")
     assert (ended.returncode, ended.stdout) == (1, "")

@@ -15,11 +15,12 @@ from observatory.slow_clients import (
     MAX_WAITING_BYTES,
     MIN_BYTES_PER_SECOND,
     SEND_SECONDS,
+    Patience,
     PatientUnreader,
     is_ready,
     waits_for_continue,
 )
-from tests.processes import DEADLINE_SECONDS, Home, Server, serving
+from tests.processes import DEADLINE_SECONDS, Home, Server, serving, wait_for
 
 GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
 POST = b"POST /api/conversations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -106,7 +107,7 @@ def read(monkeypatch) -> Any:
 
     def pieces(*sent: tuple[float, bytes]) -> int:
         trickle = Trickle([*sent, (0.0, b"")], clock)
-        unreader = PatientUnreader(trickle)  # type: ignore[arg-type]
+        unreader = PatientUnreader(trickle, Patience(4))  # type: ignore[arg-type]
         count = 0
         try:
             while unreader.chunk():
@@ -272,3 +273,36 @@ def test_a_large_body_that_stops_coming_is_given_up(server, post):
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b"too slowly" in answer
     assert b"request_failed" not in server.log.read_bytes()
+
+
+def test_clients_that_take_nothing_stop_nobody(tmp_path):
+    """Answers that nobody takes hold all threads but one of a worker, however many they are."""
+    home = Home(tmp_path)
+    with (
+        serving(home, "--no-ingest", WEB_WORKERS="1", WEB_THREADS="2") as server,
+        ExitStack() as stack,
+    ):
+        made = server.post("/api/conversations", {"title": "Long"})["id"]
+        text = "x" * 1_900_000
+        for _ in range(4):
+            server.post(f"/api/conversations/{made}/messages", {"role": "user", "content": text})
+        head = server.signed(
+            f"GET /api/conversations/{made}/export HTTP/1.1\r\nHost: localhost\r\n".encode()
+        )
+        for _ in range(6):
+            client = stack.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+            client.connect(("127.0.0.1", server.port))
+            client.sendall(head + b"\r\n")
+        for _ in range(5):
+            assert server.get("/health")[0] == 200
+        # Who was cut off was so because no thread was left for others.
+        wait_for(lambda: "client_too_slow" in server.log.read_text(), what="one to be cut off")
+
+
+def test_all_threads_but_one_may_wait_for_clients():
+    patience = Patience(3)
+    with patience.wait() as first, patience.wait() as second, patience.wait() as third:
+        assert (first, second, third) == (True, True, False)
+    with patience.wait() as again:
+        assert again

@@ -23,7 +23,7 @@ from observatory.api.cookies import check_page, cookie_name, set_cookie
 from observatory.errors import Forbidden, Unauthorized
 from observatory.store import api_keys, audit, sessions
 from observatory.store.audit import Actor
-from observatory.store.database import DatabaseError, without_waiting
+from observatory.store.database import DatabaseError, waiting_at_most
 from observatory.store.projects import find_scope
 from observatory.store.scopes import WHOLE, Scope
 from observatory.store.users import User
@@ -220,7 +220,7 @@ class Authenticator:
         if used_key is None and renewed is None:
             return
         try:
-            with without_waiting():
+            with waiting_at_most(0):
                 if used_key is not None:
                     api_keys.note_use(used_key)
                 elif renewed is not None:

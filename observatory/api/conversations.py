@@ -48,6 +48,7 @@ from observatory.store.conversations import (
 from observatory.store.database import database
 from observatory.store.message_changes import insert_messages
 from observatory.store.messages import get_message, list_messages
+from observatory.store.time_limits import check_time_limit
 from observatory.store.tool_uses import list_tool_uses
 from observatory.transcripts.layout import normalise_project_path, project_name
 from observatory.transcripts.usage import TokenUsage, cost_nanodollars
@@ -259,7 +260,11 @@ class ConversationMessages:
         raw, body = read_object(req)
         is_batch = "messages" in body
         loaded = MessageBatch().load(body)["messages"] if is_batch else [MessageBody().load(body)]
-        messages = [new_message(message, _price) for message in loaded]
+        messages = []
+        for message in loaded:
+            # Looking for secrets can take long, and no query ends it.
+            check_time_limit()
+            messages.append(new_message(message, _price))
         scope = scope_of(req)
 
         def write() -> dict[str, Any]:

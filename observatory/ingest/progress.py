@@ -99,6 +99,11 @@ def show_scan(summary: ScanSummary, stream: TextIO) -> None:
             f" and {summary.changed_conversations:,} conversations.",
             file=stream,
         )
+        if summary.is_complete and not summary.is_vacuumed and summary.has_masked:
+            print(
+                "Free space in the file may hold older copies of it; --vacuum writes it anew.",
+                file=stream,
+            )
     if not summary.is_log_empty:
         print(
             "The write-ahead log still has some of it, as somebody was reading; run again.",

@@ -34,7 +34,8 @@ class ScanSummary:
 
     ``messages`` and ``conversations`` were looked at. ``found`` counts places of secrets by kind,
     and ``changed_messages`` and ``changed_conversations`` what was masked. Unless
-    ``is_log_empty``, the write-ahead log may still have what was masked, for somebody who reads.
+    ``is_log_empty``, the write-ahead log may still have what was masked, for somebody who reads;
+    and unless ``is_vacuumed``, so may space that was free before.
     """
 
     mode: str
@@ -46,6 +47,12 @@ class ScanSummary:
     seconds: float = 0.0
     is_complete: bool = True
     is_log_empty: bool = True
+    is_vacuumed: bool = False
+
+    @property
+    def has_masked(self) -> bool:
+        """Whether anything was changed."""
+        return bool(self.changed_messages or self.changed_conversations)
 
     def as_dict(self) -> dict[str, object]:
         """Return the fields by name, for JSON."""

@@ -100,6 +100,13 @@ _FORMS = (
         r"(A[KS]IA[A-Z2-7]{16})(?![A-Za-z0-9])",
         is_inside=True,
     ),
+    # This server's own keys and refresh tokens.
+    _form(
+        "observatory_key",
+        "obs_ obr_",
+        r"(obs_[A-Za-z0-9_-]{43}|obr_[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43})",
+        is_inside=True,
+    ),
     _form("google_api_key", "aiza", r"(AIza[A-Za-z0-9_-]{30,})"),
     _form("google_oauth_token", "ya29.", r"(ya29\.[A-Za-z0-9_.-]{16,})", is_inside=True),
     _form("slack_token", "xox", r"(xox[abeprs]-[A-Za-z0-9-]{10,})", is_inside=True),

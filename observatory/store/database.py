@@ -10,14 +10,19 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import peewee
 
 from observatory.errors import TimeLimitReached
-from observatory.store.time_limits import begin_time_limit, check_time_limit, end_time_limit
+from observatory.store.time_limits import (
+    begin_time_limit,
+    check_time_limit,
+    end_time_limit,
+    seconds_left,
+)
 
 _driver = peewee.sqlite3  # type: ignore[attr-defined]
 
@@ -108,8 +113,11 @@ def writing(*, moves: str | None = "revision") -> Iterator[None]:
             or ``None`` for what neither depends on.
     """
     failure: BaseException | None = None
+    left = seconds_left()
+    is_short = left is not None and left * 1000 < BUSY_TIMEOUT_MS and not database.in_transaction()
+    patience = waiting_at_most(int((left or 0) * 1000)) if is_short else nullcontext()
     try:
-        with database.atomic("IMMEDIATE"):
+        with patience, database.atomic("IMMEDIATE"):
             try:
                 yield
                 if moves is not None:
@@ -137,13 +145,10 @@ def writing(*, moves: str | None = "revision") -> Iterator[None]:
 
 
 @contextmanager
-def without_waiting() -> Iterator[None]:
-    """Let a block fail at once where another connection holds the lock.
-
-    For what is worth doing only while nobody is kept waiting.
-    """
+def waiting_at_most(milliseconds: int) -> Iterator[None]:
+    """Let a block fail after that time, or at once, where another connection holds the lock."""
     connection = database.connection()
-    connection.execute("PRAGMA busy_timeout = 0").fetchall()
+    connection.execute(f"PRAGMA busy_timeout = {milliseconds}").fetchall()
     try:
         yield
     finally:
@@ -241,6 +246,13 @@ def execute_many(sql: str, rows: Sequence[Sequence[Any]]) -> None:
 def uploads_folder(database_path: str | Path) -> Path:
     """Return the folder of uploaded transcripts, beside the database; it need not be there."""
     return Path(os.path.abspath(database_path)).parent / "uploads"
+
+
+def vacuum() -> None:
+    """Write the file anew, without what was taken out of it; writers wait meanwhile."""
+    connection = database.connection()
+    connection.execute("VACUUM")
+    connection.execute("PRAGMA wal_checkpoint (TRUNCATE)").fetchall()
 
 
 def file_sizes() -> tuple[int, int]:

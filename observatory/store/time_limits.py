@@ -49,5 +49,10 @@ def check_time_limit() -> None:
         raise TimeLimitReached
 
 
+def seconds_left() -> float | None:
+    """Return how long this thread may go on working, or ``None`` for as long as it takes."""
+    return None if _limit.until is None else max(0.0, _limit.until - perf_counter())
+
+
 def _is_over() -> bool:
     return _limit.until is not None and perf_counter() > _limit.until

@@ -150,11 +150,11 @@ def test_a_failure_is_logged_under_the_id_of_its_request(client, monkeypatch):
 
     recorded = Recorded()
     monkeypatch.setattr(conversations, "list_conversations", fail)
-    monkeypatch.setattr(exchange, "log", recorded)
+    monkeypatch.setattr(exchange, "log_request", lambda **fields: recorded.lines.append(fields))
     monkeypatch.setattr(errors, "log", recorded)
     answer = client.get("/api/conversations?search=x", status=500)
     failed, request = recorded.lines
-    assert (failed["event"], request["event"]) == ("request_failed", "request")
+    assert failed["event"] == "request_failed"
     assert failed["request_id"] == request["request_id"] == answer.json["request_id"]
     assert isinstance(failed["exc_info"], RuntimeError)
     assert (request["route"], request["status"]) == ("/api/conversations", 500)
