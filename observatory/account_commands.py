@@ -289,5 +289,5 @@ def run_link(options: argparse.Namespace, settings: Settings) -> int:
 def run_rotate_secret(options: argparse.Namespace, settings: Settings) -> int:
     """Make another secret."""
     rotate_secret(settings)
-    print("Start the server again: it signs with the new secret, and takes the old one until then.")
+    print("Start the server again: it signs with the new secret, and the old one holds 15 minutes.")
     return 0

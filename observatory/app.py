@@ -105,7 +105,7 @@ def create_app(
         app.add_error_handler(error, handler)
     app.add_route("/", Index(folders=folders, auth=auth, clients=clients))
     app.add_route("/index.css", IndexStyle())
-    app.add_route("/login", LoginPage(accounts, clients))
+    app.add_route("/login", LoginPage(accounts, auth, clients))
     app.add_route("/logout", LogoutPage(auth, clients))
     app.add_route("/docs", Docs())
     app.add_route("/docs.css", DocsStyle())

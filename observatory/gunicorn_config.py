@@ -115,7 +115,8 @@ def _say_how_to_come_in(places: list[tuple[str, str]]) -> None:
                 link = f"{local[0]}login?token={make_link_token()}"
                 _say(f"Sign in, once and within an hour: {link}")
             if is_new:
-                _say(f"Setup token of the first account: {make_setup_token()}")
+                token = make_setup_token()
+                _say(f"Setup token of the first account: {token} (for POST /api/auth/register)")
     except DatabaseError as error:
         _say(f"There is no link to sign in: {describe_failure(error)}")
     if len(local) < len(places):

@@ -83,6 +83,17 @@ def _links(places: tuple[tuple[str, str], ...]) -> str:
     )
 
 
+def _find_identity(req: falcon.Request, auth: Authenticator, clients: Clients) -> Identity | None:
+    """Return who asks for a page that strangers may ask for, too."""
+    try:
+        connect()
+        return auth.identify(
+            req, is_tls=clients.is_tls(req.env), auth_revision=read_auth_revision()
+        )
+    except (Unauthorized, DatabaseError):
+        return None
+
+
 class Index:
     """``/``."""
 
@@ -101,7 +112,7 @@ class Index:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with what is here, and to strangers with how to come in."""
         read_params(req, NoParams)
-        identity = self._find_identity(req)
+        identity = _find_identity(req, self._auth, self._clients)
         if identity is None:
             _answer_page(resp, _STRANGER.format(links=_links(_PUBLIC_PLACES)))
             return
@@ -109,15 +120,6 @@ class Index:
         who = html.escape(identity.label)
         content = _SIGNED_IN.format(links=_links(_PLACES), folders=self._folders, who=who)
         _answer_page(resp, content)
-
-    def _find_identity(self, req: falcon.Request) -> Identity | None:
-        try:
-            connect()
-            return self._auth.identify(
-                req, is_tls=self._clients.is_tls(req.env), auth_revision=read_auth_revision()
-            )
-        except (Unauthorized, DatabaseError):
-            return None
 
 
 class IndexStyle:
@@ -143,27 +145,32 @@ class LoginPage:
 
     referrer_policy = "same-origin"
 
-    def __init__(self, accounts: Accounts, clients: Clients) -> None:
+    def __init__(self, accounts: Accounts, auth: Authenticator, clients: Clients) -> None:
         self._accounts = accounts
+        self._auth = auth
         self._clients = clients
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Sign in by a link, once; without one answer with the form."""
+        """Sign in by a link, once; without one answer with the form to who is not signed in."""
         token = read_params(req, LinkParams)["token"]
-        if token is None or getattr(req.context, "is_head", False):
+        signed_in = None
+        if token is not None and not getattr(req.context, "is_head", False):
+            signed_in = self._accounts.use_link(token, actor=actor_of(req))
+        if signed_in is not None:
+            self._go_in(req, resp, signed_in.token.text)
+        elif _find_identity(req, self._auth, self._clients) is not None:
+            resp.status = falcon.HTTP_303
+            resp.location = "/"
+        elif token is None or getattr(req.context, "is_head", False):
             _answer_page(resp, _LOGIN.format(problem=""))
-            return
-        signed_in = self._accounts.use_link(token, actor=actor_of(req))
-        if signed_in is None:
+        else:
             resp.status = falcon.HTTP_401
             resp.set_header("WWW-Authenticate", 'Bearer realm="observatory"')
             problem = (
                 "This link was used before or is too old; <code>observatory link</code> prints"
-                " another one, unless you are <a href='/'>signed in</a> already."
+                " another one."
             )
             _answer_page(resp, _LOGIN.format(problem=f'<p role="alert">{problem}</p>'))
-            return
-        self._go_in(req, resp, signed_in.token.text)
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Sign in by a password, as the form sends it."""

@@ -239,4 +239,4 @@ def test_wrong_credentials_are_counted_for_the_address(make):
 def test_the_form_to_sign_in_is_limited_like_the_api(make):
     client = make()
     found = [ask(client, "/login").status_int for _ in range(4)]
-    assert found == [200, 200, 200, 429]
+    assert found == [303, 303, 303, 429]
