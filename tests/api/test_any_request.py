@@ -99,6 +99,8 @@ def check(status: int, body: bytes, *, path: str) -> None:
     """Check that an answer to a GET is a good one or a refusal in the envelope."""
     if status == 200 and (path.rstrip("/") in ("", *OTHER) or path.endswith("/export")):
         return
+    if path.rstrip("/") == "/login" and status == 303 and body == b"":
+        return  # Who is signed in needs no form.
     if path == "/login" and status == 401 and body.startswith(b"<!doctype html>"):
         return  # A link that does not hold.
     answer = json.loads(body)
@@ -161,6 +163,9 @@ def test_any_method_and_header(app, route, method, headers):
     status, body = call(app, route, REQUEST_METHOD=method, **headers)
     if route == "/logout" and "HTTP_AUTHORIZATION" in headers and status == 303:
         return  # Who is not signed in goes back to the page too.
+    if route == "/login" and status == 303:
+        assert body == b""
+        return
     assert status in (200, *BAD_STATUSES)
     # Nobody needs a cookie or a second key beside a key that holds.
     assert status != 401 or "HTTP_AUTHORIZATION" in headers or route == "/login"
