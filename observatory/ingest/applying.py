@@ -26,6 +26,13 @@ from observatory.store.conversation_removal import is_deleted
 from observatory.store.conversation_states import ConversationState
 from observatory.store.counters import add_to_total, refresh_conversations
 from observatory.store.database import writing
+from observatory.store.event_notes import (
+    CONVERSATION_STARTED,
+    note_conversations,
+    note_file,
+    note_messages,
+    note_tool_uses,
+)
 from observatory.store.projects import ensure_project
 from observatory.store.search_language import spaced_message
 from observatory.store.secrets import FindingRow, insert_findings
@@ -97,6 +104,8 @@ class _Batch:
         self.messages: list[MessageRow] = []
         self.changed_calls: dict[str, ApiCallRow] = {}
         self.tool_uses: dict[tuple[int, str], ToolUseRow] = {}
+        # Those of them that had a result before.
+        self.ended_uses: set[tuple[int, str]] = set()
         self.cjk: list[tuple[int, str]] = []
         self.findings: list[FindingRow] = []
         # Messages that are in the index without their tool uses, which were lost.
@@ -159,6 +168,7 @@ class _Batch:
         """Write what was gathered, then what follows from it."""
         if self.restored:
             search.forget(self.restored)
+        note_conversations(CONVERSATION_STARTED, sorted(self.new_conversations))
         archive.insert_messages(self.messages)
         archive.mark_messages_seen(self.seen)
         archive.upsert_api_calls(self.changed_calls.values())
@@ -176,8 +186,15 @@ class _Batch:
         for conversation_key, parent_id in self.forks:
             if conversation_key not in self.reread:
                 archive.mark_rewound_branch(conversation_key, parent_id)
+        note_messages((row.conversation_key, row.key) for row in self.messages)
+        note_tool_uses(
+            key
+            for key, row in self.tool_uses.items()
+            if _has_ended(row) and key not in self.ended_uses
+        )
         for conversation_key, position in self.last_prompts.items():
-            archive.interrupt_tool_uses(conversation_key, before=position)
+            interrupted = archive.interrupt_tool_uses(conversation_key, before=position)
+            note_tool_uses((conversation_key, tool_use_id) for tool_use_id in interrupted)
         self._name_subagents({(key, agent_id) for key, is_known, agent_id in started if is_known})
         self._take_summaries()
         for state in self.conversations.values():
@@ -186,7 +203,7 @@ class _Batch:
         states.take_times_of_subagents(
             state.key for state in self.conversations.values() if not state.message_count
         )
-        refresh_conversations(self.touched)
+        refresh_conversations(self.touched, started=self.new_conversations)
 
     def _link(self, conversation_key: int, link: SubagentLink | _Root) -> bool:
         """Note which tool use started a subagent, if one did."""
@@ -244,6 +261,8 @@ class _FileReading:
         self.modified_at = modified_at(chunk.file.modified_ns)
         state = files.find_state(chunk.file.path)
         self.was_read = state is not None and state.generation < chunk.generation
+        self.status = state.status if state is not None else "pending"
+        self.was_waiting = state is not None and state.is_reread
         self.file_key = (
             state.key
             if state is not None
@@ -697,6 +716,8 @@ class _FileReading:
         row = self.batch.tool_uses.get((conversation_key, tool_use_id))
         if row is None and tool_use_id in self._known_tool_uses(conversation_key):
             row = archive.find_tool_use(conversation_key, tool_use_id)
+            if row is not None and _has_ended(row):
+                self.batch.ended_uses.add((conversation_key, tool_use_id))
         return row
 
     def _take_tools(
@@ -787,6 +808,7 @@ class _FileReading:
 
     def _write_file(self) -> None:
         chunk = self.chunk
+        status = "completed" if chunk.is_last else "processing"
         files.insert_errors(
             [(self.file_key, b.line, b.start, b.end, b.reason) for b in chunk.bad_lines]
         )
@@ -806,13 +828,16 @@ class _FileReading:
                 "line_count": chunk.line_count,
                 "has_open_line": int(chunk.has_open_line),
                 "generation": chunk.generation,
-                "status": "completed" if chunk.is_last else "processing",
+                "status": status,
                 **({"is_reread": 0} if chunk.is_first else {}),
                 "error_message": None,
                 "last_modified": self.modified_at,
                 "processed_at": now(),
             },
         )
+        if status != self.status or self.was_waiting or chunk.bad_lines:
+            # That a file which was read to its end grew is told by what it says.
+            note_file(self.file_key, status)
         if chunk.is_last:
             self.batch.superseding.append((self.file_key, chunk.generation))
         add_to_total("ingest_files", int(chunk.is_last))
@@ -834,6 +859,11 @@ def _size(usage: TokenUsage | ApiCallRow) -> tuple[int, ...]:
 def _place(line: int, index: int) -> str:
     """Name a record without an id by its place: its line, and its number on a shared one."""
     return f"{line}.{index}" if index else str(line)
+
+
+def _has_ended(row: ToolUseRow) -> bool:
+    """Tell whether a tool use is known with its result."""
+    return row.message_key is not None and row.result_message_key is not None
 
 
 def _measure(row: ToolUseRow) -> None:

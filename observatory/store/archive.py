@@ -297,14 +297,20 @@ def _mark_rewound(prompts: str, values: tuple[Any, ...]) -> None:
     )
 
 
-def interrupt_tool_uses(conversation_key: int, *, before: int) -> None:
-    """Mark tool uses without a result that a later prompt, at a position, has overtaken."""
-    execute(
+def interrupt_tool_uses(conversation_key: int, *, before: int) -> list[str]:
+    """Mark tool uses without a result that a later prompt, at a position, has overtaken.
+
+    Returns:
+        Their ids.
+    """
+    rows = fetch_all(
         "UPDATE tool_uses SET status = 'interrupted'"
         " WHERE conversation_key = ?1 AND status = 'running' AND message_key IN"
-        " (SELECT key FROM messages WHERE conversation_key = ?1 AND position < ?2)",
+        " (SELECT key FROM messages WHERE conversation_key = ?1 AND position < ?2)"
+        " RETURNING tool_use_id",
         (conversation_key, before),
     )
+    return [row[0] for row in rows]
 
 
 # Those of a conversation, with those that it has in common with the one it was copied from.

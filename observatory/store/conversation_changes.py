@@ -13,9 +13,14 @@ from typing import Any
 
 from observatory.errors import Conflict, Forbidden, NotFound, PreconditionFailed
 from observatory.store.conversation_states import USER_TITLE
-from observatory.store.conversations import IN_TRASH, family
+from observatory.store.conversations import IN_TRASH, family, find_untrashed
 from observatory.store.counters import refresh_conversations
 from observatory.store.database import execute, execute_many, fetch_one, writing
+from observatory.store.event_notes import (
+    CONVERSATION_STARTED,
+    note_conversations,
+    note_deletions,
+)
 from observatory.store.projects import ensure_project
 from observatory.store.scopes import Scope
 from observatory.store.search_language import spaced_title
@@ -65,7 +70,8 @@ def insert_conversation(
         assert row is not None
         set_metadata(row[0], {name: v for name, v in metadata.items() if v is not None})
         insert_found(found, conversation_key=row[0])
-        refresh_conversations([row[0]])
+        note_conversations(CONVERSATION_STARTED, [row[0]])
+        refresh_conversations([row[0]], started=[row[0]])
     return conversation_id
 
 
@@ -171,10 +177,12 @@ def trash_conversation(conversation_id: str, *, scope: Scope, revision: int | No
     with writing():
         key = _lock(conversation_id, scope=scope, revision=revision)
         keys = family(key)
+        trashed = find_untrashed(keys)
         execute_many(
-            "UPDATE conversations SET deleted_at = ? WHERE key = ? AND deleted_at IS NULL",
-            [(moment, member) for member in keys],
+            "UPDATE conversations SET deleted_at = ? WHERE key = ?",
+            [(moment, member) for member in trashed],
         )
+        note_deletions(trashed, is_permanent=False)
         refresh_conversations(keys)
     return moment
 

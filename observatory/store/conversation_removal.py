@@ -16,9 +16,10 @@ from typing import Any
 from observatory.errors import NotFound, PreconditionFailed
 from observatory.store import search
 from observatory.store.archive import insert_cjk, move_results_to_originals
-from observatory.store.conversations import family
+from observatory.store.conversations import family, find_untrashed
 from observatory.store.counters import refresh_conversations
 from observatory.store.database import execute, execute_many, fetch_all, fetch_one, writing
+from observatory.store.event_notes import forget_conversation, note_deletions
 from observatory.store.idempotency import forget_answers_about
 from observatory.store.projects import delete_empty_project
 from observatory.store.scopes import Scope
@@ -67,9 +68,10 @@ def delete_conversation(
             [(moment, key) for key in keys],
         )
         execute_many(
-            "UPDATE conversations SET deleted_at = ? WHERE key = ? AND deleted_at IS NULL",
-            [(moment, key) for key in keys],
+            "UPDATE conversations SET deleted_at = ? WHERE key = ?",
+            [(moment, key) for key in find_untrashed(keys)],
         )
+        note_deletions(keys, is_permanent=True)
         forget_answers_about(conversation_id)
         refresh_conversations(keys)
     for key in reversed(keys):
@@ -184,6 +186,7 @@ def _delete(key: int) -> None:
         (key,),
     )
     execute("DELETE FROM conversations WHERE key = ?", (key,))
+    forget_conversation(key)
     delete_empty_project(project_key)
     # An heir has the id by which transcripts know the message.
     execute_many("UPDATE messages SET id = ? WHERE key = ?", [(row[3], row[0]) for row in heirs])

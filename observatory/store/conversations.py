@@ -6,6 +6,7 @@ than running it (docs/performance.md).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -266,5 +267,15 @@ def family(key: int) -> list[int]:
         " SELECT c.key FROM conversations c JOIN below ON c.parent_key = below.key)"
         " SELECT key FROM below",
         (key,),
+    )
+    return [row[0] for row in rows]
+
+
+def find_untrashed(keys: Iterable[int]) -> list[int]:
+    """Return those of some conversations that are not in the trash."""
+    rows = fetch_all(
+        "SELECT key FROM conversations WHERE deleted_at IS NULL"
+        " AND key IN (SELECT value FROM json_each(?)) ORDER BY key",
+        (orjson.dumps(list(keys)).decode(),),
     )
     return [row[0] for row in rows]

@@ -8,10 +8,15 @@ covering or partial indexes. It costs a few per cent of an ingest and can not dr
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from observatory.store.conversation_documents import make_documents
 from observatory.store.database import execute, execute_many
+from observatory.store.event_notes import (
+    CONVERSATION_UPDATED,
+    note_activity,
+    note_conversations,
+)
 
 RECOUNT = """
 UPDATE conversations SET
@@ -55,11 +60,15 @@ WHERE key = ?
 """
 
 
-def refresh_conversations(keys: Iterable[int]) -> None:
-    """Count again what belongs to these conversations, and make their JSON anew.
+def refresh_conversations(keys: Iterable[int], *, started: Collection[int] = ()) -> None:
+    """Count again what belongs to these conversations, make their JSON anew, and note the change.
 
     They, and those whose subagents they are, get the revision that this transaction makes: what is
     shown of them changed then.
+
+    Args:
+        keys: Those that changed.
+        started: Those of them of which it is noted already that there are new ones.
     """
     changed = sorted(keys)
     execute_many(RECOUNT, [(key,) for key in changed])
@@ -74,6 +83,8 @@ def refresh_conversations(keys: Iterable[int]) -> None:
         "UPDATE conversations SET document = ?, details = ? WHERE key = ?",
         [(*make_documents(key), key) for key in changed],
     )
+    note_activity(changed)
+    note_conversations(CONVERSATION_UPDATED, (key for key in changed if key not in started))
 
 
 def add_to_total(name: str, number: int) -> None:

@@ -15,6 +15,7 @@ from observatory.store.archive import ApiCallRow, ToolUseRow
 from observatory.store.conversation_changes import lock_own_conversation
 from observatory.store.counters import refresh_conversations
 from observatory.store.database import execute, execute_many, fetch_one, writing
+from observatory.store.event_notes import note_messages, note_tool_uses
 from observatory.store.scopes import Scope
 from observatory.store.search_language import spaced_message
 from observatory.store.secrets import FindingRow, Found, insert_findings
@@ -128,6 +129,10 @@ def insert_messages(
         if rows:
             search.index_at_once(rows[0][0], rows[-1][0])
         _stretch(conversation_key, [row[6] for row in rows])
+        note_messages((conversation_key, row[0]) for row in rows)
+        note_tool_uses(
+            (conversation_key, use.tool_use_id) for use in uses if use.status != "running"
+        )
         refresh_conversations([conversation_key])
         return [row[1] for row in rows]
 

@@ -395,6 +395,45 @@ class AuditEntry(Table):
         table_name = "audit_log"
 
 
+class Event(Table):
+    """Something that changed: a pointer at it, and never a copy."""
+
+    id = pw.AutoField()
+    created_at = pw.TextField()
+    type = pw.TextField()
+    conversation_key = pw.IntegerField(null=True)
+    subject_key = pw.IntegerField(null=True)
+    subject_id = pw.TextField(null=True)
+    data = pw.TextField(null=True)
+
+    class Meta:
+        table_name = "events"
+
+
+class LiveConversation(Table):
+    """A conversation in which something was said a short while ago."""
+
+    conversation = pw.ForeignKeyField(
+        Conversation, column_name="conversation_key", primary_key=True
+    )
+    active_at = pw.TextField()
+
+    class Meta:
+        table_name = "live_conversations"
+
+
+class StreamTicket(Table):
+    """What stands for somebody's credentials in the address of one stream."""
+
+    hash = pw.BlobField(primary_key=True)
+    session = pw.ForeignKeyField(Session, column_name="session_key", null=True)
+    api_key = pw.ForeignKeyField(ApiKey, column_name="api_key_key", null=True)
+    expires_at = pw.TextField()
+
+    class Meta:
+        table_name = "stream_tickets"
+
+
 class Total(Table):
     """A number over the whole archive."""
 
@@ -427,5 +466,8 @@ TABLES = (
     ProjectUser,
     OneTimeToken,
     AuditEntry,
+    Event,
+    LiveConversation,
+    StreamTicket,
     Total,
 )

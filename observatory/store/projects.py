@@ -9,16 +9,19 @@ from typing import Any
 from observatory.errors import InvalidParameter, NotFound
 from observatory.store.conversation_documents import cost
 from observatory.store.database import execute, execute_many, fetch_all, fetch_one, writing
+from observatory.store.event_notes import forget_project, note_project
 from observatory.store.pages import Page
 from observatory.store.scopes import Scope
 
 
 def ensure_project(path: str, *, name: str) -> int:
     """Return the key of a project, which is inserted when it is new."""
-    row = fetch_one("SELECT key FROM projects WHERE path = ?", (path,)) or fetch_one(
-        "INSERT INTO projects (path, name) VALUES (?, ?) RETURNING key", (path, name)
-    )
+    known = find_project(path)
+    if known is not None:
+        return known
+    row = fetch_one("INSERT INTO projects (path, name) VALUES (?, ?) RETURNING key", (path, name))
     assert row is not None
+    note_project(row[0])
     return int(row[0])
 
 
@@ -54,6 +57,8 @@ def delete_empty_project(key: int | None) -> None:
         (key,),
     )
     if deleted:
+        assert key is not None
+        forget_project(key)
         # Its key may be another project's next.
         _note_change()
 

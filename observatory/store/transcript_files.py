@@ -20,6 +20,7 @@ from observatory.store.database import (
     uploads_folder,
     writing,
 )
+from observatory.store.event_notes import note_file
 from observatory.store.locks import is_held
 from observatory.store.models import Conversation, TranscriptFile
 from observatory.store.pages import Page
@@ -157,6 +158,9 @@ def record_failure(path: str, message: str, *, role: str = "session") -> None:
             else insert_file(path, filename=path.rsplit("/", 1)[-1], role=role, created_at=now())
         )
         update_file(key, {"status": "error", "error_message": message, "processed_at": now()})
+        if state is None or state.status != "error":
+            # One that fails is tried again by each run.
+            note_file(key, "error")
 
 
 def mark_pending(path: str, values: dict[str, Any]) -> int:
@@ -185,7 +189,8 @@ def mark_pending(path: str, values: dict[str, Any]) -> int:
                 now(),
             ),
         )
-    assert row is not None
+        assert row is not None
+        note_file(row[0], "pending")
     return int(row[0])
 
 
@@ -197,12 +202,14 @@ def mark_reread(key: int) -> None:
             " CASE status WHEN 'processing' THEN status ELSE 'pending' END WHERE key = ?",
             (key,),
         )
+        note_file(key, "pending")
 
 
 def mark_processing(key: int) -> None:
     """Mark a file whose reading begins."""
     with writing():
         update_file(key, {"status": "processing"})
+        note_file(key, "processing")
 
 
 def put_back_interrupted() -> None:
