@@ -22,11 +22,13 @@ from observatory.api.conversations import (
 from observatory.api.cors import Cors
 from observatory.api.docs_page import Docs, DocsStyle
 from observatory.api.errors import HANDLERS
+from observatory.api.events import Events, EventStream, StreamTickets, WebSocket, make_hub
 from observatory.api.exchange import Exchange
 from observatory.api.exports import ConversationExport
 from observatory.api.files import File, FileErrors, Files, RequestedFiles, RereadFile
 from observatory.api.health import Health, Readiness
 from observatory.api.index import Index, IndexStyle, LoginPage, LogoutPage
+from observatory.api.live import LiveStatus
 from observatory.api.messages import Message
 from observatory.api.metrics import Metrics
 from observatory.api.openapi import Description
@@ -58,6 +60,7 @@ def create_app(
     accounts: Accounts | None = None,
     auth: Authenticator | None = None,
     hosts: Hosts | None = None,
+    max_streams: int = 1000,
 ) -> Application:
     """Return the WSGI application on the configured database.
 
@@ -76,6 +79,7 @@ def create_app(
         accounts: Who may come in; by default who has an account or a key in the database.
         auth: Finds out who asks; by default by those accounts.
         hosts: By which names the server may be called; by default by those of this machine.
+        max_streams: How many streams of events a worker may have open.
     """
     clients = Clients(trusted_proxies)
     accounts = accounts or make_random_accounts()
@@ -137,6 +141,13 @@ def create_app(
     app.add_route("/api/projects", Projects())
     app.add_route("/api/projects/{project_id}", Project())
     app.add_route("/api/secrets", Secrets())
+    hub = make_hub(auth, max_streams=max_streams)
+    app.add_route("/api/events", Events(hub))
+    app.add_route("/api/events/stream", EventStream(hub))
+    app.add_route("/api/events/tickets", StreamTickets())
+    app.add_route("/ws", WebSocket(hub))
+    live_status = LiveStatus(is_multiprocess=is_multiprocess, max_streams=max_streams)
+    app.add_route("/api/live/status", live_status)
     app.add_route("/api/files", Files())
     app.add_route("/api/files/upload", Uploads(max_bytes=max_request_bytes))
     app.add_route("/api/files/process-jsonl", RequestedFiles(folders=folders))

@@ -52,6 +52,13 @@ class TooManyAttempts(ObservatoryError):
         self.retry_after = retry_after
 
 
+class TooManyStreams(ObservatoryError):
+    """As many streams are open as there may be, in all or for one client."""
+
+    def __init__(self) -> None:
+        super().__init__("Too many streams are open; close one, or try again later.")
+
+
 class PreconditionFailed(ObservatoryError):
     """The thing was changed since the client read it."""
 

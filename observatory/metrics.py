@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.values import MutexValue, ValueClass
 
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -19,6 +19,18 @@ HTTP_DURATION = Histogram(
     "Time from the request's arrival in the application to its answer.",
     ("route", "method"),
     buckets=_BUCKETS,
+)
+STREAMS = Gauge(
+    "observatory_streams",
+    "Open streams of events.",
+    ("kind",),
+    multiprocess_mode="livesum",
+)
+STREAM_EVENTS = Counter(
+    "observatory_stream_events_total", "Events that were sent on streams.", ("kind",)
+)
+STREAM_RESYNCS = Counter(
+    "observatory_stream_resyncs_total", "Times that a client was too slow for its stream."
 )
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 

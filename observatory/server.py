@@ -9,6 +9,7 @@ import selectors
 import socket
 import time
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
@@ -22,6 +23,8 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from observatory.api.answers import JSON, make_error
 from observatory.api.exchange import PROTECTING_HEADERS, make_request_id
+from observatory.live.handing_over import CAN_HAND_OVER, UPGRADED, Stream
+from observatory.live.hub import Hub
 from observatory.log import log, log_request
 from observatory.metrics import observe_request
 from observatory.slow_clients import (
@@ -112,6 +115,14 @@ def write_refusal(client: socket.socket, address: Any, refusal: Refusal) -> None
         log.debug("refusal_not_sent", request_id=request_id)
 
 
+def make_head(status: str, headers: Iterable[tuple[str, str]]) -> bytes:
+    """Return the first bytes of an answer that ends with its connection, or becomes another."""
+    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers)]
+    if not any(name.lower() == "connection" for name, _ in headers):
+        lines.append("Connection: close")
+    return "\r\n".join((*lines, "", "")).encode("latin-1")
+
+
 _LINGER_SECONDS = 2.0
 
 
@@ -125,6 +136,36 @@ class Worker(ThreadWorker):
         super().__init__(*args, **kwargs)
         self._leaving: deque[Any] = deque()
         self._patience = Patience(self.cfg.threads)
+        self._hub: Hub | None = None
+
+    def load_wsgi(self) -> None:
+        """Load the application, and look at what it returns."""
+        super().load_wsgi()
+        self._application: Any = self.wsgi
+        self.wsgi: Any = self._call
+
+    def _call(self, environ: dict[str, Any], start_response: Any) -> Any:
+        """Call the application; note which connection becomes a stream, and leave it as it is.
+
+        Raises:
+            StopIteration: It did, which gunicorn takes as a sign to send nothing.
+        """
+        client = environ["gunicorn.socket"]
+        # Over TLS of its own a socket can not be told by the system alone when it is ready.
+        environ[CAN_HAND_OVER] = not self.cfg.is_ssl
+        started: list[Any] = []
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            started[:] = (status, headers)
+            return start_response(status, headers, exc_info)
+
+        answer = self._application(environ, start)
+        if started[0].startswith("101"):
+            answer = environ.get(UPGRADED, answer)
+        if isinstance(answer, Stream) and not self.cfg.is_ssl:
+            client.stream = (answer, make_head(*started))
+            raise StopIteration
+        return answer
 
     def accept(self, listener: Any) -> None:
         """Take a connection, and read what it has sent already."""
@@ -237,6 +278,8 @@ class Worker(ThreadWorker):
         """Wait for the next request, or end the connection without waiting for the client."""
         if self.cfg.is_ssl or fs.cancelled() or fs.exception() is not None:
             super().finish_request(conn, fs)
+        elif conn.sock.stream is not None:
+            self._hand_over(conn)
         elif not fs.result():
             self._leave(conn)
         elif conn.parser.unreader.buf.getvalue():
@@ -245,6 +288,19 @@ class Worker(ThreadWorker):
             self._wait_for_request(conn, bytearray(conn.parser.unreader.take_buffered()))
         else:
             super().finish_request(conn, fs)
+
+    def _hand_over(self, conn: Any) -> None:
+        """Let the hub have a connection, which is none of this server's from then on."""
+        stream, head = conn.sock.stream
+        self._hub = stream.hub
+        self.nr_conns -= 1
+        stream.take_over(conn.sock, head=head, heard=conn.parser.unreader.take_buffered())
+
+    def run(self) -> None:
+        """Serve until the end, and then until the streams have ended, too."""
+        super().run()
+        if self._hub is not None:
+            self._hub.end()
 
     def _leave(self, conn: Any) -> None:
         """Say that no more comes, and close once the client has, or soon.
@@ -291,6 +347,8 @@ class Worker(ThreadWorker):
     def _cap_keepalive(self, deadline: float) -> None:
         """Wait no longer for requests than for connections when the worker stops."""
         super()._cap_keepalive(deadline)
+        if self._hub is not None:
+            self._hub.begin_to_end()
         for conn in self.pending_conns:
             conn.timeout = min(conn.timeout, deadline)
 

@@ -57,6 +57,7 @@ class Settings:
     transcripts_dirs: tuple[Path, ...]
     web_workers: int
     web_threads: int
+    max_streams: int
     ingest_on_start: bool
     redact_secrets: str
 
@@ -155,6 +156,7 @@ _TAKES = {
     "MAX_REQUEST_SIZE_MB": "a whole number from 1 to 4096",
     "WEB_WORKERS": "a whole number from 1 to 64",
     "WEB_THREADS": "a whole number from 1 to 1000",
+    "MAX_STREAMS": "a whole number from 1 to 100000",
     "INGEST_ON_START": "true or false",
 }
 
@@ -204,6 +206,7 @@ def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
     folders = env.list("TRANSCRIPTS_DIR", None, validate=_folders)
     workers = env.int("WEB_WORKERS", 2, validate=_in_range(1, 64))
     threads = env.int("WEB_THREADS", 4, validate=_in_range(1, 1000))
+    max_streams = env.int("MAX_STREAMS", 1000, validate=_in_range(1, 100_000))
     ingest_on_start = env.bool("INGEST_ON_START", True)
     redact = env.str("REDACT_SECRETS", "mask", validate=_one_of("mask", "flag", "off"))
     try:
@@ -236,6 +239,7 @@ def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
         transcripts_dirs=_transcripts_dirs(folders, homes=homes),
         web_workers=workers,
         web_threads=threads,
+        max_streams=max_streams,
         ingest_on_start=ingest_on_start,
         redact_secrets=redact,
     )

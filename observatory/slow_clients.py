@@ -91,6 +91,8 @@ class PatientSocket(socket.socket):
     """Sends at once what the system takes, and waits for the rest as long as threads are left."""
 
     patience: Patience
+    # What is to have it once its request was answered, and what it sends first.
+    stream: Any = None
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         """Send all of it.

@@ -78,6 +78,11 @@ def parse_moment(value: str, *, is_end: bool = False) -> str | None:
     return parse_timestamp(value) if len(value) > len("2026-01-31") else None
 
 
+def timestamp_in(seconds: float) -> str:
+    """Return the time in so many seconds in the one text form."""
+    return format_timestamp(datetime.now(UTC) + timedelta(seconds=seconds))
+
+
 def milliseconds_between(earlier: str, later: str) -> int:
     """Return the milliseconds from one time to another, never below 0 (clocks step back)."""
     span = datetime.fromisoformat(later) - datetime.fromisoformat(earlier)

@@ -42,7 +42,7 @@ from observatory.store.one_time_tokens import (
     take_one_time_token,
 )
 from observatory.store.users import User
-from observatory.timestamps import format_timestamp
+from observatory.timestamps import format_timestamp, timestamp_in
 
 EMAIL_CHARACTERS = 254
 NAME_CHARACTERS = 100
@@ -251,7 +251,7 @@ class Accounts:
 
     def session_end(self) -> str:
         """Return when a sign-in that is used now ends by itself."""
-        return format_timestamp(datetime.now(UTC) + timedelta(seconds=self.session_seconds))
+        return timestamp_in(self.session_seconds)
 
     def refresh(self, text: str, *, actor: Actor) -> SignedIn:
         """Return the next refresh token of a sign-in; one that was used before ends it.

@@ -79,6 +79,11 @@ RULES: dict[tuple[str, str], frozenset[str]] = {
     ("GET", "/api/projects/{project_id}"): _any_of(READ, ANALYTICS),
     ("PATCH", "/api/projects/{project_id}"): _ADMIN,
     ("GET", "/api/secrets"): _READ,
+    ("GET", "/api/events"): _READ,
+    ("GET", "/api/events/stream"): _READ,
+    ("POST", "/api/events/tickets"): _READ,
+    ("GET", "/ws"): _READ,
+    ("GET", "/api/live/status"): _any_of(READ, METRICS),
     # Who uploads asks how far it is.
     ("GET", "/api/files"): _any_of(READ, UPLOAD),
     ("POST", "/api/files/upload"): _UPLOAD,

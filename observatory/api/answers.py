@@ -46,14 +46,19 @@ def answer_rows(
 
 def _answer(req: falcon.Request, resp: falcon.Response, data: Any) -> None:
     resp.content_type = JSON
-    resp.data = b"".join(
+    resp.data = make_answer(data, req.context.request_id)
+
+
+def make_answer(data: Any, request_id: str) -> bytes:
+    """Return the body of an answer with data."""
+    return b"".join(
         (
             b'{"success":true,"data":',
             orjson.dumps(data),
             b',"timestamp":"',
             now().encode(),
             b'","request_id":"',
-            req.context.request_id.encode(),
+            request_id.encode(),
             b'"}',
         )
     )

@@ -26,6 +26,7 @@ from observatory.store.audit import Actor
 from observatory.store.database import DatabaseError, waiting_at_most
 from observatory.store.projects import find_scope
 from observatory.store.scopes import WHOLE, Scope
+from observatory.store.stream_tickets import TicketHolder, take_ticket
 from observatory.store.users import User
 from observatory.timestamps import seconds_of
 
@@ -254,13 +255,43 @@ class Authenticator:
             raise refused
         if not is_secret(token.secret, session.secret_hash):
             raise refused
-        expires_at = seconds_of(session.expires_at)
-        if session.user is None:
-            permissions = ALL | {_PERSON}
-            return Identity(
-                "operator", "operator", permissions, WHOLE, None, session.key, expires_at
-            )
-        return _person(session.user, session.key, expires_at=expires_at)
+        return _session_identity(session)
+
+    def look_again(self, identity: Identity) -> Identity:
+        """Return somebody who was let in as they are now.
+
+        Raises:
+            Unauthorized: They would be let in no more.
+        """
+        return self._find_holder(TicketHolder(identity.session_key, identity.key_key))
+
+    def take_ticket(self, text: str) -> Identity:
+        """Return whose a ticket is, which holds once.
+
+        Raises:
+            Unauthorized: It does not hold.
+        """
+        holder = take_ticket(hash_secret(text))
+        if holder is None:
+            raise Unauthorized("This ticket does not hold: it is wrong, was used or has ended.")
+        return self._find_holder(holder)
+
+    def _find_holder(self, holder: TicketHolder) -> Identity:
+        if holder.api_key_key is not None:
+            return _program(api_keys.find_key(holder.api_key_key))
+        key = holder.session_key
+        session = None if key is None else sessions.find_session_by_key(key)
+        if session is None:
+            raise Unauthorized("This sign-in has ended; sign in again.")
+        return _session_identity(session)
+
+
+def _session_identity(session: sessions.Session) -> Identity:
+    expires_at = seconds_of(session.expires_at)
+    if session.user is None:
+        permissions = ALL | {_PERSON}
+        return Identity("operator", "operator", permissions, WHOLE, None, session.key, expires_at)
+    return _person(session.user, session.key, expires_at=expires_at)
 
 
 def _person(user: User, session_key: int, *, expires_at: float) -> Identity:
@@ -272,7 +303,12 @@ def _person(user: User, session_key: int, *, expires_at: float) -> Identity:
 
 
 def _find_key(text: str) -> Identity:
-    key = api_keys.find_key_by_hash(hash_secret(text)) if text.startswith(KEY_PREFIX) else None
+    return _program(
+        api_keys.find_key_by_hash(hash_secret(text)) if text.startswith(KEY_PREFIX) else None
+    )
+
+
+def _program(key: api_keys.ApiKey | None) -> Identity:
     if key is None:
         raise Unauthorized("This API key does not hold: it is wrong, has ended or was revoked.")
     permissions = expand(key.scopes)

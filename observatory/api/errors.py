@@ -19,6 +19,7 @@ from observatory.errors import (
     TimeLimitReached,
     TooLarge,
     TooManyAttempts,
+    TooManyStreams,
     Unauthorized,
 )
 from observatory.log import log
@@ -41,6 +42,8 @@ BY_STATUS = {
     409: Failure("CONFLICT", "The request contradicts what is stored."),
     413: Failure("PAYLOAD_TOO_LARGE", "The body is larger than this address takes."),
     415: Failure("UNSUPPORTED_MEDIA_TYPE", "The body's Content-Type is not one this takes."),
+    426: Failure("UPGRADE_REQUIRED", "This address is for WebSockets of version 13."),
+    501: Failure("NOT_IMPLEMENTED", "This server has no WebSockets; use /api/events/stream."),
     429: Failure("RATE_LIMITED", "Too many requests; see the Retry-After header."),
     503: Failure("NOT_READY", "The server is not ready; try again."),
 }
@@ -121,6 +124,14 @@ def on_too_many_attempts(
     """Answer who tried too many passwords, or whose account was tried too often."""
     resp.set_header("Retry-After", str(error.retry_after))
     answer_error(req, resp, status=falcon.HTTP_429, code="RATE_LIMITED", message=str(error))
+
+
+def on_too_many_streams(
+    req: falcon.Request, resp: falcon.Response, error: TooManyStreams, params: dict[str, Any]
+) -> None:
+    """Answer who wants one stream more than there may be."""
+    resp.set_header("Retry-After", "10")
+    answer_error(req, resp, status=falcon.HTTP_503, code="TOO_MANY_STREAMS", message=str(error))
 
 
 def on_file_outside(
@@ -220,6 +231,7 @@ HANDLERS: tuple[tuple[type[Exception], Any], ...] = (
     (Unauthorized, on_unauthorized),
     (Forbidden, on_forbidden),
     (TooManyAttempts, on_too_many_attempts),
+    (TooManyStreams, on_too_many_streams),
     (TooLarge, on_too_large),
     (TimeLimitReached, on_time_limit),
     (Conflict, on_conflict),

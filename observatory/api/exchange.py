@@ -150,11 +150,16 @@ class Exchange:
         if self._timeout_seconds and getattr(resource, "is_timed", True):
             limit_time(req.context.started + self._timeout_seconds)
         reading = None
-        if req.method == "GET" and req.path.startswith("/api/"):
+        is_snapshot = getattr(resource, "is_snapshot", True)
+        if req.method == "GET" and req.path.startswith("/api/") and is_snapshot:
             reading = req.context.reading = Reading()
         if rule is not PUBLIC:
+            ticket = req.get_param("ticket") if hasattr(resource, "takes_tickets") else None
             self._let_in(
-                req, rule, read_auth_revision() if reading is None else reading.auth_revision
+                req,
+                rule,
+                read_auth_revision() if reading is None else reading.auth_revision,
+                ticket=ticket,
             )
         if reading is not None and getattr(resource, "is_cached", True):
             accepted = negotiate(req.env.get("HTTP_ACCEPT_ENCODING"))
@@ -165,10 +170,15 @@ class Exchange:
                 resp.status = falcon.HTTP_304
                 resp.complete = True
 
-    def _let_in(self, req: falcon.Request, rule: frozenset[str], auth_revision: int) -> None:
-        identity = self._auth.identify(
-            req, is_tls=self._clients.is_tls(req.env), auth_revision=auth_revision
-        )
+    def _let_in(
+        self, req: falcon.Request, rule: frozenset[str], auth_revision: int, *, ticket: str | None
+    ) -> None:
+        if ticket is not None:
+            identity = self._auth.take_ticket(ticket)
+        else:
+            identity = self._auth.identify(
+                req, is_tls=self._clients.is_tls(req.env), auth_revision=auth_revision
+            )
         req.context.identity = identity
         self._limits.check_identity(req)
         check_permission(identity, rule)

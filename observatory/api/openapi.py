@@ -49,6 +49,9 @@ _SERVER = (
     "The address that this description came from. Names that ALLOWED_HOSTS lacks are refused (403)."
 )
 _REASONS = {
+    101: "It is a WebSocket from here on.",
+    426: "This is for WebSockets of version 13.",
+    501: "The server has no WebSockets.",
     200: "What was asked for.",
     201: "It was made.",
     202: "It was taken and will be done; ask how far it is.",

@@ -23,6 +23,7 @@ from observatory.api import (
     secrets,
     uploads,
 )
+from observatory.api import event_schemas as events
 from observatory.api import search_schemas as found
 from observatory.api.params import NoParams
 
@@ -34,6 +35,7 @@ TAGS = {
     "Search": "Words in messages and titles.",
     "Projects": "The working directories that conversations belong to.",
     "Files": "Transcript files, and how far each was read.",
+    "Events": "What changed, and what changes now.",
     "Secrets": "Keys and passwords that were found; where, and never which.",
     "Accounts": "Who may come in, and what was done by whom.",
     "API keys": "Keys of programs.",
@@ -341,6 +343,26 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("GET", "/api/admin/audit"): Operation(
         "Accounts", "listAuditEntries", "List what was done by whom, the latest first",
         ListOf("entries", accounts.AuditEntry), accounts.AuditParams,
+    ),
+    ("GET", "/api/events"): Operation(
+        "Events", "listEvents", "List what changed behind an event, waiting for it if need be",
+        events.EventList, events.EventParams, refusals=(503,), example={"limit": 5},
+    ),
+    ("GET", "/api/events/stream"): Operation(
+        "Events", "streamEvents", "Get what changes as it does, as Server-Sent Events",
+        Raw(("text/event-stream",)), events.StreamParams, refusals=(503,),
+    ),
+    ("POST", "/api/events/tickets"): Operation(
+        "Events", "createTicket", "Make a ticket that opens one stream, for who sends no headers",
+        events.Ticket, statuses=(201,),
+    ),
+    ("GET", "/ws"): Operation(
+        "Events", "openWebSocket", "Get what changes on a WebSocket, by subscriptions",
+        Raw(()), events.WebSocketParams, statuses=(101,), refusals=(426, 501, 503),
+    ),
+    ("GET", "/api/live/status"): Operation(
+        "Events", "getLiveStatus", "Get which streams are open and what is live",
+        events.LiveStatus,
     ),
     ("GET", "/health"): Operation(
         "Server", "getHealth", "Whether the server lives", schemas.Status,

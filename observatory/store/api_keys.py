@@ -144,6 +144,16 @@ def find_key_by_hash(key_hash: bytes) -> ApiKey | None:
     return _make_key(row) if row else None
 
 
+def find_key(key: int) -> ApiKey | None:
+    """Return a key, unless it has ended, was revoked or its user disabled."""
+    row = fetch_one(
+        _KEY + " AND k.key = ? AND (k.expires_at IS NULL OR k.expires_at > ?)"
+        " AND (k.user_key IS NULL OR NOT u.is_disabled)",
+        (key, now()),
+    )
+    return _make_key(row) if row else None
+
+
 def list_keys(*, user_key: int | None = None, limit: int, offset: int) -> Page:
     """Return one page of the keys that were not revoked, in the order of their making.
 

@@ -185,6 +185,13 @@ _REVISIONS = (
 )
 
 
+def read_data_version() -> int:
+    """Return a number that is another one once any other connection has changed anything."""
+    row = fetch_one("PRAGMA data_version")
+    assert row is not None
+    return int(row[0])
+
+
 def read_auth_revision() -> int:
     """Return the number that moves when somebody who was let in may be let in no more."""
     row = fetch_one("SELECT value FROM totals WHERE name = 'auth_revision'")

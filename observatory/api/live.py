@@ -1,0 +1,62 @@
+"""How what happens now comes from transcripts to streams."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import falcon
+from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from observatory.api.answers import answer
+from observatory.api.params import NoParams, read_params
+from observatory.store.event_notes import count_live_conversations
+from observatory.store.events import read_bounds
+
+_KINDS = ("sse", "websocket", "poll")
+
+
+class LiveStatus:
+    """``/api/live/status``: streams of all workers, and what is live."""
+
+    is_cached = False
+
+    def __init__(self, *, is_multiprocess: bool, max_streams: int) -> None:
+        self._registry = CollectorRegistry() if is_multiprocess else REGISTRY
+        if is_multiprocess:
+            MultiProcessCollector(self._registry)
+        self._max_streams = max_streams
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer with the state of everything live."""
+        read_params(req, NoParams)
+        streams, sent, resyncs = self._read_streams()
+        bounds = read_bounds()
+        answer(
+            req,
+            resp,
+            {
+                "streams": {
+                    "open": {kind: streams[kind] for kind in _KINDS},
+                    "max_per_worker": self._max_streams,
+                    "events_sent": sent,
+                    "resyncs": resyncs,
+                },
+                "events": {"oldest_id": bounds.oldest, "latest_id": bounds.latest},
+                "live_conversations": count_live_conversations(),
+            },
+        )
+
+    def _read_streams(self) -> tuple[Counter[str], int, int]:
+        """Return open streams by kind, events that were sent on them, and how often too late."""
+        streams: Counter[str] = Counter()
+        sent = resyncs = 0
+        for metric in self._registry.collect():
+            for sample in metric.samples:
+                if sample.name == "observatory_streams":
+                    streams[sample.labels["kind"]] += int(sample.value)
+                elif sample.name == "observatory_stream_events_total":
+                    sent += int(sample.value)
+                elif sample.name == "observatory_stream_resyncs_total":
+                    resyncs += int(sample.value)
+        return streams, sent, resyncs

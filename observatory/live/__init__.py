@@ -1,0 +1,1 @@
+"""What happens now, to those who listen: one thread of each worker serves all its streams."""

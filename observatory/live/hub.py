@@ -1,0 +1,367 @@
+"""The hub: one thread of a worker that reads new events once and tells all its streams.
+
+It owns the sockets of streams, so that they hold no thread. Each client has a position in the
+events. One that has taken everything is told what is new as it comes; one that has not, or has just
+come, is behind, and is told the rest from what was told lately or else from the database. So
+nothing is left out and nothing is told twice, whoever is slow.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from time import monotonic, time
+from typing import Any
+
+from observatory.errors import Forbidden, ObservatoryError, TooManyStreams, Unauthorized
+from observatory.live.audience import Audience, Viewer
+from observatory.live.connections import Connection
+from observatory.live.wire import Told
+from observatory.log import log
+from observatory.metrics import STREAM_EVENTS, STREAM_RESYNCS, STREAMS
+from observatory.store.database import (
+    DatabaseError,
+    Reading,
+    close,
+    connect,
+    read_auth_revision,
+    read_data_version,
+)
+from observatory.store.events import make_bodies, read_bounds, read_events
+
+# How often the database is asked whether anything changed, which costs some microseconds.
+LOOK_SECONDS = 0.04
+# So many events are read, and told, at once.
+PIECE = 200
+# What was told lately is kept for clients that are a little behind.
+MAX_RECENT_EVENTS = 2000
+MAX_RECENT_BYTES = 4 * 1024 * 1024
+_LOOK_AFTER_SECONDS = 1.0
+_RETRY_SECONDS = 1.0
+# At the end clients have so long to take what they were sent.
+FAREWELL_SECONDS = 2.0
+
+LookAgain = Callable[[Viewer], Viewer]
+
+
+class Hub:
+    """The streams of one worker.
+
+    Args:
+        look_again: Returns somebody as they are now; raises ``Unauthorized`` or ``Forbidden`` when
+            they may listen no more.
+        max_streams: How many streams there may be; half of them for one and the same client.
+    """
+
+    def __init__(self, look_again: LookAgain, *, max_streams: int = 1000) -> None:
+        self._look_again = look_again
+        self._max_streams = max_streams
+        self._starting = threading.Lock()
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._owner = os.getpid()
+        self._thread: threading.Thread | None = None
+        self._coming: deque[tuple[Connection, socket.socket, bytes, bytes]] = deque()
+        self._connections: set[Connection] = set()
+        self._names: Counter[str] = Counter()
+        self._recent: deque[Told] = deque()
+        self._recent_bytes = 0
+        # All events behind this one, up to the head, are among the recent ones.
+        self._recent_from = 0
+        self._head = 0
+        self._data_version = -1
+        self._auth_revision = -1
+        self._is_ending = False
+
+    def check_room(self, viewer: Viewer) -> None:
+        """Return quietly when there is room for one more stream.
+
+        Raises:
+            TooManyStreams: There is none.
+        """
+        if self._owner != os.getpid():
+            self._begin_anew()
+        if self._is_ending or len(self._connections) + len(self._coming) >= self._max_streams:
+            raise TooManyStreams
+        if self._names[viewer.name] >= max(1, self._max_streams // 2):
+            raise TooManyStreams
+
+    def add(
+        self, connection: Connection, sock: socket.socket, *, head: bytes, heard: bytes
+    ) -> None:
+        """Take over a socket, from whichever thread.
+
+        Args:
+            connection: What is to become of it.
+            sock: It; nobody else may use it any more.
+            head: What is sent first: status and headers.
+            heard: What its client sent behind the request.
+        """
+        with self._starting:
+            if self._is_ending:
+                sock.close()
+                return
+            self._coming.append((connection, sock, head, heard))
+            if self._thread is None:
+                self._waker, self._woken = socket.socketpair()
+                self._waker.setblocking(False)
+                self._woken.setblocking(False)
+                self._thread = threading.Thread(target=self._run, name="streams", daemon=True)
+                self._thread.start()
+        with suppress(BlockingIOError):
+            self._waker.send(b"1")
+
+    def end(self, *, wait_seconds: float = FAREWELL_SECONDS + 1.0) -> None:
+        """Say goodbye to all clients; they may come again to another worker."""
+        with self._starting:
+            self._is_ending = True
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            with suppress(OSError):
+                self._waker.send(b"1")
+            thread.join(wait_seconds)
+
+    def begin_to_end(self) -> None:
+        """Say goodbye without waiting for it."""
+        self.end(wait_seconds=0)
+
+    # Everything below runs in the hub's thread.
+
+    def _run(self) -> None:
+        with selectors.DefaultSelector() as self._selector:
+            self._selector.register(self._woken, selectors.EVENT_READ)
+            try:
+                while not self._is_ending:
+                    self._turn()
+                self._say_goodbye()
+            except Exception as error:
+                log.error("streams_failed", exc_info=error)
+                with self._starting:
+                    # The next stream starts another thread.
+                    self._thread = None
+            finally:
+                for connection in list(self._connections):
+                    connection.close()
+                self._forget_closed()
+                close()
+
+    def _turn(self) -> None:
+        """Wait for something to do, for as long as the database needs no look, and do it."""
+        self._serve(LOOK_SECONDS if self._connections or self._coming else None)
+        try:
+            connect()
+            self._accept()
+            if self._connections:
+                self._look()
+                self._catch_up()
+                self._look_after()
+        except (DatabaseError, ObservatoryError) as error:
+            log.warning("streams_wait", reason=str(error))
+            self._serve(_RETRY_SECONDS)
+        self._forget_closed()
+
+    def _serve(self, timeout: float | None) -> None:
+        """Read from and write to the sockets that are ready."""
+        for key, mask in self._selector.select(timeout):
+            if key.data is None:
+                with suppress(BlockingIOError):
+                    self._woken.recv(4096)
+            else:
+                self._do(key.data, key.data.on_ready, mask)
+
+    def _do(self, connection: Connection, action: Callable[..., Any], *args: Any) -> None:
+        """Do something for one client; what goes wrong is nothing to the others."""
+        try:
+            action(*args)
+        except Exception as error:
+            log.error("stream_failed", kind=connection.kind, exc_info=error)
+            connection.close()
+
+    def _accept(self) -> None:
+        if not self._connections and self._coming:
+            # Nobody listened, so nothing was looked at.
+            self._recent.clear()
+            self._recent_bytes = 0
+            self._head = self._recent_from = read_bounds().latest
+            self._data_version = -1
+            self._auth_revision = read_auth_revision()
+            self._looked_after = monotonic()
+        while self._coming:
+            connection, sock, head, heard = self._coming.popleft()
+            self._connections.add(connection)
+            self._names[connection.viewer.name] += 1
+            STREAMS.labels(connection.kind).inc()
+            self._do(connection, connection.open, sock, self._selector, head, heard)
+
+    def _forget_closed(self) -> None:
+        for connection in [each for each in self._connections if each.is_closed]:
+            self._connections.remove(connection)
+            self._names[connection.viewer.name] -= 1
+            if not self._names[connection.viewer.name]:
+                del self._names[connection.viewer.name]
+            STREAMS.labels(connection.kind).dec()
+
+    def _look(self) -> None:
+        """Read what is new, once for all, and tell those who are not behind."""
+        data_version = read_data_version()
+        if data_version == self._data_version:
+            return
+        is_last = False
+        while not is_last:
+            before = self._head
+            reading = Reading()
+            try:
+                if reading.auth_revision != self._auth_revision:
+                    self._let_in_again(list(self._connections))
+                    self._auth_revision = reading.auth_revision
+                batch = read_events(before, limit=PIECE)
+                bodies = make_bodies(batch.events)
+            finally:
+                reading.close()
+            told = [Told(*pair) for pair in zip(batch.events, bodies, strict=True)]
+            self._head, is_last = batch.position, batch.is_last
+            self._keep(told)
+            if batch.position != before:
+                current = [each for each in self._connections if each.position == before]
+                self._tell(told, current, position=self._head)
+            if not is_last:
+                self._serve(0)
+        self._data_version = data_version
+
+    def _keep(self, told: Iterable[Told]) -> None:
+        for each in told:
+            self._recent.append(each)
+            self._recent_bytes += len(each.body)
+        while self._recent and (
+            len(self._recent) > MAX_RECENT_EVENTS or self._recent_bytes > MAX_RECENT_BYTES
+        ):
+            gone = self._recent.popleft()
+            self._recent_bytes -= len(gone.body)
+            self._recent_from = gone.event.id
+
+    def _tell(self, told: list[Told], connections: Iterable[Connection], *, position: int) -> None:
+        """Send events to clients; what is the same for several is made once."""
+        made: dict[tuple[str, Audience], tuple[bytes, int]] = {}
+        for connection in connections:
+            if connection.is_behind or connection.is_closing:
+                continue
+            self._do(connection, self._tell_one, connection, told, position, made)
+
+    def _tell_one(
+        self,
+        connection: Connection,
+        told: list[Told],
+        position: int,
+        made: dict[tuple[str, Audience], tuple[bytes, int]],
+    ) -> None:
+        key = (connection.kind, connection.audience)
+        if key not in made:
+            pieces = [
+                connection.encode(each) for each in told if connection.audience.takes(each.event)
+            ]
+            made[key] = b"".join(pieces), len(pieces)
+        data, number = made[key]
+        if connection.tell(data, position=position):
+            if number:
+                STREAM_EVENTS.labels(connection.kind).inc(number)
+        else:
+            STREAM_RESYNCS.inc()
+
+    def _catch_up(self) -> None:
+        """Tell those who are behind and ready for more the next piece of what they missed."""
+        late = [each for each in self._connections if each.can_catch_up]
+        if not late:
+            return
+        bounds = read_bounds()
+        pieces: dict[int, tuple[list[Told], int]] = {}
+        made: dict[int, dict[tuple[str, Audience], tuple[bytes, int]]] = {}
+        for connection in late:
+            connection.begin_catching_up()
+            if bounds.has_gap_after(connection.position):
+                self._resync(connection, oldest=bounds.oldest, latest=bounds.latest)
+            start = connection.position
+            if start not in pieces:
+                pieces[start] = self._next_piece(start)
+                made[start] = {}
+            told, position = pieces[start]
+            self._do(connection, self._tell_one, connection, told, position, made[start])
+            # One that knows of more than this thread waits until that has seen it, too.
+            if connection.position == self._head:
+                connection.is_behind = False
+
+    def _resync(self, connection: Connection, *, oldest: int, latest: int) -> None:
+        """Tell a client that what it missed can not be had any more, or never was here."""
+        is_old = connection.position < oldest
+        connection.position = oldest - 1 if is_old else latest
+        reason = "expired" if is_old else "unknown"
+        connection.notify({"type": "resync", "reason": reason, "after": connection.position})
+
+    def _next_piece(self, start: int) -> tuple[list[Told], int]:
+        """Return the next events behind a position, and the position behind those."""
+        if start >= self._head:
+            return [], start
+        if start >= self._recent_from:
+            told = [each for each in self._recent if each.event.id > start]
+            if len(told) <= PIECE:
+                return told, self._head
+            return told[:PIECE], told[PIECE - 1].event.id
+        reading = Reading()
+        try:
+            batch = read_events(start, limit=PIECE, until=self._head)
+            bodies = make_bodies(batch.events)
+        finally:
+            reading.close()
+        told = [Told(*pair) for pair in zip(batch.events, bodies, strict=True)]
+        return told, self._head if batch.is_last else batch.position
+
+    def _look_after(self) -> None:
+        moment = monotonic()
+        if moment - self._looked_after < _LOOK_AFTER_SECONDS:
+            return
+        self._looked_after = moment
+        today = time()
+        self._let_in_again([each for each in self._connections if each.viewer.expires_at <= today])
+        for connection in list(self._connections):
+            self._do(connection, connection.look_after, moment)
+
+    def _let_in_again(self, connections: Iterable[Connection]) -> None:
+        """Look whether clients may listen still, and to what."""
+        known: dict[Viewer, Viewer | ObservatoryError] = {}
+        for connection in connections:
+            viewer = connection.viewer
+            if viewer not in known:
+                try:
+                    known[viewer] = self._look_again(viewer)
+                except (Unauthorized, Forbidden) as error:
+                    known[viewer] = error
+            now = known[viewer]
+            if isinstance(now, ObservatoryError):
+                self._refuse(connection, now)
+            else:
+                connection.viewer = now
+                connection.audience = connection.audience.seen_with(now.scope)
+
+    def _refuse(self, connection: Connection, error: ObservatoryError) -> None:
+        code = "FORBIDDEN" if isinstance(error, Forbidden) else "UNAUTHORIZED"
+        notice = {"type": "error", "code": code, "error": str(error)}
+        self._do(connection, connection.end, notice)
+
+    def _say_goodbye(self) -> None:
+        with suppress(DatabaseError):
+            connect()
+            self._accept()
+            self._look()
+        for connection in list(self._connections):
+            self._do(connection, connection.end, {"type": "server_shutdown"})
+        until = monotonic() + FAREWELL_SECONDS
+        while monotonic() < until:
+            self._forget_closed()
+            if not self._connections:
+                return
+            self._serve(max(0.0, until - monotonic()))
