@@ -24,7 +24,13 @@ from observatory.api.params import NoParams, read_params
 from observatory.errors import Forbidden, InvalidParameter
 from observatory.live.audience import Audience, Viewer
 from observatory.live.connections import PollConnection, SseConnection, WebSocketConnection
-from observatory.live.handing_over import CAN_HAND_OVER, UPGRADED, Stream
+from observatory.live.handing_over import (
+    CAN_HAND_OVER,
+    DEFAULT_STREAM_SECONDS,
+    STREAM_SECONDS,
+    UPGRADED,
+    Stream,
+)
 from observatory.live.hub import Hub
 from observatory.live.wire import accept_key
 from observatory.store.events import (
@@ -144,7 +150,10 @@ class EventStream:
         # nginx would keep events until it has a bufferful.
         resp.set_header("X-Accel-Buffering", "no")
         audience = Audience(identity.scope, (params["wanted"],))
-        connection = SseConnection(identity, audience, position=position)
+        until = float("inf")
+        if not req.env.get(CAN_HAND_OVER):
+            until = monotonic() + req.env.get(STREAM_SECONDS, DEFAULT_STREAM_SECONDS)
+        connection = SseConnection(identity, audience, position=position, until=until)
         resp.stream = Stream(self._hub, connection)
 
 

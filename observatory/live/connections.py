@@ -210,9 +210,28 @@ class Connection(ABC):
 
 
 class SseConnection(Connection):
-    """A stream of Server-Sent Events; what its client sends is passed over."""
+    """A stream of Server-Sent Events; what its client sends is passed over.
+
+    Args:
+        viewer: Who listens.
+        audience: To what.
+        position: Behind which event.
+        until: When it ends, by ``monotonic``, once all that happened was told.
+    """
 
     kind = "sse"
+
+    def __init__(
+        self, viewer: Viewer, audience: Audience, *, position: int, until: float = float("inf")
+    ) -> None:
+        super().__init__(viewer, audience, position=position)
+        self._until = until
+
+    def look_after(self, moment: float) -> None:
+        """End it when the time is over."""
+        super().look_after(moment)
+        if moment >= self._until and not self.is_behind:
+            self.end()
 
     def _begin(self) -> bytes:
         return begin_sse(self.position)

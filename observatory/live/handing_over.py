@@ -10,6 +10,10 @@ from observatory.live.hub import Hub
 
 # In the environment of a request: the server hands sockets over, so any protocol can be spoken.
 CAN_HAND_OVER = "observatory.can_hand_over"
+# How long a stream goes on under a server that hands no sockets over, for it holds a thread there;
+# the client comes again and goes on where it was.
+STREAM_SECONDS = "observatory.stream_seconds"
+DEFAULT_STREAM_SECONDS = 25.0
 # There an application leaves a stream whose answer can have no body: one that becomes a WebSocket.
 UPGRADED = "observatory.upgraded"
 _PIECE_BYTES = 64 * 1024

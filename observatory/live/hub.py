@@ -109,22 +109,25 @@ class Hub:
                 return
             self._coming.append((connection, sock, head, heard))
             if self._thread is None:
-                self._waker, self._woken = socket.socketpair()
+                self._waker, woken = socket.socketpair()
                 self._waker.setblocking(False)
-                self._woken.setblocking(False)
-                self._thread = threading.Thread(target=self._run, name="streams", daemon=True)
+                woken.setblocking(False)
+                self._thread = threading.Thread(
+                    target=self._run, args=(woken,), name="streams", daemon=True
+                )
                 self._thread.start()
-        with suppress(BlockingIOError):
-            self._waker.send(b"1")
+            with suppress(BlockingIOError):
+                self._waker.send(b"1")
 
     def end(self, *, wait_seconds: float = FAREWELL_SECONDS + 1.0) -> None:
         """Say goodbye to all clients; they may come again to another worker."""
         with self._starting:
             self._is_ending = True
             thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            with suppress(OSError):
-                self._waker.send(b"1")
+            if thread is not None:
+                with suppress(BlockingIOError):
+                    self._waker.send(b"1")
+        if thread is not None:
             thread.join(wait_seconds)
 
     def begin_to_end(self) -> None:
@@ -133,23 +136,34 @@ class Hub:
 
     # Everything below runs in the hub's thread.
 
-    def _run(self) -> None:
-        with selectors.DefaultSelector() as self._selector:
-            self._selector.register(self._woken, selectors.EVENT_READ)
+    def _run(self, woken: socket.socket) -> None:
+        with woken, selectors.DefaultSelector() as selector:
+            self._selector = selector
+            selector.register(woken, selectors.EVENT_READ)
             try:
                 while not self._is_ending:
                     self._turn()
+                    if self._retire():
+                        return
                 self._say_goodbye()
             except Exception as error:
                 log.error("streams_failed", exc_info=error)
-                with self._starting:
-                    # The next stream starts another thread.
-                    self._thread = None
             finally:
-                for connection in list(self._connections):
-                    connection.close()
-                self._forget_closed()
                 close()
+            for connection in list(self._connections):
+                connection.close()
+            self._forget_closed()
+            while not self._retire():
+                self._coming.popleft()[1].close()
+
+    def _retire(self) -> bool:
+        """Tell whether this thread is to end: nobody listens. The next stream starts another."""
+        with self._starting:
+            if self._connections or self._coming:
+                return False
+            self._thread = None
+            self._waker.close()
+            return True
 
     def _turn(self) -> None:
         """Wait for something to do, for as long as the database needs no look, and do it."""
@@ -171,7 +185,7 @@ class Hub:
         for key, mask in self._selector.select(timeout):
             if key.data is None:
                 with suppress(BlockingIOError):
-                    self._woken.recv(4096)
+                    key.fileobj.recv(4096)  # type: ignore[union-attr]
             else:
                 self._do(key.data, key.data.on_ready, mask)
 
@@ -191,7 +205,7 @@ class Hub:
             self._head = self._recent_from = read_bounds().latest
             self._data_version = -1
             self._auth_revision = read_auth_revision()
-            self._looked_after = monotonic()
+            self._looked_after = 0.0
         while self._coming:
             connection, sock, head, heard = self._coming.popleft()
             self._connections.add(connection)

@@ -8,10 +8,12 @@ import webtest
 
 from observatory.accounts.credentials import hash_secret, make_key, shown_part
 from observatory.accounts.permissions import ADMIN
+from observatory.live.handing_over import STREAM_SECONDS
 from observatory.store.api_keys import insert_key
 
 KEY = make_key()
-ENVIRON = {"HTTP_AUTHORIZATION": f"Bearer {KEY}"}
+# A stream ends once it has told what there is.
+ENVIRON = {"HTTP_AUTHORIZATION": f"Bearer {KEY}", STREAM_SECONDS: 0.0}
 
 
 def add_key() -> None:
