@@ -66,6 +66,7 @@ DEFAULTS = {
     "transcripts_dirs": (PROJECTS,),
     "web_workers": 2,
     "web_threads": 4,
+    "max_streams": 1000,
     "ingest_on_start": True,
     "redact_secrets": "mask",
 }
@@ -123,6 +124,7 @@ GOOD = [
     ("CLAUDE_CONFIG_DIR", "", "transcripts_dirs", (PROJECTS,)),
     ("WEB_WORKERS", "64", "web_workers", 64),
     ("WEB_THREADS", "1000", "web_threads", 1000),
+    ("MAX_STREAMS", "100000", "max_streams", 100_000),
     ("INGEST_ON_START", "false", "ingest_on_start", False),
     ("INGEST_ON_START", "true", "ingest_on_start", True),
     ("REDACT_SECRETS", "flag", "redact_secrets", "flag"),
@@ -186,6 +188,7 @@ BAD = [
     ("WEB_WORKERS", "0", "1 to 64"),
     ("WEB_WORKERS", "auto", "1 to 64"),
     ("WEB_THREADS", "1001", "1 to 1000"),
+    ("MAX_STREAMS", "0", "1 to 100000"),
     ("INGEST_ON_START", "maybe", "true or false"),
     ("REDACT_SECRETS", "on", "mask, flag, off"),
 ]

@@ -224,7 +224,7 @@ def is_good(answer: Any, address: str) -> bool:
     """Tell whether an answer is a good one, and else check that it says what others say."""
     if answer.status_int == 200:
         return True
-    assert answer.status_int in (400, 404), address
+    assert answer.status_int in (400, 404, 426), address
     return False
 
 
