@@ -14,6 +14,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
@@ -61,7 +62,7 @@ class Outcome:
     was_stopped: bool = False
 
 
-class _Failed(Exception):  # noqa: N818 - it is how an attempt ends
+class _Failed(Exception):
     """An attempt ended; ``error`` is the kind of failure."""
 
     def __init__(self, error: str, status: int | None = None) -> None:
@@ -106,6 +107,7 @@ class Attempt:
         self._tls = tls
         self._deadline = 0.0
         self._lock = threading.Lock()
+        self._woken = threading.Event()
         self._socket: socket.socket | None = None
         self._was_stopped = False
 
@@ -113,11 +115,11 @@ class Attempt:
         """End the attempt at once, from another thread; it tells that it was stopped."""
         with self._lock:
             self._was_stopped = True
+            self._woken.set()
             if self._socket is not None:
-                try:
-                    self._socket.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    return
+                with suppress(OSError):
+                    # Not the method of a TLS socket, which pulls its state away from who reads.
+                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def send(self, url: str, body: bytes, headers: Mapping[str, str], *, moment: float) -> Outcome:
         """Send a body, follow redirects, and return what came of it; it raises nothing.
@@ -166,8 +168,9 @@ class Attempt:
             return self._ask(connection, request)
         except TimeoutError:
             raise _Failed("timeout") from None
+        except http.client.RemoteDisconnected:
+            raise _Failed("connection_lost") from None
         except http.client.HTTPException:
-            # That the receiver hangs up is one of these, too.
             raise _Failed("bad_answer") from None
         except OSError:
             raise _Failed("connection_lost") from None
@@ -185,12 +188,9 @@ class Attempt:
         answer = http.client.HTTPResponse(_Readable(stream), method="POST")  # type: ignore[arg-type]
         try:
             answer.begin()
-            # Headers are a plain object; the body and its stream end here.
             stream.begin_body(min(self._deadline, time.monotonic() + _BODY_SECONDS))
-            try:
+            with suppress(OSError, http.client.HTTPException):
                 answer.read(MAX_BODY_BYTES)
-            except (OSError, http.client.HTTPException):
-                return answer
             return answer
         finally:
             answer.close()
@@ -224,21 +224,24 @@ class Attempt:
         if find_address(target.host) is not None:
             return [target.host]
         # The system's resolver knows no time limit and can not be ended: it is left behind.
-        found: list[Sequence[str]] = []
-        failed = threading.Event()
+        found: list[Sequence[str] | None] = []
+        self._woken.clear()
 
         def ask() -> None:
             try:
                 found.append(self._resolve(target.host, target.port))
             except (OSError, UnicodeError):
-                failed.set()
+                found.append(None)
+            self._woken.set()
 
-        thread = threading.Thread(target=ask, name="webhook-resolver", daemon=True)
-        thread.start()
-        thread.join(min(CONNECT_SECONDS, self._seconds_left()))
-        if found:
-            return found[0]
-        raise _Failed("name_unknown" if failed.is_set() else "name_timeout")
+        threading.Thread(target=ask, name="webhook-resolver", daemon=True).start()
+        if not self._was_stopped:
+            self._woken.wait(min(CONNECT_SECONDS, self._seconds_left()))
+        if not found:
+            raise _Failed("name_timeout")
+        if found[0] is None:
+            raise _Failed("name_unknown")
+        return found[0]
 
     def _open(self, address: str, port: int, *, seconds: float) -> socket.socket:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
