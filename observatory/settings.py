@@ -59,6 +59,7 @@ class Settings:
     web_threads: int
     ingest_on_start: bool
     redact_secrets: str
+    webhook_allowed_networks: tuple[str, ...]
 
 
 def _in_range(low: int, high: int) -> Callable[[Any], None]:
@@ -206,6 +207,7 @@ def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
     threads = env.int("WEB_THREADS", 4, validate=_in_range(1, 1000))
     ingest_on_start = env.bool("INGEST_ON_START", True)
     redact = env.str("REDACT_SECRETS", "mask", validate=_one_of("mask", "flag", "off"))
+    webhook_networks: list[str] = env.list("WEBHOOK_ALLOWED_NETWORKS", [], validate=_networks)
     try:
         env.seal()
     except EnvValidationError as error:
@@ -238,6 +240,7 @@ def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
         web_threads=threads,
         ingest_on_start=ingest_on_start,
         redact_secrets=redact,
+        webhook_allowed_networks=tuple(_listed(webhook_networks)),
     )
 
 

@@ -74,6 +74,7 @@ def build() -> Application:
         max_requests=settings.rate_limit_max_requests,
         rate_window_ms=settings.rate_limit_window_ms,
         limits_loopback=settings.rate_limit_loopback,
+        webhook_networks=settings.webhook_allowed_networks,
     )
 
 

@@ -31,7 +31,7 @@ class Webhook:
         dead_in_a_row: How many deliveries were given up since the last that came through.
         switched_off: Why it is not active, unless somebody said so: ``gone`` or ``failing``.
         missed_events_at: When events were found to be deleted before they were looked at.
-        pending: How many deliveries wait.
+        pending: How many deliveries wait; 0 where that was not counted.
     """
 
     key: int
@@ -80,7 +80,9 @@ _COLUMNS = """
     w.secret, w.is_active, w.is_limited,
     (SELECT json_group_array(p.project_key) FROM webhook_projects p WHERE p.webhook_key = w.key),
     w.created_at, w.updated_at, w.position, w.dead_in_a_row, w.switched_off, w.switched_off_at,
-    w.last_delivered_at, w.missed_events_at,
+    w.last_delivered_at, w.missed_events_at
+"""
+_PENDING = """
     (SELECT count(*) FROM webhook_deliveries d INDEXED BY webhook_deliveries_in_order
      WHERE d.webhook_key = w.key AND d.status = 'pending')
 """
@@ -173,7 +175,8 @@ def get_webhook(key: int, *, scope: Scope) -> Webhook:
         NotFound: There is none, or it tells more than is there for who asks.
     """
     row = fetch_one(
-        f"SELECT {_COLUMNS} FROM webhooks w WHERE w.key = ? AND {_within(scope)}", (key,)
+        f"SELECT {_COLUMNS}, {_PENDING} FROM webhooks w WHERE w.key = ? AND {_within(scope)}",
+        (key,),
     )
     if row is None:
         raise NotFound("webhook", str(key))
@@ -190,7 +193,8 @@ def list_webhooks(*, limit: int, offset: int, scope: Scope) -> Page:
     """
     within = _within(scope)
     rows = fetch_all(
-        f"SELECT {_COLUMNS} FROM webhooks w WHERE {within} ORDER BY w.key LIMIT ? OFFSET ?",
+        f"SELECT {_COLUMNS}, {_PENDING} FROM webhooks w WHERE {within}"
+        " ORDER BY w.key LIMIT ? OFFSET ?",
         (limit + 1, offset),
     )
     counted = fetch_one(f"SELECT count(*) FROM webhooks w WHERE {within}")
@@ -205,8 +209,8 @@ def list_webhooks(*, limit: int, offset: int, scope: Scope) -> Page:
 
 
 def list_active_webhooks() -> list[Webhook]:
-    """Return all webhooks to which anything is sent."""
-    rows = fetch_all(f"SELECT {_COLUMNS} FROM webhooks w WHERE w.is_active ORDER BY w.key")
+    """Return all webhooks to which anything is sent; what waits for them is not counted."""
+    rows = fetch_all(f"SELECT {_COLUMNS}, 0 FROM webhooks w WHERE w.is_active ORDER BY w.key")
     return [_make_webhook(row) for row in rows]
 
 

@@ -28,6 +28,8 @@ from observatory.store.database import (
     close,
     connect,
     fetch_one,
+    is_busy,
+    waiting_at_most,
     writing,
 )
 from observatory.store.events import Bounds, Event, make_bodies, read_bounds, read_events
@@ -52,6 +54,10 @@ MAX_DEAD_IN_A_ROW = 20
 _BATCH = 500
 _STOP_SECONDS = 1.5
 _AFTER_FAILURE_SECONDS = 1.0
+# So long the thread that must see its stop waits for the lock of the database.
+_PATIENCE_MS = 1000
+# What was sent and could not be written is sent again, but not at once.
+_AFTER_UNWRITTEN_SECONDS = 10.0
 _TIDY_SECONDS = 3600.0
 _GONE = 410
 _FAR = float("inf")
@@ -156,9 +162,13 @@ class _Dispatcher:
         try:
             connect()
             self._look()
-        except DatabaseError as error:
-            # It is busy, or can not be used at the moment: what is not written is still to do.
-            log.error("webhooks_failed", exc_info=error)
+        except Exception as error:
+            # The database is busy, or can not be used at the moment; and whatever else it is, what
+            # is not written is still to do.
+            if isinstance(error, DatabaseError) and is_busy(error):
+                log.debug("webhooks_wait_for_the_database")
+            else:
+                log.error("webhooks_failed", exc_info=error)
             self._data_version = -1
             stop.wait(_AFTER_FAILURE_SECONDS)
 
@@ -190,7 +200,7 @@ class _Dispatcher:
         if all(webhook.position == latest for webhook in active):
             return False
         moment = self._now()
-        with writing(moves=None):
+        with waiting_at_most(_PATIENCE_MS), writing(moves=None):
             # Anew: what was changed or deleted before the lock was ours is not undone.
             active = hooks.list_active_webhooks()
             bounds = read_bounds()
@@ -229,6 +239,10 @@ class _Dispatcher:
         """Give what is due to senders that are free."""
         moment = self._now()
         self._next_due = _FAR
+        keys = {webhook.key for webhook in active}
+        self._turns = {key: turn for key, turn in self._turns.items() if key in keys}
+        with self._desk.changed:
+            self._desk.failing &= keys
         active.sort(key=lambda webhook: self._turns.get(webhook.key, 0))
         for webhook in active:
             with self._desk.changed:
@@ -259,7 +273,7 @@ class _Dispatcher:
 
     def _tidy(self) -> None:
         while not self._desk.is_stopping:
-            with writing(moves=None):
+            with waiting_at_most(_PATIENCE_MS), writing(moves=None):
                 changed = deliveries.tidy(datetime.fromtimestamp(self._clock(), UTC))
             if not changed:
                 return
@@ -286,8 +300,8 @@ class _Dispatcher:
                     connect()
                     has_failed = self._send(work)
                 except DatabaseError as error:
-                    # It is still to do, and is sent again.
                     log.error("webhooks_failed", webhook=work.webhook.key, exc_info=error)
+                    self._pause()
                 except Exception as error:
                     log.error("webhook_sender_failed", webhook=work.webhook.key, exc_info=error)
                     self._give_up_safely(work)
@@ -305,6 +319,12 @@ class _Dispatcher:
             work = self._desk.waiting.popleft()
             work.attempt = Attempt(allowed=self._allowed, resolver=self._resolver)
             return work
+
+    def _pause(self) -> None:
+        with self._desk.changed:
+            self._desk.changed.wait_for(
+                lambda: self._desk.is_stopping, timeout=_AFTER_UNWRITTEN_SECONDS
+            )
 
     def _finish(self, work: _Work, *, has_failed: bool) -> None:
         with self._desk.changed:
