@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from observatory.errors import Conflict, NotFound
+from observatory.errors import Conflict, Forbidden, NotFound
 from observatory.store.database import execute, execute_many, fetch_all, fetch_one, writing
 from observatory.store.events import EventFilter, read_bounds
 from observatory.store.pages import Page
@@ -137,7 +137,10 @@ def insert_webhook(
 
     Raises:
         Conflict: There are MAX_WEBHOOKS already.
+        Forbidden: Some projects are hidden from who makes it; later ones could be, too.
     """
+    if scope.only is None and scope.hidden:
+        raise Forbidden("Webhooks are made by those who see all projects, or by limited keys.")
     moment = now()
     with writing(moves=None):
         counted = fetch_one("SELECT count(*) FROM webhooks")

@@ -217,7 +217,7 @@ def decoded(found: re.Match[str]) -> str:
 
 
 # Who may read these sees no conversations there, or may see all.
-OF_ACCOUNTS = ("/api/admin", "/api/api-keys", "/api/auth", "/api/users")
+OF_ACCOUNTS = ("/api/admin", "/api/api-keys", "/api/auth", "/api/users", "/api/webhooks")
 
 
 def is_good(answer: Any, address: str) -> bool:
