@@ -52,6 +52,8 @@ POLL_SECONDS = 0.2
 # After so many that were given up in a row nobody seems to be there.
 MAX_DEAD_IN_A_ROW = 20
 _BATCH = 500
+_LEAST_BATCH = 50
+_MOST_ROWS = 5000
 _STOP_SECONDS = 1.5
 _AFTER_FAILURE_SECONDS = 1.0
 # So long the thread that must see its stop waits for the lock of the database.
@@ -207,7 +209,9 @@ class _Dispatcher:
             starts = {webhook.key: _start(webhook, bounds) for webhook in active}
             if not starts:
                 return False
-            batch = read_events(min(starts.values()), limit=_BATCH)
+            # Writers wait meanwhile: the more webhooks, the fewer events at once.
+            limit = max(_LEAST_BATCH, min(_BATCH, _MOST_ROWS // len(active)))
+            batch = read_events(min(starts.values()), limit=limit)
             end = bounds.latest if batch.is_last else batch.position
             for webhook in active:
                 start = starts[webhook.key]
