@@ -308,29 +308,24 @@ def tidy(moment: datetime) -> int:
     Inside a transaction. A bounded number at once: call it again as long as it returns any.
     """
     changed = 0
-    for statuses, age in ((("delivered", "dropped"), KEPT_FOR), (("dead",), DEAD_KEPT_FOR)):
-        for status in statuses:
-            changed += execute(
-                "DELETE FROM webhook_deliveries WHERE key IN (SELECT key FROM webhook_deliveries"
-                " WHERE status = ? AND status <> 'pending' AND finished_at < ? LIMIT ?)",
-                (status, format_timestamp(moment - age), _AT_ONCE),
-            )
+    for status, age in ((DELIVERED, KEPT_FOR), (DROPPED, KEPT_FOR), (DEAD, DEAD_KEPT_FOR)):
+        changed += execute(
+            "DELETE FROM webhook_deliveries WHERE key IN (SELECT key FROM webhook_deliveries"
+            " WHERE status = ? AND status <> 'pending' AND finished_at < ? LIMIT ?)",
+            (status, format_timestamp(moment - age), _AT_ONCE - changed),
+        )
+    overdue = format_timestamp(moment - MAX_OVERDUE)
     for (webhook_key,) in fetch_all("SELECT key FROM webhooks"):
         changed += execute(
             "DELETE FROM webhook_deliveries WHERE key IN (SELECT key FROM webhook_deliveries"
             " WHERE webhook_key = ? AND status <> 'pending' ORDER BY key DESC LIMIT ? OFFSET ?)",
-            (webhook_key, _AT_ONCE, MAX_DONE),
+            (webhook_key, _AT_ONCE - changed, MAX_DONE),
         )
         changed += execute(
             "UPDATE webhook_deliveries SET status = 'dead', next_attempt_at = NULL,"
             " finished_at = ?, last_error = 'waited_too_long' WHERE key IN"
             " (SELECT key FROM webhook_deliveries WHERE webhook_key = ? AND status = 'pending'"
             " AND next_attempt_at < ? LIMIT ?)",
-            (
-                format_timestamp(moment),
-                webhook_key,
-                format_timestamp(moment - MAX_OVERDUE),
-                _AT_ONCE,
-            ),
+            (format_timestamp(moment), webhook_key, overdue, _AT_ONCE - changed),
         )
     return changed

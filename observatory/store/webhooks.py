@@ -211,6 +211,11 @@ def list_webhooks(*, limit: int, offset: int, scope: Scope) -> Page:
     )
 
 
+def has_webhooks() -> bool:
+    """Tell whether there are any, active or not."""
+    return fetch_one("SELECT 1 FROM webhooks LIMIT 1") is not None
+
+
 def list_active_webhooks() -> list[Webhook]:
     """Return all webhooks to which anything is sent; what waits for them is not counted."""
     rows = fetch_all(f"SELECT {_COLUMNS}, 0 FROM webhooks w WHERE w.is_active ORDER BY w.key")

@@ -60,7 +60,7 @@ _AFTER_FAILURE_SECONDS = 1.0
 _PATIENCE_MS = 1000
 # What was sent and could not be written is sent again, but not at once.
 _AFTER_UNWRITTEN_SECONDS = 10.0
-_TIDY_SECONDS = 3600.0
+_TIDY_SECONDS = 600.0
 _GONE = 410
 _FAR = float("inf")
 
@@ -163,7 +163,7 @@ class _Dispatcher:
     def _look_safely(self, stop: threading.Event) -> None:
         try:
             connect()
-            self._look()
+            self._look(stop)
         except Exception as error:
             # The database is busy, or can not be used at the moment; and whatever else it is, what
             # is not written is still to do.
@@ -174,7 +174,7 @@ class _Dispatcher:
             self._data_version = -1
             stop.wait(_AFTER_FAILURE_SECONDS)
 
-    def _look(self) -> None:
+    def _look(self, stop: threading.Event) -> None:
         """Do what there is to do now; most times that is to see that nothing changed."""
         with self._desk.changed:
             has_news, self._desk.has_news = self._desk.has_news, False
@@ -185,14 +185,14 @@ class _Dispatcher:
             # Asked before what it tells of is read: what comes in between is looked at again.
             self._data_version = version[0]
             active = hooks.list_active_webhooks()
-            while active and not self._desk.is_stopping and self._take_events(active):
+            while active and not stop.is_set() and self._take_events(active):
                 active = hooks.list_active_webhooks()
             self._give_out(active)
         elif has_news or moment >= self._next_due:
             self._give_out(hooks.list_active_webhooks())
         if moment >= self._next_tidy:
             self._next_tidy = moment + _TIDY_SECONDS
-            self._tidy()
+            self._tidy(stop)
 
     # From events to deliveries
 
@@ -275,8 +275,8 @@ class _Dispatcher:
         failing = sum(key in self._desk.failing for key in self._desk.under_way)
         return number < SENDERS and failing < SENDERS - 1
 
-    def _tidy(self) -> None:
-        while not self._desk.is_stopping:
+    def _tidy(self, stop: threading.Event) -> None:
+        while hooks.has_webhooks() and not stop.is_set():
             with waiting_at_most(_PATIENCE_MS), writing(moves=None):
                 changed = deliveries.tidy(datetime.fromtimestamp(self._clock(), UTC))
             if not changed:

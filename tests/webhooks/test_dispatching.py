@@ -14,7 +14,7 @@ from observatory.store.database import execute, fetch_all, writing
 from observatory.store.events import expire_events, read_bounds
 from observatory.webhooks import dispatching as dispatching_module
 from observatory.webhooks import sending
-from observatory.webhooks.retrying import MAX_ATTEMPTS
+from observatory.webhooks.retrying import CEILINGS_SECONDS, MAX_ATTEMPTS
 from tests.processes import wait_for
 from tests.webhooks.receivers import Answer
 
@@ -128,9 +128,9 @@ def test_what_never_comes_through_is_dead_and_can_be_sent_again(
     hook = hooks.make(receiver, **MESSAGES)
     with dispatching():
         say("hello")
-        for number in range(1, MAX_ATTEMPTS + 1):
+        for number, seconds in enumerate((*CEILINGS_SECONDS, 0), start=1):
             hooks.wait_for_attempts(hook, number)
-            clock.advance(2 * 86400)
+            clock.advance(seconds)
         [row] = hooks.wait_for(hook, "dead")
         assert row["attempts"] == MAX_ATTEMPTS == len(receiver.requests)
         assert row["next_attempt_at"] is None
@@ -391,6 +391,94 @@ def test_old_deliveries_are_deleted_and_overdue_ones_given_up(
     clock.advance(31 * 86400)
     with dispatching():
         wait_for(lambda: not hooks.deliveries(hook), what="dead ones to go")
+
+
+def test_of_those_that_are_over_the_latest_are_kept(
+    hooks, receiver, dispatching, say, clock, monkeypatch
+):
+    monkeypatch.setattr(webhook_deliveries, "MAX_DONE", 2)
+    monkeypatch.setattr(webhook_deliveries, "_AT_ONCE", 1)
+    hook = hooks.make(receiver, **MESSAGES)
+    say("a", "b", "c", "d", "e")
+    with dispatching():
+        hooks.wait_for(hook, "delivered", 5)
+        latest = [row["id"] for row in hooks.deliveries(hook)[-2:]]
+        clock.advance(3600)
+        wait_for(lambda: len(hooks.deliveries(hook)) == 2, what="the others to go")
+    assert [row["id"] for row in hooks.deliveries(hook)] == latest
+
+
+def test_a_name_that_is_not_found_out_does_not_hold_up_the_end(hooks, dispatching, monkeypatch):
+    monkeypatch.setattr(sending, "CONNECT_SECONDS", 1000.0)
+    monkeypatch.setattr(sending, "TOTAL_SECONDS", 1000.0)
+    asked, released = threading.Event(), threading.Event()
+
+    def resolver(*_: object) -> list[str]:
+        asked.set()
+        released.wait()
+        return []
+
+    hook = hooks.make("http://hook.example/")
+    hooks.test(hook)
+    with dispatching(resolver=resolver):
+        wait_for(asked.is_set, what="the name to be asked for")
+    [row] = hooks.deliveries(hook)
+    assert (row["status"], row["attempts"]) == ("pending", 0)
+    released.set()
+
+
+def test_what_came_through_and_could_not_be_written_is_sent_again(
+    hooks, receiver, dispatching, monkeypatch
+):
+    """At least once, and with a pause: else a full disk would flood the receivers."""
+    known, calls = webhook_deliveries.note_attempt, []
+
+    def failing(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 1:
+            raise dispatching_module.DatabaseError("disk I/O error")
+        return known(*arguments, **options)
+
+    monkeypatch.setattr(webhook_deliveries, "note_attempt", failing)
+    monkeypatch.setattr(dispatching_module, "_AFTER_UNWRITTEN_SECONDS", 0.01)
+    hook = hooks.make(receiver)
+    identifier = hooks.test(hook)
+    with dispatching():
+        hooks.wait_for(hook, "delivered")
+    assert [request.delivery for request in receiver.requests] == [identifier] * 2
+
+
+def test_a_bug_in_sending_is_tried_again_later(hooks, receiver, dispatching, monkeypatch, clock):
+    known, calls = dispatching_module.sign, []
+
+    def failing(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 1:
+            raise ValueError("bug")
+        return known(*arguments, **options)
+
+    monkeypatch.setattr(dispatching_module, "sign", failing)
+    hook = hooks.make(receiver)
+    hooks.test(hook)
+    with dispatching():
+        assert hooks.wait_for_attempts(hook, 1)["last_error"] == "internal_error"
+        clock.advance(30)
+        hooks.wait_for(hook, "delivered")
+
+
+def test_many_webhooks_and_events_leave_nothing_out(
+    hooks, receivers, dispatching, say, monkeypatch
+):
+    monkeypatch.setattr(dispatching_module, "_LEAST_BATCH", 3)
+    monkeypatch.setattr(dispatching_module, "_MOST_ROWS", 1)
+    made = [(one, hooks.make(one, **MESSAGES)) for one in (receivers() for _ in range(6))]
+    texts = [f"message {number}" for number in range(20)]
+    with dispatching():
+        say(*texts[:10])
+        say(*texts[10:])
+        for one, hook in made:
+            hooks.wait_for(hook, "delivered", 20)
+            assert contents(one.requests) == texts
 
 
 def test_without_webhooks_nothing_is_written(db, dispatching, say):
