@@ -185,9 +185,11 @@ class _Dispatcher:
             # Asked before what it tells of is read: what comes in between is looked at again.
             self._data_version = version[0]
             active = hooks.list_active_webhooks()
-            while active and not stop.is_set() and self._take_events(active):
+            has_more = True
+            while has_more and not stop.is_set():
+                has_more = bool(active) and self._take_events(active)
                 active = hooks.list_active_webhooks()
-            self._give_out(active)
+                self._give_out(active)
         elif has_news or moment >= self._next_due:
             self._give_out(hooks.list_active_webhooks())
         if moment >= self._next_tidy:

@@ -167,6 +167,7 @@ def addresses(path: str) -> list[str]:
         "file_id": [str(row[0]) for row in fetch_all("SELECT key FROM transcript_files")],
         "key_id": [str(row[0]) for row in fetch_all("SELECT key FROM api_keys")],
         "user_id": [str(row[0]) for row in fetch_all("SELECT key FROM users")],
+        "webhook_id": [str(row[0]) for row in fetch_all("SELECT key FROM webhooks")],
     }
     parameter = next(iter(re.findall(r"{(\w+)}", path)), None)
     places = [path] if parameter is None else [fill(path, parameter, i) for i in known[parameter]]
