@@ -261,6 +261,24 @@ def test_what_was_removed_before_it_is_sent_is_dropped(hooks, receiver, dispatch
     assert all(b"secret words" not in request.body for request in receiver.requests)
 
 
+def test_what_is_out_of_sight_by_now_is_not_sent(hooks, receiver, dispatching, say, clock):
+    """A limited webhook does not hear of what was moved out of its projects meanwhile."""
+    receiver.answer = lambda *_: 500
+    say("before")
+    hook = hooks.make(receiver, **MESSAGES)
+    execute("UPDATE webhooks SET is_limited = 1")
+    execute("INSERT INTO webhook_projects SELECT 1, key FROM projects")
+    with dispatching():
+        say("hello")
+        hooks.wait_for_attempts(hook, 1)
+        execute("INSERT INTO projects (path, name) VALUES ('/elsewhere', 'elsewhere')")
+        execute("UPDATE conversations SET project_key = (SELECT max(key) FROM projects)")
+        clock.advance(30)
+        [row] = hooks.wait_for(hook, "dropped")
+    assert row["last_error"] == "gone"
+    assert len(receiver.requests) == 1
+
+
 def test_what_is_in_the_trash_is_not_sent(hooks, receiver, dispatching, say):
     hook = hooks.make(receiver, **MESSAGES)
     transcript = say("hello")
