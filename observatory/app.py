@@ -39,7 +39,15 @@ from observatory.api.secrets import Secrets
 from observatory.api.sign_in import Password, Profile, Refreshed, Registration, SignIn, SignOut
 from observatory.api.uploads import Uploads
 from observatory.api.users import User, Users
+from observatory.api.webhooks import (
+    RepeatedDelivery,
+    Webhook,
+    WebhookDeliveries,
+    Webhooks,
+    WebhookTest,
+)
 from observatory.rate_limits import Limits
+from observatory.webhooks.addresses import parse_networks
 
 Application = falcon.App[falcon.Request, falcon.Response]
 
@@ -61,6 +69,7 @@ def create_app(
     auth: Authenticator | None = None,
     hosts: Hosts | None = None,
     max_streams: int = 1000,
+    webhook_networks: tuple[str, ...] = (),
 ) -> Application:
     """Return the WSGI application on the configured database.
 
@@ -80,6 +89,7 @@ def create_app(
         auth: Finds out who asks; by default by those accounts.
         hosts: By which names the server may be called; by default by those of this machine.
         max_streams: How many streams of events a worker may have open.
+        webhook_networks: Networks that webhooks may be sent to though they are not public.
     """
     clients = Clients(trusted_proxies)
     accounts = accounts or make_random_accounts()
@@ -154,4 +164,12 @@ def create_app(
     app.add_route("/api/files/{file_id}", File())
     app.add_route("/api/files/{file_id}/errors", FileErrors())
     app.add_route("/api/files/{file_id}/reprocess", RereadFile())
+    networks = parse_networks(webhook_networks)
+    app.add_route("/api/webhooks", Webhooks(allowed=networks))
+    app.add_route("/api/webhooks/{webhook_id}", Webhook(allowed=networks))
+    app.add_route("/api/webhooks/{webhook_id}/test", WebhookTest())
+    app.add_route("/api/webhooks/{webhook_id}/deliveries", WebhookDeliveries())
+    app.add_route(
+        "/api/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver", RepeatedDelivery()
+    )
     return app

@@ -60,6 +60,7 @@ class Settings:
     max_streams: int
     ingest_on_start: bool
     redact_secrets: str
+    webhook_allowed_networks: tuple[str, ...]
 
 
 def _in_range(low: int, high: int) -> Callable[[Any], None]:
@@ -209,6 +210,7 @@ def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
     max_streams = env.int("MAX_STREAMS", 1000, validate=_in_range(1, 100_000))
     ingest_on_start = env.bool("INGEST_ON_START", True)
     redact = env.str("REDACT_SECRETS", "mask", validate=_one_of("mask", "flag", "off"))
+    webhook_networks: list[str] = env.list("WEBHOOK_ALLOWED_NETWORKS", [], validate=_networks)
     try:
         env.seal()
     except EnvValidationError as error:
@@ -242,6 +244,7 @@ def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
         max_streams=max_streams,
         ingest_on_start=ingest_on_start,
         redact_secrets=redact,
+        webhook_allowed_networks=tuple(_listed(webhook_networks)),
     )
 
 

@@ -75,6 +75,7 @@ def build() -> Application:
         rate_window_ms=settings.rate_limit_window_ms,
         limits_loopback=settings.rate_limit_loopback,
         max_streams=settings.max_streams,
+        webhook_networks=settings.webhook_allowed_networks,
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import falcon.inspect
 import pytest
@@ -15,11 +16,14 @@ from observatory.accounts.passwords import hash_password
 from observatory.accounts.signing_in import make_setup_token
 from observatory.app import create_app
 from observatory.live.handing_over import STREAM_SECONDS
+from observatory.store.database import execute
 from observatory.store.users import insert_user
+from observatory.webhooks.signing import sign
 from tests.api.keyed import KEY
 from tests.transcripts_for_tests import Transcript
 
-PAGE = (Path(__file__).parents[1] / "docs" / "api.md").read_text()
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "api.md").read_text()
 BASE = "http://127.0.0.1:3001"
 OWN = "CONVERSATION_ID/messages"
 PASSWORD = "a good long one"
@@ -81,6 +85,14 @@ def make_accounts(client: webtest.TestApp, call: Call) -> dict[str, str]:
     }
 
 
+def make_webhook(client: webtest.TestApp) -> str:
+    """Make a webhook, and return the id of a delivery that was given up."""
+    client.post_json("/api/webhooks", {"url": "https://example.org/"})
+    delivery = client.post("/api/webhooks/1/test").json["data"]["id"]
+    execute("UPDATE webhook_deliveries SET status = 'dead', next_attempt_at = NULL")
+    return str(delivery)
+
+
 def is_tried(call: Call) -> bool:
     """Tell whether a line can be tried as it is: tests/test_uploading.py tries changes of files."""
     return "/api/files/" not in call.address or call.method == "GET"
@@ -97,9 +109,11 @@ def test_a_curl_line_works(call, client, write, ingest):
     session = transcript.session_id
     if call.method == "POST" and OWN in call.address:
         session = client.post_json("/api/conversations", {"title": "x"}).json["data"]["id"]
+    delivery = make_webhook(client) if call.address.startswith("/api/webhooks") else ""
     if call.address.endswith("/restore"):
         client.delete(f"/api/conversations/{session}")
     address = call.address.replace("CONVERSATION_ID", session)
+    address = address.replace("DELIVERY_ID", delivery)
     address = address.replace("MESSAGE_ID", transcript.uuid(1)).replace("TAG", "later")
     meant = {"$KEY": KEY} | (make_accounts(client, call) if is_of_accounts(call) else {})
     headers, body = dict(call.headers), call.body
@@ -108,7 +122,31 @@ def test_a_curl_line_works(call, client, write, ingest):
         body = body.replace(name.encode(), text.encode())
     client.extra_environ = {STREAM_SECONDS: 0.0}
     response = client.request(address, method=call.method, headers=headers, body=body or None)
-    assert response.status_int in (200, 201)
+    assert response.status_int in (200, 201, 202)
+
+
+def test_the_example_of_a_receiver_tells_what_is_ours():
+    """The page's function takes what we sign, and nothing else; what is old, neither."""
+    [source] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(source, names)
+    is_ours, body = names["is_ours"], b'{"delivery_id": "x"}'
+    moment = int(time.time())
+    header = sign(body, secret="s" * 16, timestamp=moment)
+    assert is_ours("s" * 16, header, body)
+    assert not is_ours("t" * 16, header, body)
+    assert not is_ours("s" * 16, header, body + b" ")
+    assert not is_ours("s" * 16, header.replace(f"t={moment}", f"t={moment + 1}"), body)
+    assert not is_ours("s" * 16, sign(body, secret="s" * 16, timestamp=moment - 900), body)
+    for wrong in ("", "t=", "v1=", "t=1,v1=", "x", "t=x,v1=y"):
+        assert not is_ours("s" * 16, wrong, body)
+
+
+def test_every_error_of_a_delivery_stands_in_the_page():
+    for folder in ("webhooks", "store"):
+        for path in (ROOT / "observatory" / folder).glob("*.py"):
+            for name in re.findall(r'(?:_Failed|Outcome)\((?:None, )?"(\w+)"', path.read_text()):
+                assert name == "stopped" or f"`{name}`" in PAGE, name
 
 
 def test_every_route_stands_in_the_page():

@@ -21,6 +21,7 @@ from observatory.api.exports import ExportParams
 from observatory.api.files import FileParams
 from observatory.api.metrics import ArchiveCollector
 from observatory.api.secrets import SecretParams
+from observatory.api.webhook_schemas import DeliveryParams
 from observatory.app import create_app
 from observatory.metrics import HTTP_DURATION, HTTP_REQUESTS
 from observatory.settings import read_settings
@@ -37,6 +38,7 @@ MADE = {
     "JWT_SECRET": "made once",
     "JWT_SECRET_PREVIOUS": "none",
     "TRUSTED_PROXIES": "none",
+    "WEBHOOK_ALLOWED_NETWORKS": "none",
     "TRANSCRIPTS_DIR": "from `CLAUDE_CONFIG_DIR`",
 }
 
@@ -190,6 +192,7 @@ def test_every_address_in_the_page_of_the_api_is_a_route(path):
         UserParams,
         ApiKeyParams,
         AuditParams,
+        DeliveryParams,
     ],
 )
 def test_every_parameter_is_in_the_page_of_the_api(schema: type[Schema]):

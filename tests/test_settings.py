@@ -69,6 +69,7 @@ DEFAULTS = {
     "max_streams": 1000,
     "ingest_on_start": True,
     "redact_secrets": "mask",
+    "webhook_allowed_networks": (),
 }
 
 GOOD = [
@@ -129,6 +130,13 @@ GOOD = [
     ("INGEST_ON_START", "true", "ingest_on_start", True),
     ("REDACT_SECRETS", "flag", "redact_secrets", "flag"),
     ("REDACT_SECRETS", "off", "redact_secrets", "off"),
+    ("WEBHOOK_ALLOWED_NETWORKS", "", "webhook_allowed_networks", ()),
+    (
+        "WEBHOOK_ALLOWED_NETWORKS",
+        "::1, 10.0.0.0/8",
+        "webhook_allowed_networks",
+        ("::1", "10.0.0.0/8"),
+    ),
 ]
 
 # A wrong value, and a part of what is said about it.

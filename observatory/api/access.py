@@ -92,4 +92,12 @@ RULES: dict[tuple[str, str], frozenset[str]] = {
     ("DELETE", "/api/files/{file_id}"): _UPLOAD,
     ("GET", "/api/files/{file_id}/errors"): _any_of(READ, UPLOAD),
     ("POST", "/api/files/{file_id}/reprocess"): _UPLOAD,
+    ("GET", "/api/webhooks"): _ADMIN,
+    ("POST", "/api/webhooks"): _ADMIN,
+    ("GET", "/api/webhooks/{webhook_id}"): _ADMIN,
+    ("PATCH", "/api/webhooks/{webhook_id}"): _ADMIN,
+    ("DELETE", "/api/webhooks/{webhook_id}"): _ADMIN,
+    ("POST", "/api/webhooks/{webhook_id}/test"): _ADMIN,
+    ("GET", "/api/webhooks/{webhook_id}/deliveries"): _ADMIN,
+    ("POST", "/api/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver"): _ADMIN,
 }

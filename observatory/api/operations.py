@@ -25,6 +25,7 @@ from observatory.api import (
 )
 from observatory.api import event_schemas as events
 from observatory.api import search_schemas as found
+from observatory.api import webhook_schemas as hooks
 from observatory.api.params import NoParams
 
 JSON = "application/json"
@@ -39,6 +40,7 @@ TAGS = {
     "Secrets": "Keys and passwords that were found; where, and never which.",
     "Accounts": "Who may come in, and what was done by whom.",
     "API keys": "Keys of programs.",
+    "Webhooks": "Addresses that are told of what happens.",
     "Server": "Whether it lives, what it counts, what it can do.",
 }
 SessionId = "3f2b8c1e-0d7a-4f7e-9a53-b1f0c2d4e6a8"
@@ -55,6 +57,10 @@ PATH_PARAMETERS: dict[str, dict[str, Any]] = {
     "user_id": {"type": "integer", "minimum": 0, "maximum": 2**53, "example": 1},
     "key_id": {"type": "integer", "minimum": 0, "maximum": 2**53, "example": 1},
     "file_id": {"type": "integer", "minimum": 0, "maximum": 2**53, "example": 1},
+    "webhook_id": {"type": "integer", "minimum": 0, "maximum": 2**53, "example": 1},
+    "delivery_id": {
+        "type": "string", "minLength": 1, "example": "5f0d3c1e-8a47-4f0e-9c55-2f7f0d6f5a11",
+    },
 }  # fmt: skip
 
 
@@ -131,6 +137,7 @@ class Operation:
 
 _CONVERSATIONS = "/api/conversations"
 _CONVERSATION = "/api/conversations/{conversation_id}"
+_WEBHOOK = "/api/webhooks/{webhook_id}"
 _TAG = "/api/conversations/{conversation_id}/tags/{tag}"
 
 OPERATIONS: dict[tuple[str, str], Operation] = {
@@ -364,6 +371,38 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "Events", "getLiveStatus", "Get which streams are open and what is live",
         events.LiveStatus,
     ),
+    ("GET", "/api/webhooks"): Operation(
+        "Webhooks", "listWebhooks", "List webhooks", ListOf("webhooks", hooks.Webhook),
+        hooks.WebhookParams,
+    ),
+    ("POST", "/api/webhooks"): Operation(
+        "Webhooks", "createWebhook", "Have an address told of events from now on",
+        hooks.NewWebhook, body=hooks.CreateWebhook, statuses=(201,), refusals=(409,),
+        example={"url": "https://example.org/hook", "events": ["conversation_ended"],
+                 "filters": {"project_path": "/home/ada/engine"}},
+    ),
+    ("GET", _WEBHOOK): Operation(
+        "Webhooks", "getWebhook", "Get one webhook and how it goes", hooks.Webhook,
+    ),
+    ("PATCH", _WEBHOOK): Operation(
+        "Webhooks", "changeWebhook", "Change a webhook, switch it off or on, take another secret",
+        hooks.NewWebhook, body=hooks.ChangeWebhook, example={"description": "the build"},
+    ),
+    ("DELETE", _WEBHOOK): Operation(
+        "Webhooks", "deleteWebhook", "Delete a webhook with its deliveries", accounts.Removed,
+    ),
+    ("POST", f"{_WEBHOOK}/test"): Operation(
+        "Webhooks", "testWebhook", "Send a test", hooks.Delivery, statuses=(202,),
+        refusals=(409,),
+    ),
+    ("GET", f"{_WEBHOOK}/deliveries"): Operation(
+        "Webhooks", "listDeliveries", "List what was sent, waits or was given up, the latest first",
+        ListOf("deliveries", hooks.Delivery), hooks.DeliveryParams, example={"status": "dead"},
+    ),
+    ("POST", f"{_WEBHOOK}/deliveries/{{delivery_id}}/redeliver"): Operation(
+        "Webhooks", "redeliver", "Have a delivery sent again that is over", hooks.Delivery,
+        statuses=(202,), refusals=(409,),
+    ),
     ("GET", "/health"): Operation(
         "Server", "getHealth", "Whether the server lives", schemas.Status,
         needs_database=False,
@@ -414,6 +453,12 @@ LINKS: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
     "createApiKey": (
         ("getApiKey", "key_id", "/data/id"), ("revokeApiKey", "key_id", "/data/id"),
+    ),
+    "createWebhook": tuple(
+        (target, "webhook_id", "/data/id")
+        for target in (
+            "getWebhook", "changeWebhook", "testWebhook", "listDeliveries", "deleteWebhook",
+        )
     ),
     "listFiles": (
         ("getFile", "file_id", "/data/files/0/id"),

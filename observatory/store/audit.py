@@ -15,6 +15,7 @@ ACTIONS = (
     "user.register", "user.login", "user.login_failed", "user.logout", "user.password",
     "user.create", "user.update", "user.delete", "session.reuse", "link.used", "key.create",
     "key.revoke", "project.update", "conversation.delete_permanently", "conversation.export",
+    "webhook.create", "webhook.update", "webhook.delete", "webhook.test", "webhook.redeliver",
 )  # fmt: skip
 _ORDER = "audit"
 

@@ -434,6 +434,65 @@ class StreamTicket(Table):
         table_name = "stream_tickets"
 
 
+class Webhook(Table):
+    """An address that is told of events."""
+
+    key = pw.AutoField()
+    url = pw.TextField()
+    description = pw.TextField(default="")
+    events = pw.TextField(default="[]")
+    project_path = pw.TextField(null=True)
+    conversation_id = pw.TextField(null=True)
+    role = pw.TextField(null=True)
+    tool = pw.TextField(null=True)
+    secret = pw.TextField()
+    is_active = pw.BooleanField(default=True)
+    is_limited = pw.BooleanField(default=False)
+    created_at = pw.TextField()
+    updated_at = pw.TextField()
+    position = pw.IntegerField()
+    dead_in_a_row = pw.IntegerField(default=0)
+    switched_off = pw.TextField(null=True)
+    switched_off_at = pw.TextField(null=True)
+    last_delivered_at = pw.TextField(null=True)
+    missed_events_at = pw.TextField(null=True)
+
+    class Meta:
+        table_name = "webhooks"
+
+
+class WebhookProject(Table):
+    """A project that a limited webhook is told of."""
+
+    webhook = pw.ForeignKeyField(Webhook, column_name="webhook_key")
+    project = pw.ForeignKeyField(Project, column_name="project_key")
+
+    class Meta:
+        table_name = "webhook_projects"
+        primary_key = pw.CompositeKey("webhook", "project")
+
+
+class WebhookDelivery(Table):
+    """An event that a webhook is to be told of, and how far that is."""
+
+    key = pw.AutoField()
+    id = pw.TextField(unique=True)
+    webhook = pw.ForeignKeyField(Webhook, column_name="webhook_key")
+    event_id = pw.IntegerField(null=True)
+    event_type = pw.TextField()
+    status = pw.TextField()
+    attempts = pw.IntegerField(default=0)
+    created_at = pw.TextField()
+    next_attempt_at = pw.TextField(null=True)
+    last_attempt_at = pw.TextField(null=True)
+    last_status = pw.IntegerField(null=True)
+    last_error = pw.TextField(null=True)
+    finished_at = pw.TextField(null=True)
+
+    class Meta:
+        table_name = "webhook_deliveries"
+
+
 class Total(Table):
     """A number over the whole archive."""
 
@@ -469,5 +528,8 @@ TABLES = (
     Event,
     LiveConversation,
     StreamTicket,
+    Webhook,
+    WebhookProject,
+    WebhookDelivery,
     Total,
 )

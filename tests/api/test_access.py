@@ -22,6 +22,7 @@ ROUTES = {
 PLACES = {
     "{conversation_id}": SESSION, "{message_id}": "a" * 8, "{project_id}": "1", "{file_id}": "1",
     "{tag}": "later", "{user_id}": "1", "{key_id}": "1",
+    "{webhook_id}": "1", "{delivery_id}": "b" * 8,
 }  # fmt: skip
 GUARDED = sorted(key for key, rule in RULES.items() if rule is not PUBLIC)
 EACH = pytest.mark.parametrize(("method", "path"), GUARDED, ids=lambda part: part)
@@ -38,6 +39,7 @@ OF_EVERY_PERSON = {
     ("POST", "/api/auth/password"), ("GET", "/api/api-keys"), ("POST", "/api/api-keys"),
     ("GET", "/api/api-keys/{key_id}"), ("DELETE", "/api/api-keys/{key_id}"),
 }  # fmt: skip
+PATHS_OF_ADMINS = ("/api/users", "/api/admin", "/api/webhooks")
 OF_ANALYSTS = {
     ("GET", "/metrics"), ("GET", "/api/live/status"), ("GET", "/api/projects"),
     ("GET", "/api/projects/{project_id}"),
@@ -79,7 +81,7 @@ def test_what_viewers_may_do_changes_nothing():
 
 def test_only_admins_look_after_others():
     of_admins = {key for key, rule in RULES.items() if rule == {ADMIN}}
-    assert {key for key in RULES if key[1].startswith(("/api/users", "/api/admin"))} <= of_admins
+    assert {key for key in RULES if key[1].startswith(PATHS_OF_ADMINS)} <= of_admins
 
 
 @EACH

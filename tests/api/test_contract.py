@@ -12,7 +12,9 @@ from observatory.accounts.signing_in import make_random_accounts
 from observatory.api import schemas
 from observatory.api.cookies import csrf_token
 from observatory.app import create_app
+from observatory.store.scopes import WHOLE
 from observatory.store.users import insert_user
+from observatory.store.webhooks import insert_webhook
 from tests.api.asking import check_refusal
 from tests.api.described import DescribedApp
 from tests.api.sessions import SESSION
@@ -37,6 +39,10 @@ READ = [route for route, methods in ROUTES.items() if "GET" in methods and route
 def client(db) -> webtest.TestApp:
     """A client that a person has signed in with: some routes are for people alone."""
     ada = insert_user(email="ada@example.org", name="Ada", role="admin", password_hash="x")
+    insert_webhook(
+        url="https://example.org/", description="", events=(), filters={}, secret="s" * 16,
+        is_active=True, scope=WHOLE,
+    )  # fmt: skip
     cookie = make_random_accounts().begin_session(ada, kind="cookie").token.text
     app = DescribedApp(create_app(cors_origins=(), folders=()), lint=True)
     app.extra_environ = {

@@ -167,6 +167,7 @@ def addresses(path: str) -> list[str]:
         "file_id": [str(row[0]) for row in fetch_all("SELECT key FROM transcript_files")],
         "key_id": [str(row[0]) for row in fetch_all("SELECT key FROM api_keys")],
         "user_id": [str(row[0]) for row in fetch_all("SELECT key FROM users")],
+        "webhook_id": [str(row[0]) for row in fetch_all("SELECT key FROM webhooks")],
     }
     parameter = next(iter(re.findall(r"{(\w+)}", path)), None)
     places = [path] if parameter is None else [fill(path, parameter, i) for i in known[parameter]]
@@ -217,7 +218,7 @@ def decoded(found: re.Match[str]) -> str:
 
 
 # Who may read these sees no conversations there, or may see all.
-OF_ACCOUNTS = ("/api/admin", "/api/api-keys", "/api/auth", "/api/users")
+OF_ACCOUNTS = ("/api/admin", "/api/api-keys", "/api/auth", "/api/users", "/api/webhooks")
 
 
 def is_good(answer: Any, address: str) -> bool:
