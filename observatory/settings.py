@@ -58,6 +58,7 @@ class Settings:
     web_workers: int
     web_threads: int
     ingest_on_start: bool
+    watch_mode: str
     redact_secrets: str
 
 
@@ -205,6 +206,7 @@ def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
     workers = env.int("WEB_WORKERS", 2, validate=_in_range(1, 64))
     threads = env.int("WEB_THREADS", 4, validate=_in_range(1, 1000))
     ingest_on_start = env.bool("INGEST_ON_START", True)
+    watch_mode = env.str("WATCH_MODE", "auto", validate=_one_of("auto", "events", "polling"))
     redact = env.str("REDACT_SECRETS", "mask", validate=_one_of("mask", "flag", "off"))
     try:
         env.seal()
@@ -237,6 +239,7 @@ def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
         web_workers=workers,
         web_threads=threads,
         ingest_on_start=ingest_on_start,
+        watch_mode=watch_mode,
         redact_secrets=redact,
     )
 

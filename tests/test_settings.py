@@ -67,6 +67,7 @@ DEFAULTS = {
     "web_workers": 2,
     "web_threads": 4,
     "ingest_on_start": True,
+    "watch_mode": "auto",
     "redact_secrets": "mask",
 }
 
@@ -125,6 +126,8 @@ GOOD = [
     ("WEB_THREADS", "1000", "web_threads", 1000),
     ("INGEST_ON_START", "false", "ingest_on_start", False),
     ("INGEST_ON_START", "true", "ingest_on_start", True),
+    ("WATCH_MODE", "events", "watch_mode", "events"),
+    ("WATCH_MODE", "polling", "watch_mode", "polling"),
     ("REDACT_SECRETS", "flag", "redact_secrets", "flag"),
     ("REDACT_SECRETS", "off", "redact_secrets", "off"),
 ]
@@ -187,6 +190,7 @@ BAD = [
     ("WEB_WORKERS", "auto", "1 to 64"),
     ("WEB_THREADS", "1001", "1 to 1000"),
     ("INGEST_ON_START", "maybe", "true or false"),
+    ("WATCH_MODE", "often", "one of auto, events, polling"),
     ("REDACT_SECRETS", "on", "mask, flag, off"),
 ]
 
