@@ -20,6 +20,7 @@ from observatory.ingest.changes import Changes, FolderWatch
 from observatory.ingest.discover import FoundFile, find_file, find_files, locate, look_again
 from observatory.ingest.reading import has_other_tail, is_unchanged
 from observatory.ingest.running import RunSummary, ingest_files, mend_interrupted
+from observatory.ingest.sidecars import take_late_agent_types
 from observatory.ingest.turns import Stopped, watchers_turn
 from observatory.ingest.uploads import is_upload, stored_uploads
 from observatory.log import log
@@ -217,6 +218,7 @@ class _Watcher:
         try:
             if found:
                 self._backlog.add(self._changed(found))
+                self._take_sidecars(found)
                 found = []
             places += self._due_later()
             if places:
@@ -282,12 +284,14 @@ class _Watcher:
         """Read files that have just changed; what is much of them is left for slices."""
         fresh: dict[str, tuple[FoundFile, FileState | None]] = {}
         large: list[tuple[FoundFile, FileState | None]] = []
+        unchanged: list[FoundFile] = []
         for place in places:
             file = self._find(place)
             if file is None or file.path in fresh:
                 continue
             state = find_state(file.path)
             if is_unchanged(file, state) and not _is_suspicious(file, state):
+                unchanged.append(file)
                 continue
             read = state.byte_offset if state is not None and not state.is_reread else 0
             if file.size - read > _LIVE_BYTES:
@@ -296,6 +300,7 @@ class _Watcher:
                 fresh[file.path] = file, state
                 self._backlog.files.pop(file.path, None)
         self._backlog.add(large)
+        self._take_sidecars(unchanged)
         if not fresh:
             return
         until = time.monotonic() + _FRESH_SECONDS
@@ -307,6 +312,13 @@ class _Watcher:
         if not summary.is_complete:
             done = summary.ended | summary.failed
             self._backlog.add([each for path, each in fresh.items() if path not in done])
+
+    def _take_sidecars(self, files: Sequence[FoundFile]) -> None:
+        """Look beside transcripts that have nothing new themselves."""
+        described = [file for file in files if file.has_sidecar]
+        if described:
+            with self._turn(), waiting_at_most(_BUSY_MS):
+                take_late_agent_types(described)
 
     def _read_slice(self) -> None:
         """Read some of what can wait."""
