@@ -196,8 +196,10 @@ class FolderWatch(threading.Thread):
             elif os.path.isdir(path):
                 self._scan(path)
                 self._second_looks[path] = time.monotonic() + _SECOND_LOOK_SECONDS
-            elif path.endswith(SUFFIX) or path == self._root:
+            elif path.endswith(SUFFIX):
                 places.add(path)
+            elif os.path.isfile(self._root):
+                places.add(self._root)
         if places:
             self._changes.note(places)
 
@@ -239,11 +241,13 @@ class FolderWatch(threading.Thread):
 
     def _scan(self, folder: str | None = None) -> None:
         """Note which files look other than when they were seen last, in all or in one folder."""
-        if folder is not None and os.path.realpath(folder) != os.path.join(
-            os.path.realpath(self._root), os.path.relpath(folder, self._root)
-        ):
-            return  # Reached by a link.
-        found = find_files([folder or self._path], on_problem=self._note_problem)
+        place = self._path
+        if folder is not None:
+            real, real_root = os.path.realpath(folder), os.path.realpath(self._root)
+            if not real.startswith(os.path.join(real_root, "")):
+                return  # A link led there.
+            place = self._root + real.removeprefix(real_root)
+        found = find_files([place], on_problem=self._note_problem)
         changed = [file for file in found if self._seen.get(file.location) != _signature(file)]
         if folder is None:
             self._seen = {}

@@ -136,16 +136,30 @@ def _start(companion: Companion, stop: threading.Event) -> threading.Thread:
 
 @dataclass(slots=True)
 class _Backlog:
-    """Files that can wait, each with the bytes that are unread, oldest first."""
+    """Files that can wait, each with the bytes that are unread: fresh ones first, then oldest."""
 
     files: dict[str, tuple[FoundFile, int]]
+    fresh: set[str]
 
-    def add(self, changed: Sequence[tuple[FoundFile, FileState | None]]) -> None:
+    def add(
+        self, changed: Sequence[tuple[FoundFile, FileState | None]], *, are_fresh: bool = False
+    ) -> None:
+        if not changed:
+            return
+        if are_fresh:
+            self.fresh.update(file.path for file, _ in changed)
         for file, state in changed:
             read = state.byte_offset if state is not None and not state.is_reread else 0
             self.files[file.path] = file, max(0, file.size - read)
-        ordered = sorted(self.files.values(), key=lambda each: (each[0].modified_ns, each[0].path))
-        self.files = {each[0].path: each for each in ordered}
+        self.files = dict(sorted(self.files.items(), key=self._place))
+
+    def _place(self, entry: tuple[str, tuple[FoundFile, int]]) -> tuple[bool, int, str]:
+        path, (file, _) = entry
+        return path not in self.fresh, file.modified_ns, path
+
+    def drop(self, path: str) -> None:
+        self.files.pop(path, None)
+        self.fresh.discard(path)
 
     def first(self) -> list[FoundFile]:
         return [file for file, _ in list(self.files.values())[:_SLICE_FILES]]
@@ -172,7 +186,7 @@ class _Watcher:
         self._watches = watches
         self._should_stop = should_stop
         self._chores = {chore: time.monotonic() + chore.interval_seconds for chore in chores}
-        self._backlog = _Backlog({})
+        self._backlog = _Backlog({}, set())
         # Places to look at again, and when.
         self._later: dict[str, float] = {}
         self._retries: dict[str, float] = {}
@@ -298,8 +312,8 @@ class _Watcher:
                 large.append((file, state))
             else:
                 fresh[file.path] = file, state
-                self._backlog.files.pop(file.path, None)
-        self._backlog.add(large)
+                self._backlog.drop(file.path)
+        self._backlog.add(large, are_fresh=True)
         self._take_sidecars(unchanged)
         if not fresh:
             return
@@ -336,7 +350,7 @@ class _Watcher:
             left = {file.path for file, _ in changed} - summary.ended - summary.failed
         for file in files:
             if file.path not in left:
-                self._backlog.files.pop(file.path, None)
+                self._backlog.drop(file.path)
         self._status_waiting()
         if time.monotonic() - self._turn_began > _TURN_SECONDS:
             time.sleep(_PAUSE_SECONDS)
