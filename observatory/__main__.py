@@ -32,12 +32,12 @@ from observatory.store.database import (
     vacuum,
 )
 from observatory.store.locks import held
+from observatory.supervise import EXIT_LOCKED
 from observatory.watch_command import add_watch_command
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_PARTIAL = 3
-EXIT_LOCKED = 75
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 

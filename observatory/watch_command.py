@@ -14,9 +14,7 @@ from observatory.redaction.masking import configure as configure_redaction
 from observatory.settings import Settings, read_redaction_key
 from observatory.store.locks import held
 from observatory.store.watcher_status import LOCK
-from observatory.supervise import end_with_parent
-
-EXIT_LOCKED = 75
+from observatory.supervise import EXIT_LOCKED, end_with_parent
 
 CHORES: tuple[Chore, ...] = ()
 COMPANIONS: tuple[Companion, ...] = ()

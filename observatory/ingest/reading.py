@@ -28,8 +28,9 @@ from observatory.transcripts.lines import BadPart, Line, parse_objects, read_lin
 from observatory.transcripts.records import Record, parse_record
 
 CHUNK_BYTES = 4 * 1024 * 1024
-_TAIL_BYTES = 4096
-# Twice as far back as Claude Code rewrites a file in place.
+# As far back as Claude Code rewrites a file in place: a change in there is seen for certain.
+_TAIL_BYTES = 64 * 1024
+# Twice as far, for what is being rewritten while it is read.
 _COMPARED_BYTES = 128 * 1024
 
 
@@ -185,7 +186,7 @@ class _Source:
         return self._look_at(self._start + length) == self._bytes_before(length)
 
     def hash_before(self, offset: int) -> bytes:
-        """Return a hash of the last 4 KiB before the end of the last line that was given."""
+        """Return a hash of the last 64 KiB before the end of the last line that was given."""
         place = offset - self._start
         tail = self._before_line_end if place < 0 else self._bytes_before(place)
         return hashlib.blake2b(tail[-_TAIL_BYTES:], digest_size=16).digest()
