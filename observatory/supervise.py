@@ -68,7 +68,8 @@ class Supervisor:
             code = self._run_once()
             if self._is_over():
                 return
-            if code == EXIT_LOCKED:
+            # A database that another program has locked ends a watcher with the same code.
+            if code == EXIT_LOCKED and self._is_locked():
                 self._stand_by()
                 continue
             if time.monotonic() - began > _A_WHILE_SECONDS:

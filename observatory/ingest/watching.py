@@ -24,7 +24,12 @@ from observatory.ingest.sidecars import take_late_agent_types
 from observatory.ingest.turns import Stopped, watchers_turn
 from observatory.ingest.uploads import is_upload, stored_uploads
 from observatory.log import log
-from observatory.store.database import DatabaseError, describe_failure, waiting_at_most
+from observatory.store.database import (
+    DatabaseError,
+    describe_failure,
+    give_back_memory,
+    waiting_at_most,
+)
 from observatory.store.transcript_files import (
     FileState,
     find_state,
@@ -58,6 +63,8 @@ _STATUS_SECONDS = 1.0
 _TICK_SECONDS = 0.5
 # Another writer is waited for that long; then there is time to look at signals.
 _BUSY_MS = 1000
+# Enough for live lines; while it catches up the watcher has a larger one.
+_CACHE_MIB = 8
 # Two changes within one tick of a file system's clock, 10 ms at most, can look the same.
 _RECENT_NS = 1_000_000_000
 _JOIN_SECONDS = 2.0
@@ -424,6 +431,7 @@ class _Watcher:
             and all(each.is_ready.is_set() for each in self._watches)
         ):
             self._update(state="running")
+            give_back_memory(cache_mib=_CACHE_MIB)
             log.info(
                 "watch_caught_up",
                 folders={each.status.path: each.status.mode for each in self._watches},
