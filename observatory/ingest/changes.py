@@ -123,6 +123,7 @@ class FolderWatch(threading.Thread):
         self._stop_event = stop
         self._step_ms = min(STEP_MS * len(paths), 3 * STEP_MS)
         self._seen: dict[str, _Signature] = {}
+        self._hot: dict[str, tuple[int, int, int]] = {}
         self._second_looks: dict[str, float] = {}
         self._problems: set[str] = set()
         self._shown = "missing"
@@ -221,6 +222,7 @@ class FolderWatch(threading.Thread):
             pause = max(_LEAST_POLLING_SECONDS, cost / _POLLING_SHARE)
             until = time.monotonic() + min(pause, _LONGEST_POLLING_SECONDS)
             hot = sorted(self._seen, key=lambda place: self._seen[place][1])[-_HOT_FILES:]
+            self._hot = {place: self._seen[place][:3] for place in hot}
             while (left := until - time.monotonic()) > 0:
                 if self._stop_event.wait(min(_LEAST_POLLING_SECONDS, left)):
                     return
@@ -232,9 +234,14 @@ class FolderWatch(threading.Thread):
         """Note which of some files look other than when they were seen last."""
         changed = []
         for place in places:
-            file = find_file(place, [self._path])
-            if file is not None and self._seen.get(place) != _signature(file):
-                self._seen[place] = _signature(file)
+            # No more than one call for each: this is done often.
+            try:
+                status = os.stat(place)
+            except OSError:
+                continue
+            now = status.st_size, status.st_mtime_ns, status.st_ctime_ns
+            if self._hot.get(place) != now:
+                self._hot[place] = now
                 changed.append(place)
         if changed:
             self._changes.note(changed)
