@@ -7,8 +7,9 @@ import os
 import sys
 
 from observatory.errors import LockHeld
+from observatory.ingest.beside import Chore, Companion
 from observatory.ingest.stopping import StopSignals
-from observatory.ingest.watching import Chore, Companion, watch
+from observatory.ingest.watching import watch
 from observatory.opening import open_database, prepare_schema
 from observatory.redaction.masking import configure as configure_redaction
 from observatory.settings import Settings, read_redaction_key

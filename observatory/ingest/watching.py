@@ -13,9 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from observatory.ingest.backlog import Backlog
+from observatory.ingest.beside import Chore, Companion, start
 from observatory.ingest.changes import Changes, FolderWatch
 from observatory.ingest.discover import FoundFile, find_file, find_files, locate, look_again
 from observatory.ingest.reading import has_other_tail, is_unchanged
@@ -44,7 +46,6 @@ _SLICE_SECONDS = 0.4
 _FRESH_SECONDS = 1.0
 # A changed file with more to read than this waits with the others: it would hold up live lines.
 _LIVE_BYTES = 4 * 1024 * 1024
-_SLICE_FILES = 500
 # After so long the lock is left for a moment, for others who look for it every 50 ms.
 _TURN_SECONDS = 5.0
 _PAUSE_SECONDS = 0.12
@@ -68,26 +69,6 @@ _CACHE_MIB = 8
 # Two changes within one tick of a file system's clock, 10 ms at most, can look the same.
 _RECENT_NS = 1_000_000_000
 _JOIN_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Chore:
-    """Something that the watcher does now and then, between readings, with its connection.
-
-    What ``run`` raises is logged. It should be short: lines that come meanwhile wait.
-    """
-
-    name: str
-    interval_seconds: float
-    run: Callable[[], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Companion:
-    """A thread beside the watcher: ``run`` returns soon after the event that it is given is set."""
-
-    name: str
-    run: Callable[[threading.Event], None]
 
 
 def watch(
@@ -116,7 +97,7 @@ def watch(
     watches = [
         FolderWatch(path, paths=paths, mode=mode, changes=changes, stop=stop) for path in paths
     ]
-    threads = [_start(companion, stop) for companion in companions]
+    threads = [start(companion, stop) for companion in companions]
     for each in watches:
         each.start()
     watcher = _Watcher(paths, database_path, changes, watches, should_stop, chores)
@@ -127,52 +108,6 @@ def watch(
         for thread in [*watches, *threads]:
             thread.join(_JOIN_SECONDS)
         watcher.end()
-
-
-def _start(companion: Companion, stop: threading.Event) -> threading.Thread:
-    def run() -> None:
-        try:
-            companion.run(stop)
-        except Exception as error:
-            log.error("companion_failed", name=companion.name, exc_info=error)
-
-    thread = threading.Thread(target=run, name=companion.name, daemon=True)
-    thread.start()
-    return thread
-
-
-@dataclass(slots=True)
-class _Backlog:
-    """Files that can wait, each with the bytes that are unread: fresh ones first, then oldest."""
-
-    files: dict[str, tuple[FoundFile, int]]
-    fresh: set[str]
-
-    def add(
-        self, changed: Sequence[tuple[FoundFile, FileState | None]], *, are_fresh: bool = False
-    ) -> None:
-        if not changed:
-            return
-        if are_fresh:
-            self.fresh.update(file.path for file, _ in changed)
-        for file, state in changed:
-            read = state.byte_offset if state is not None and not state.is_reread else 0
-            self.files[file.path] = file, max(0, file.size - read)
-        self.files = dict(sorted(self.files.items(), key=self._place))
-
-    def _place(self, entry: tuple[str, tuple[FoundFile, int]]) -> tuple[bool, int, str]:
-        path, (file, _) = entry
-        return path not in self.fresh, file.modified_ns, path
-
-    def drop(self, path: str) -> None:
-        self.files.pop(path, None)
-        self.fresh.discard(path)
-
-    def first(self) -> list[FoundFile]:
-        return [file for file, _ in list(self.files.values())[:_SLICE_FILES]]
-
-    def unread_bytes(self) -> int:
-        return sum(unread for _, unread in self.files.values())
 
 
 class _Watcher:
@@ -193,7 +128,7 @@ class _Watcher:
         self._watches = watches
         self._should_stop = should_stop
         self._chores = {chore: time.monotonic() + chore.interval_seconds for chore in chores}
-        self._backlog = _Backlog({}, set())
+        self._backlog = Backlog()
         # Places to look at again, and when.
         self._later: dict[str, float] = {}
         self._retries: dict[str, float] = {}

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from observatory.ingest import watching
+from observatory.ingest.beside import Chore, Companion
 from observatory.ingest.running import ingest
-from observatory.ingest.watching import Chore, Companion, watch
+from observatory.ingest.watching import watch
 from observatory.store.database import fetch_all
 from observatory.store.locks import held
 from observatory.store.watcher_status import (
