@@ -24,10 +24,9 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 
 install: $(VENV)/.installed ## make the virtual environment and install into it
 
-run: install ## migrate, ingest and serve on 127.0.0.1:3001
+run: install ## migrate, serve on 127.0.0.1:3001, read transcripts and follow them
 	@$(OBSERVATORY) migrate
-	@$(OBSERVATORY) ingest || test $$? -eq 3 # some files could not be read: it says which
-	@exec $(OBSERVATORY) serve --no-ingest
+	@exec $(OBSERVATORY) serve
 
 migrate: install ## bring the database's schema up to date
 	@$(OBSERVATORY) migrate

@@ -1,4 +1,4 @@
-"""The command line: ``observatory serve | ingest | migrate | secrets | user | key | link``."""
+"""The command line: ``observatory serve``, ``watch``, ``ingest`` and the others."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ from observatory.store.database import (
     vacuum,
 )
 from observatory.store.locks import held
+from observatory.supervise import EXIT_LOCKED
+from observatory.watch_command import add_watch_command
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_PARTIAL = 3
-EXIT_LOCKED = 75
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 
@@ -85,6 +86,8 @@ def _parser() -> argparse.ArgumentParser:
         "--no-ingest", action="store_true", help="do not read transcripts while serving"
     )
     serve.set_defaults(command=run_serve)
+
+    add_watch_command(commands)
 
     reading = commands.add_parser("ingest", help="read what is new in transcripts")
     reading.add_argument(

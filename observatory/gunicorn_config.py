@@ -23,6 +23,7 @@ from observatory.opening import check_exposure, connected
 from observatory.settings import Settings, read_settings
 from observatory.store import users
 from observatory.store.database import DatabaseError, describe_failure
+from observatory.store.watcher_status import LOCK
 
 try:
     _settings: Settings = read_settings()
@@ -73,6 +74,8 @@ def _remove_metrics_folder() -> None:
 
 
 _daemon: subprocess.Popen[bytes] | None = None
+# Longer than the watcher itself is given.
+_STOP_SECONDS = 15
 
 
 def on_starting(server: Any) -> None:
@@ -127,7 +130,7 @@ def _say_how_to_come_in(places: list[tuple[str, str]]) -> None:
 
 
 def when_ready(server: Any) -> None:
-    """Say where the server is, and catch up with the transcripts beside it."""
+    """Say where the server is, and start the watcher of transcripts beside it."""
     global _daemon
     folders = ", ".join(str(folder) for folder in _settings.transcripts_dirs)
     places = []
@@ -143,7 +146,13 @@ def when_ready(server: Any) -> None:
     _say_how_to_come_in(places)
     if _settings.ingest_on_start:
         _daemon = subprocess.Popen(
-            [sys.executable, "-m", "observatory", "ingest", "--wait", "3600"],
+            [
+                sys.executable,
+                "-m",
+                "observatory.supervise",
+                str(os.getpid()),
+                f"{_settings.db_path}.{LOCK}.lock",
+            ],
             stdin=subprocess.DEVNULL,
             env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": ""},
         )
@@ -161,6 +170,6 @@ def on_exit(server: Any) -> None:
     if _daemon is not None and _daemon.poll() is None:
         _daemon.terminate()
         try:
-            _daemon.wait(timeout=10)
+            _daemon.wait(timeout=_STOP_SECONDS)
         except subprocess.TimeoutExpired:
             _daemon.kill()

@@ -59,6 +59,7 @@ class Settings:
     web_threads: int
     max_streams: int
     ingest_on_start: bool
+    watch_mode: str
     redact_secrets: str
     webhook_allowed_networks: tuple[str, ...]
 
@@ -209,6 +210,7 @@ def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
     threads = env.int("WEB_THREADS", 4, validate=_in_range(1, 1000))
     max_streams = env.int("MAX_STREAMS", 1000, validate=_in_range(1, 100_000))
     ingest_on_start = env.bool("INGEST_ON_START", True)
+    watch_mode = env.str("WATCH_MODE", "auto", validate=_one_of("auto", "events", "polling"))
     redact = env.str("REDACT_SECRETS", "mask", validate=_one_of("mask", "flag", "off"))
     webhook_networks: list[str] = env.list("WEBHOOK_ALLOWED_NETWORKS", [], validate=_networks)
     try:
@@ -243,6 +245,7 @@ def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
         web_threads=threads,
         max_streams=max_streams,
         ingest_on_start=ingest_on_start,
+        watch_mode=watch_mode,
         redact_secrets=redact,
         webhook_allowed_networks=tuple(_listed(webhook_networks)),
     )

@@ -108,7 +108,17 @@ def test_the_version_is_told(home):
 
 @pytest.mark.parametrize(
     "command",
-    [(), ("serve",), ("ingest",), ("migrate",), ("secrets",), ("user", "add"), ("key",), ("link",)],
+    [
+        (),
+        ("serve",),
+        ("watch",),
+        ("ingest",),
+        ("migrate",),
+        ("secrets",),
+        ("user", "add"),
+        ("key",),
+        ("link",),
+    ],
 )
 def test_help_is_told(home, command):
     ended = home.run(*command, "--help")
@@ -121,7 +131,7 @@ def test_help_is_told(home, command):
     "arguments",
     [(), ("dance",), ("serve", "--port", "1"), ("migrate", "--status", "--dry-run"),
      ("ingest", "--wait", "soon"), ("ingest", "--wait", "nan"), ("ingest", "--wait", "-1"),
-     ("secrets",), ("secrets", "dance")],
+     ("secrets",), ("secrets", "dance"), ("watch", "--parent", "me")],
 )  # fmt: skip
 def test_a_wrong_command_line_is_a_usage_error(home, arguments):
     ended = home.run(*arguments)
@@ -129,7 +139,7 @@ def test_a_wrong_command_line_is_a_usage_error(home, arguments):
     assert ended.stderr.startswith("usage: observatory")
 
 
-@pytest.mark.parametrize("command", ["serve", "ingest", "migrate"])
+@pytest.mark.parametrize("command", ["serve", "watch", "ingest", "migrate"])
 def test_wrong_settings_stop_every_command(home, command):
     ended = home.run(command, PORT="x", LOG_LEVEL="loud", HOST="example.com")
     assert ended.returncode == 1
@@ -147,7 +157,7 @@ def test_settings_are_read_from_a_file_in_the_working_directory(home):
 
 def test_a_folder_that_can_not_be_made_is_told_without_a_traceback(home):
     (home.folder / "data").write_text("in the way")
-    for command in ("migrate", "ingest", "serve"):
+    for command in ("migrate", "ingest", "watch", "serve"):
         ended = home.run(command)
         assert ended.returncode == 1
         told = ended.stderr.splitlines()[-1]
@@ -158,7 +168,7 @@ def test_a_folder_that_can_not_be_made_is_told_without_a_traceback(home):
 def test_a_file_that_is_no_database_is_told_without_a_traceback(home):
     home.database.parent.mkdir()
     home.database.write_text("This is no database. " * 100)
-    for command in ("migrate", "ingest", "serve"):
+    for command in ("migrate", "ingest", "watch", "serve"):
         ended = home.run(command)
         assert ended.returncode == 1
         told = ended.stderr.splitlines()[-1]
@@ -236,7 +246,7 @@ def test_a_migration_that_fails_leaves_the_schema_as_it_was(home, next_version):
     assert home.run("migrate", "--status").returncode == 0
 
 
-@pytest.mark.parametrize("command", ["serve", "ingest"])
+@pytest.mark.parametrize("command", ["serve", "watch", "ingest"])
 def test_an_older_schema_is_refused_with_the_command_that_mends_it(home, next_version, command):
     home.run("migrate")
     ended = finish(home.popen("-c", NEXT_VERSION, str(next_version), command))
@@ -245,7 +255,7 @@ def test_an_older_schema_is_refused_with_the_command_that_mends_it(home, next_ve
     assert "Run `observatory migrate`." in ended.stderr
 
 
-@pytest.mark.parametrize("command", ["serve", "ingest", "migrate"])
+@pytest.mark.parametrize("command", ["serve", "watch", "ingest", "migrate"])
 def test_a_newer_schema_is_refused(home, command):
     home.run("migrate")
     query(home, "INSERT INTO schema_migrations (name, applied) VALUES ('9999_later', '2030-01-01')")

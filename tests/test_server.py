@@ -51,15 +51,15 @@ def children_of(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def is_ingest(pid: int) -> bool:
-    return b"\0ingest\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
+def is_supervisor(pid: int) -> bool:
+    return b"\0observatory.supervise\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def workers_of(pid: int, number: int) -> list[int]:
     """Return the workers of a server, once there are so many."""
 
     def found() -> list[int]:
-        workers = [child for child in children_of(pid) if not is_ingest(child)]
+        workers = [child for child in children_of(pid) if not is_supervisor(child)]
         return workers if len(workers) == number else []
 
     return wait_for(found, what=f"{number} workers")
@@ -283,7 +283,7 @@ def test_an_empty_home_is_served_and_told(tmp_path):
 ])  # fmt: skip
 def test_ingest_at_the_start_can_be_left_out(tmp_path, arguments, variables):
     with serving(new_home(tmp_path), *arguments, **variables) as server:
-        assert not [child for child in children_of(server.process.pid) if is_ingest(child)]
+        assert not [child for child in children_of(server.process.pid) if is_supervisor(child)]
         assert server.data("/api/conversations")["pagination"]["total"] == 0
 
 

@@ -68,6 +68,7 @@ DEFAULTS = {
     "web_threads": 4,
     "max_streams": 1000,
     "ingest_on_start": True,
+    "watch_mode": "auto",
     "redact_secrets": "mask",
     "webhook_allowed_networks": (),
 }
@@ -128,6 +129,8 @@ GOOD = [
     ("MAX_STREAMS", "100000", "max_streams", 100_000),
     ("INGEST_ON_START", "false", "ingest_on_start", False),
     ("INGEST_ON_START", "true", "ingest_on_start", True),
+    ("WATCH_MODE", "events", "watch_mode", "events"),
+    ("WATCH_MODE", "polling", "watch_mode", "polling"),
     ("REDACT_SECRETS", "flag", "redact_secrets", "flag"),
     ("REDACT_SECRETS", "off", "redact_secrets", "off"),
     ("WEBHOOK_ALLOWED_NETWORKS", "", "webhook_allowed_networks", ()),
@@ -198,6 +201,7 @@ BAD = [
     ("WEB_THREADS", "1001", "1 to 1000"),
     ("MAX_STREAMS", "0", "1 to 100000"),
     ("INGEST_ON_START", "maybe", "true or false"),
+    ("WATCH_MODE", "often", "one of auto, events, polling"),
     ("REDACT_SECRETS", "on", "mask, flag, off"),
 ]
 

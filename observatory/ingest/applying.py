@@ -829,7 +829,7 @@ class _FileReading:
                 "has_open_line": int(chunk.has_open_line),
                 "generation": chunk.generation,
                 "status": status,
-                **({"is_reread": 0} if chunk.is_first else {}),
+                **({"is_reread": int(chunk.is_torn)} if chunk.is_first or chunk.is_torn else {}),
                 "error_message": None,
                 "last_modified": self.modified_at,
                 "processed_at": now(),
@@ -838,7 +838,7 @@ class _FileReading:
         if status != self.status or self.was_waiting or chunk.bad_lines:
             # That a file which was read to its end grew is told by what it says.
             note_file(self.file_key, status)
-        if chunk.is_last:
+        if chunk.is_last and not chunk.is_torn:
             self.batch.superseding.append((self.file_key, chunk.generation))
         add_to_total("ingest_files", int(chunk.is_last))
         add_to_total("ingest_lines", chunk.lines_read)

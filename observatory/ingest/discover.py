@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -58,6 +59,45 @@ def find_files(
             # The same folder can be named twice, by a link as well; the first name is kept.
             found.setdefault(real + file.location.removeprefix(root), file)
     return sorted(found.values(), key=lambda file: (file.modified_ns, file.path))
+
+
+def find_file(location: str, paths: Iterable[str]) -> FoundFile | None:
+    """Return the transcript at a place, named as ``find_files`` of these paths would name it.
+
+    Args:
+        location: Where it is, by whatever way that leads there.
+        paths: Folders and files, in their order.
+
+    Returns:
+        ``None`` when ``find_files`` would not find it.
+    """
+    folder, name = os.path.split(location)
+    real = os.path.join(os.path.realpath(folder), name)
+    for path in paths:
+        root = os.path.abspath(locate_given(path))
+        real_root = os.path.realpath(root)
+        if root == location or real == real_root:
+            return _look_at(root, os.stat)
+        if real.startswith(os.path.join(real_root, "")):
+            is_named = name.endswith(SUFFIX)
+            return _look_at(root + real.removeprefix(real_root), os.lstat) if is_named else None
+    return None
+
+
+def look_again(file: FoundFile) -> FoundFile | None:
+    """Return what the file system tells of a file now, or ``None`` when it is gone."""
+    return _look_at(file.location, os.stat)
+
+
+def _look_at(path: str, look: Callable[[str], os.stat_result]) -> FoundFile | None:
+    try:
+        status = look(path)
+    except OSError:
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    sidecar = os.path.splitext(path)[0] + SIDECAR_SUFFIX
+    return _stat(path, status, has_sidecar=os.path.exists(sidecar))
 
 
 def _find(path: str, on_problem: Callable[[str, str], None]) -> Iterator[FoundFile]:

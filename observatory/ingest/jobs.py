@@ -14,6 +14,7 @@ from contextlib import suppress
 from observatory.errors import LockHeld
 from observatory.ingest.discover import locate, modified_at
 from observatory.ingest.running import ingest
+from observatory.ingest.turns import INGEST_LOCK, is_watcher_waiting
 from observatory.log import log
 from observatory.store import transcript_files as files
 from observatory.store.database import DatabaseError, close, connect, database, is_busy
@@ -22,6 +23,7 @@ from observatory.transcripts.layout import read_path
 
 _LATER_WAIT_SECONDS = 600.0
 _TRY_SECONDS = 0.5
+_GIVING_WAY_SECONDS = 0.05
 
 
 def note(path: str) -> int:
@@ -87,6 +89,10 @@ def _is_process_ending() -> bool:
     return not threading.main_thread().is_alive()
 
 
+def _should_give_way() -> bool:
+    return _is_process_ending() or is_watcher_waiting(database.database)
+
+
 def _read(paths: list[str]) -> None:
     try:
         connect()
@@ -108,15 +114,22 @@ def _read(paths: list[str]) -> None:
 def _read_in_turn(paths: list[str]) -> None:
     """Read files once no other ingest runs, unless the process ends before.
 
+    Whenever the watcher waits, it is let in after the batch at hand.
+
     Raises:
         LockHeld: The other one runs on and on.
     """
     deadline = time.monotonic() + _LATER_WAIT_SECONDS
     while not _is_process_ending():
         try:
-            with held(database.database, "ingest", wait_seconds=_TRY_SECONDS):
-                ingest([locate(path) for path in paths], should_stop=_is_process_ending)
-                return
+            with held(database.database, INGEST_LOCK, wait_seconds=_TRY_SECONDS):
+                summary = ingest([locate(path) for path in paths], should_stop=_should_give_way)
+                if summary.is_complete:
+                    return
+            deadline = time.monotonic() + _LATER_WAIT_SECONDS
+            # The watcher, which waits for its turn, has it now.
+            while is_watcher_waiting(database.database) and not _is_process_ending():
+                time.sleep(_GIVING_WAY_SECONDS)
         except LockHeld:
             if time.monotonic() > deadline:
                 raise

@@ -4,6 +4,10 @@ Source: docs/transcript-format.md, "How a file grows". A file is read on from th
 when it is the same file and the bytes before the offset are the same; otherwise from its start.
 Only complete lines move the offset. A last line without its newline is taken when it is complete
 JSON, and read again once more follows; a half one waits.
+
+Claude Code may cut a file inside its last 64 KiB and write on while it is being read. So what was
+parsed is held against the file again with each piece and at the end, and the hash that is stored is
+of the bytes that were parsed: a file that changed below its reader is read again from its start.
 """
 
 from __future__ import annotations
@@ -24,7 +28,10 @@ from observatory.transcripts.lines import BadPart, Line, parse_objects, read_lin
 from observatory.transcripts.records import Record, parse_record
 
 CHUNK_BYTES = 4 * 1024 * 1024
-_TAIL_BYTES = 4096
+# As far back as Claude Code rewrites a file in place: a change in there is seen for certain.
+_TAIL_BYTES = 64 * 1024
+# Twice as far, for what is being rewritten while it is read.
+_COMPARED_BYTES = 128 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,7 @@ class Chunk:
 
     ``items`` are records with their line and their number on it, which is 0 but for glued ones.
     They are as they will be stored: ``findings`` has, by the same two, what secrets are in them.
+    The last one ``is_torn`` when the file was rewritten below its reader.
     """
 
     file: FoundFile
@@ -59,6 +67,7 @@ class Chunk:
     lines_read: int = 0
     bytes_read: int = 0
     is_last: bool = False
+    is_torn: bool = False
 
 
 def is_unchanged(file: FoundFile, state: FileState | None) -> bool:
@@ -91,18 +100,24 @@ def read_chunks(
     """
     with Path(file.location).open("rb", buffering=0) as stream:
         offset, number, generation = 0, 0, 1
+        source = None
         if state is not None:
             generation = state.generation
-            if not state.is_reread and _continues(stream.fileno(), file, state):
+            if not state.is_reread and _may_continue(file, state):
+                source = _Source(stream.fileno(), state.byte_offset)
+            if source is not None and source.hash_before(state.byte_offset) == state.tail_hash:
                 offset, number = state.byte_offset, state.line_count
             elif state.byte_offset or state.has_open_line:
                 generation += 1
-        stream.seek(offset)
+        if source is None or not offset:
+            source = _Source(stream.fileno(), 0)
         chunk = Chunk(file, generation, offset == 0, byte_offset=offset, line_count=number)
-        for line in read_lines(stream.read, offset=offset, number=number):
+        for line in read_lines(source.read, offset=offset, number=number):
+            if source.is_torn:
+                break
             _read_line(line, chunk, is_whole=is_whole)
             if chunk.bytes_read >= chunk_bytes and line.is_terminated:
-                chunk.tail_hash = _tail_hash(stream.fileno(), chunk.byte_offset)
+                chunk.tail_hash = source.hash_before(chunk.byte_offset)
                 yield chunk
                 chunk = Chunk(
                     file,
@@ -111,25 +126,81 @@ def read_chunks(
                     byte_offset=chunk.byte_offset,
                     line_count=chunk.line_count,
                 )
-        chunk.tail_hash = _tail_hash(stream.fileno(), chunk.byte_offset)
         chunk.is_last = True
+        chunk.is_torn = source.is_torn or not source.is_still_there()
+        if not chunk.is_torn:
+            chunk.tail_hash = source.hash_before(chunk.byte_offset)
         yield chunk
 
 
-def _continues(descriptor: int, file: FoundFile, state: FileState) -> bool:
-    """Tell whether a file still holds, at its place, what was read of it before."""
-    return (
-        (state.device, state.inode) == (file.device, file.inode)
-        and file.size >= state.byte_offset
-        and state.tail_hash == _tail_hash(descriptor, state.byte_offset)
-    )
+def has_other_tail(file: FoundFile, state: FileState) -> bool:
+    """Tell whether a file that looks unchanged holds something else before its stored offset.
+
+    Two changes within one tick of the file system's clock can leave the same size and times.
+
+    Raises:
+        OSError: The file can not be opened or read.
+    """
+    with Path(file.location).open("rb", buffering=0) as stream:
+        source = _Source(stream.fileno(), state.byte_offset)
+        return source.hash_before(state.byte_offset) != state.tail_hash
 
 
-def _tail_hash(descriptor: int, offset: int) -> bytes:
-    """Return a hash of the last 4 KiB before an offset."""
-    start = max(0, offset - _TAIL_BYTES)
-    tail = os.pread(descriptor, offset - start, start)
-    return hashlib.blake2b(tail, digest_size=16).digest()
+def _may_continue(file: FoundFile, state: FileState) -> bool:
+    """Tell whether a file may still hold, at its place, what was read of it before."""
+    return (state.device, state.inode) == (
+        file.device,
+        file.inode,
+    ) and file.size >= state.byte_offset
+
+
+class _Source:
+    """Gives the bytes of a file from an offset on, and remembers the last ones that it gave."""
+
+    def __init__(self, descriptor: int, offset: int) -> None:
+        self.is_torn = False
+        self._descriptor = descriptor
+        # What was given last, where in the file that begins, and what lies before it.
+        self._piece = b""
+        self._start = offset
+        self._before = self._look_at(offset)
+        # The end of the last line in earlier pieces, and what lies before that.
+        self._line_end, self._before_line_end = offset, self._before
+
+    def read(self, size: int) -> bytes:
+        """Return up to so many bytes that follow, and nothing at the end or when it was torn."""
+        newline = self._piece.rfind(b"\n") + 1
+        if newline:
+            self._line_end = self._start + newline
+            self._before_line_end = self._bytes_before(newline)
+        self._before = self._bytes_before(len(self._piece))
+        self._start += len(self._piece)
+        self._piece = os.pread(self._descriptor, size, self._start)
+        if self._look_at(self._start) != self._before:
+            self.is_torn, self._piece = True, b""
+        return self._piece
+
+    def is_still_there(self) -> bool:
+        """Tell whether the file holds what was given last."""
+        length = len(self._piece)
+        return self._look_at(self._start + length) == self._bytes_before(length)
+
+    def hash_before(self, offset: int) -> bytes:
+        """Return a hash of the last 64 KiB before the end of the last line that was given."""
+        place = offset - self._start
+        tail = self._before_line_end if place < 0 else self._bytes_before(place)
+        return hashlib.blake2b(tail[-_TAIL_BYTES:], digest_size=16).digest()
+
+    def _bytes_before(self, place: int) -> bytes:
+        """Return what was given before a place of the last piece."""
+        if place >= _COMPARED_BYTES:
+            return self._piece[place - _COMPARED_BYTES : place]
+        return (self._before + self._piece[:place])[-_COMPARED_BYTES:]
+
+    def _look_at(self, offset: int) -> bytes:
+        """Return what the file holds before an offset now."""
+        start = max(0, offset - _COMPARED_BYTES)
+        return os.pread(self._descriptor, offset - start, start)
 
 
 def _read_line(line: Line, chunk: Chunk, *, is_whole: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
@@ -47,7 +47,9 @@ class RunSummary:
     ``files``, ``lines``, ``bad_lines`` and ``bytes`` count what was read; the others what is in
     the archive now and was not before. ``tokens`` are in the four kinds of the API. ``failures``
     holds the first hundred of what could not be read; ``failed_files`` counts the files and
-    ``failed_folders`` what else could not be looked at.
+    ``failed_folders`` what else could not be looked at. ``ended`` are the paths of files that were
+    read to their end, ``torn`` those that were rewritten meanwhile and wait to be read again,
+    ``failed`` those that could not be read or kept.
     """
 
     files: int = 0
@@ -67,6 +69,9 @@ class RunSummary:
     failures: list[Failure] = field(default_factory=list)
     rows_seconds: float = 0.0
     is_complete: bool = True
+    ended: set[str] = field(default_factory=set)
+    torn: list[str] = field(default_factory=list)
+    failed: set[str] = field(default_factory=set)
 
     @property
     def has_failures(self) -> bool:
@@ -78,9 +83,23 @@ class RunSummary:
         if len(self.failures) < _MAX_FAILURES:
             self.failures.append(Failure(path, reason))
 
+    def add(self, chunk: Chunk) -> None:
+        """Count what was stored of a file."""
+        self.files += chunk.is_last
+        self.lines += chunk.lines_read
+        self.bad_lines += len({bad.line for bad in chunk.bad_lines})
+        self.bytes += chunk.bytes_read
+        if chunk.is_last:
+            self.ended.add(chunk.file.path)
+        if chunk.is_torn:
+            self.torn.append(chunk.file.path)
+
     def as_dict(self) -> dict[str, object]:
         """Return the fields by name, for JSON."""
-        return asdict(self)
+        fields = asdict(self)
+        for name in ("ended", "torn", "failed"):
+            del fields[name]
+        return fields
 
 
 @dataclass(slots=True)
@@ -109,7 +128,61 @@ def ingest(
         What the run read; ``is_complete`` is false when it was stopped.
     """
     with _without_garbage_collection():
-        return _run(paths, on_progress, should_stop, batch_bytes)
+        summary = RunSummary()
+        run = _Run(summary, on_progress, batch_bytes)
+        mend_interrupted()
+        states = read_states()
+
+        def note_problem(path: str, reason: str) -> None:
+            summary.failed_folders += 1
+            summary.add_failure(path, reason)
+
+        found = find_files(paths, on_problem=note_problem)
+        changed = [file for file in found if not is_unchanged(file, states.get(file.path))]
+        summary.unchanged_files = len(found) - len(changed)
+        before = read_sums()
+        run.read(changed, states, should_stop)
+        take_late_agent_types(found)
+        run.index(should_stop)
+        _add_gains(summary, before, read_sums())
+        run.end()
+        return summary
+
+
+def mend_interrupted() -> None:
+    """Put right what a dead process left half done. For the one holder of the lock ``ingest``."""
+    put_back_interrupted()
+    finish_removals()
+
+
+def ingest_files(
+    files: Sequence[FoundFile],
+    *,
+    states: Mapping[str, FileState],
+    should_stop: Callable[[], bool] = lambda: False,
+    should_end: Callable[[], bool] = lambda: False,
+) -> RunSummary:
+    """Read what is new in some files, at a cost that does not depend on how many are known.
+
+    The caller holds the lock ``ingest``, has called ``mend_interrupted`` once since it began to
+    read, and knows that the files have changed.
+
+    Args:
+        files: In the order in which they are read.
+        states: Of those of them that were read before.
+        should_stop: Ends the run after the batch at hand, of rows or of the index.
+        should_end: Ends the reading after the batch at hand; what was read is indexed still.
+
+    Returns:
+        What the run read, without what the archive gained by it.
+    """
+    with _without_garbage_collection():
+        run = _Run(RunSummary(), lambda progress: None, BATCH_BYTES)
+        run.read(files, states, lambda: should_stop() or should_end())
+        take_late_agent_types(files)
+        run.index(should_stop)
+        run.end()
+        return run.summary
 
 
 @contextmanager
@@ -128,54 +201,70 @@ def _without_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _run(
-    paths: Iterable[str],
-    on_progress: Callable[[Progress], None],
-    should_stop: Callable[[], bool],
-    batch_bytes: int,
-) -> RunSummary:
-    started = time.monotonic()
-    put_back_interrupted()
-    finish_removals()
-    states = read_states()
-    summary = RunSummary()
+class _Run:
+    """The steps of a run, and what it knows."""
 
-    def note_problem(path: str, reason: str) -> None:
-        summary.failed_folders += 1
-        summary.add_failure(path, reason)
+    def __init__(
+        self,
+        summary: RunSummary,
+        on_progress: Callable[[Progress], None],
+        batch_bytes: int,
+    ) -> None:
+        self.summary = summary
+        self._on_progress = on_progress
+        self._batch_bytes = batch_bytes
+        self._started = time.monotonic()
 
-    found = find_files(paths, on_problem=note_problem)
-    changed = [file for file in found if not is_unchanged(file, states.get(file.path))]
-    summary.unchanged_files = len(found) - len(changed)
-    before = read_sums()
-    progress = Progress(0, sum(_unread_bytes(file, states.get(file.path)) for file in changed), "")
-    touched: set[str] = set()
-    progress.stage = "reading"
-    on_progress(progress)
-    failed: set[str] = set()
-    for batch in batches(_read_all(changed, states, summary, failed), batch_bytes=batch_bytes):
-        touched |= _apply(batch, summary, failed)
-        for chunk in batch:
-            if chunk.file.path in failed:
-                continue
-            summary.files += chunk.is_last
-            summary.lines += chunk.lines_read
-            summary.bad_lines += len({bad.line for bad in chunk.bad_lines})
-            summary.bytes += chunk.bytes_read
-        progress.done = summary.bytes
-        on_progress(progress)
-        if should_stop():
-            summary.is_complete = False
-            break
-    take_late_agent_types(found)
-    summary.rows_seconds = round(time.monotonic() - started, 3)
-    _index(progress, on_progress, should_stop, summary)
-    summary.conversations = len(touched)
-    _add_gains(summary, before, read_sums())
-    seconds = time.monotonic() - started
-    summary.seconds = round(seconds, 3)
-    summary.mb_per_second = round(summary.bytes / 1e6 / seconds, 1) if seconds else 0.0
-    return summary
+    def read(
+        self,
+        changed: Sequence[FoundFile],
+        states: Mapping[str, FileState],
+        should_stop: Callable[[], bool],
+    ) -> None:
+        """Read files that have changed into the archive, in their order."""
+        summary = self.summary
+        total = sum(_unread_bytes(file, states.get(file.path)) for file in changed)
+        progress = Progress(0, total, "reading")
+        self._on_progress(progress)
+        touched: set[str] = set()
+        failed: set[str] = set()
+        chunks = _read_all(changed, states, summary, failed)
+        for batch in batches(chunks, batch_bytes=self._batch_bytes):
+            touched |= _apply(batch, summary, failed)
+            for chunk in batch:
+                if chunk.file.path not in failed:
+                    summary.add(chunk)
+            progress.done = summary.bytes
+            self._on_progress(progress)
+            if should_stop():
+                summary.is_complete = False
+                break
+        summary.conversations = len(touched)
+
+    def index(self, should_stop: Callable[[], bool]) -> None:
+        """Index what waits, of whatever run."""
+        self.summary.rows_seconds = round(time.monotonic() - self._started, 3)
+        progress = Progress(0, search.count_waiting_messages(), "indexing")
+        if not progress.total:
+            return
+        if progress.total > search.BATCH_MESSAGES:
+            search.prepare_bulk_indexing()
+        self._on_progress(progress)
+        while not should_stop():
+            indexed = search.index_messages()
+            progress.done += indexed
+            self._on_progress(progress)
+            if indexed < search.BATCH_MESSAGES:
+                return
+        self.summary.is_complete = False
+
+    def end(self) -> None:
+        """Note how long the run took."""
+        seconds = time.monotonic() - self._started
+        self.summary.seconds = round(seconds, 3)
+        self.summary.mb_per_second = (
+            round(self.summary.bytes / 1e6 / seconds, 1) if seconds else 0.0
+        )
 
 
 def _unread_bytes(file: FoundFile, state: FileState | None) -> int:
@@ -205,12 +294,16 @@ def _apply(batch: list[Chunk], summary: RunSummary, failed: set[str]) -> set[str
 
 def _record_failure(path: str, reason: str, summary: RunSummary) -> None:
     summary.failed_files += 1
+    summary.failed.add(path)
     summary.add_failure(path, reason)
     record_failure(path, reason, role=read_path(path).role)
 
 
 def _read_all(
-    found: list[FoundFile], states: dict[str, FileState], summary: RunSummary, failed: set[str]
+    found: Sequence[FoundFile],
+    states: Mapping[str, FileState],
+    summary: RunSummary,
+    failed: set[str],
 ) -> Iterator[Chunk]:
     for file in found:
         state = states.get(file.path)
@@ -233,28 +326,6 @@ def _is_worth_telling(file: FoundFile, state: FileState) -> bool:
     return (
         state.status != "completed" or state.is_reread or _unread_bytes(file, state) > BATCH_BYTES
     )
-
-
-def _index(
-    progress: Progress,
-    on_progress: Callable[[Progress], None],
-    should_stop: Callable[[], bool],
-    summary: RunSummary,
-) -> None:
-    progress.stage, progress.done = "indexing", 0
-    progress.total = search.count_waiting_messages()
-    if not progress.total:
-        return
-    if progress.total > search.BATCH_MESSAGES:
-        search.prepare_bulk_indexing()
-    on_progress(progress)
-    while not should_stop():
-        indexed = search.index_messages()
-        if not indexed:
-            return
-        progress.done += indexed
-        on_progress(progress)
-    summary.is_complete = False
 
 
 def _add_gains(summary: RunSummary, before: dict[str, int], after: dict[str, int]) -> None:

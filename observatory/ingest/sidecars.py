@@ -32,7 +32,7 @@ def read_agent_type(transcript_path: str) -> str | None:
 def take_late_agent_types(files: Iterable[FoundFile]) -> None:
     """Give subagents the type that a file beside theirs tells, had it come after the transcript."""
     described = [file for file in files if file.has_sidecar]
-    untyped = states.find_untyped_subagents() if described else {}
+    untyped = states.find_untyped_subagents(file.path for file in described) if described else {}
     types = {
         untyped[file.path]: agent_type
         for file in described

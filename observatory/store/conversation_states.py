@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass
 
@@ -114,12 +115,14 @@ def take_times_of_subagents(keys: Iterable[int]) -> None:
     )
 
 
-def find_untyped_subagents() -> dict[str, int]:
-    """Return the keys of subagents without a type, by the paths of their files."""
+def find_untyped_subagents(paths: Iterable[str]) -> dict[str, int]:
+    """Return the keys of those subagents without a type that have one of these files, by file."""
     rows = fetch_all(
-        "SELECT f.path, c.key FROM conversations c"
-        " JOIN transcript_files f ON f.conversation_key = c.key"
-        " WHERE c.kind = 'subagent' AND c.agent_type IS NULL"
+        "SELECT f.path, c.key FROM json_each(?) wanted"
+        " CROSS JOIN transcript_files f ON f.path = wanted.value"
+        " JOIN conversations c ON c.key = f.conversation_key"
+        " WHERE c.kind = 'subagent' AND c.agent_type IS NULL",
+        (json.dumps(list(paths)),),
     )
     return dict(rows)
 

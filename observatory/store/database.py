@@ -97,6 +97,13 @@ def limit_time(until: float) -> None:
     begin_time_limit(database.connection(), until)
 
 
+def give_back_memory(*, cache_mib: int) -> None:
+    """Make this thread's page cache smaller, and free what it holds."""
+    connection = database.connection()
+    connection.execute(f"PRAGMA cache_size = {-1024 * cache_mib}")
+    connection.execute("PRAGMA shrink_memory")
+
+
 def close() -> None:
     """Close this thread's connection, if it has one."""
     if not database.is_closed():

@@ -212,6 +212,14 @@ def mark_processing(key: int) -> None:
         note_file(key, "processing")
 
 
+def find_waiting_paths() -> list[str]:
+    """Return the paths of files that somebody wants read, or that were read in part only."""
+    rows = fetch_all(
+        "SELECT path FROM transcript_files WHERE status IN ('pending', 'processing') OR is_reread"
+    )
+    return [row[0] for row in rows]
+
+
 def put_back_interrupted() -> None:
     """Mark what a dead ingest was reading as pending. For the one holder of the ingest lock."""
     if is_any_processing():

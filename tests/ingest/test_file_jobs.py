@@ -16,7 +16,7 @@ from observatory.store import transcript_files as files
 from observatory.store.database import fetch_all
 from observatory.store.locks import held, is_held
 from observatory.store.scopes import WHOLE
-from tests.processes import Home
+from tests.processes import Home, wait_for
 from tests.transcripts_for_tests import Transcript
 
 SESSION = "22222222-2222-4222-8222-222222222222"
@@ -93,6 +93,22 @@ def test_states_are_true_while_a_file_is_read_and_after_its_reader_died(db, larg
     assert (file["status"], file["line_count"]) == ("completed", 30)
     assert file["byte_offset"] == file["size"]
     assert fetch_all("SELECT count(*) FROM messages") == [(30,)]
+
+
+def test_a_reading_gives_way_to_the_watcher_and_goes_on(db, large):
+    key = note(large)
+    with held(db, "watch-waiting"):
+        done = jobs.submit(large)
+        wait_for(lambda: files.get_file(key, scope=WHOLE)["byte_offset"], what="its first batch")
+        # It leaves the lock, and does not come back for it as long as the watcher waits.
+        with held(db, "ingest", wait_seconds=60):
+            file = files.get_file(key, scope=WHOLE)
+            assert 0 < file["byte_offset"] < file["size"]
+        assert not done.is_set()
+    assert done.wait(60)
+    jobs.join()
+    file = files.get_file(key, scope=WHOLE)
+    assert (file["status"], file["line_count"]) == ("completed", 30)
 
 
 def test_what_another_run_left_is_pending_while_the_next_reads_other_files(db, large, write):

@@ -183,7 +183,7 @@ def test_it_tells_when_the_log_keeps_what_was_masked(write, ingest, db):
 
 
 def test_messages_that_wait_for_the_index_are_masked_too(write, ingest, db, monkeypatch):
-    monkeypatch.setattr("observatory.ingest.running._index", lambda *args: None)
+    monkeypatch.setattr("observatory.ingest.running._Run.index", lambda *args: None)
     archive(write, ingest)
     mask()
     scan_secrets()

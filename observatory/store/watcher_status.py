@@ -1,0 +1,95 @@
+"""What the watcher of a database does, in a small file beside it that others read.
+
+It is written when something changed, at most once a second, and replaced as a whole. Whether there
+is a watcher at all is told by its lock, which the kernel drops when it dies.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from observatory.store.locks import is_held
+
+LOCK = "watch"
+# Held while the watcher waits for the lock ``ingest``: who holds that one gives way.
+WAITING_LOCK = "watch-waiting"
+
+
+@dataclass(frozen=True, slots=True)
+class FolderStatus:
+    """One folder that is followed.
+
+    ``mode`` is ``events`` (the system tells of changes), ``polling`` (they are looked for) or
+    ``missing`` (it is not there yet); ``files`` are the transcripts below it.
+    """
+
+    path: str
+    mode: str
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
+class WatcherStatus:
+    """What a watcher does; all ``None`` and empty where there never was one.
+
+    ``state`` is ``catching_up`` until all that was there at its start is read, then ``running``,
+    and ``stopped`` when none lives. Times are ISO 8601 in UTC: when it started, when the last
+    change was noticed, when one was last read, when it last failed. ``last_failure`` says why, in
+    words that name no content. What waits is known and not read yet.
+    """
+
+    state: str = "stopped"
+    pid: int | None = None
+    host: str | None = None
+    started_at: str | None = None
+    folders: tuple[FolderStatus, ...] = ()
+    files: int = 0
+    last_change_at: str | None = None
+    last_read_at: str | None = None
+    waiting_files: int = 0
+    waiting_bytes: int = 0
+    last_failure: str | None = None
+    last_failure_at: str | None = None
+
+
+def watcher_status_path(database_path: str | Path) -> Path:
+    """Return where the status of a database's watcher lies."""
+    return Path(f"{database_path}.watch.json")
+
+
+def read_watcher_status(database_path: str | Path) -> WatcherStatus:
+    """Return what the watcher of a database does, or did last when it is stopped."""
+    status = _read(watcher_status_path(database_path))
+    return status if is_held(database_path, LOCK) else replace(status, state="stopped")
+
+
+def write_watcher_status(database_path: str | Path, status: WatcherStatus) -> None:
+    """Replace the status of a database's watcher, readable by its owner only.
+
+    Raises:
+        OSError: It can not be written.
+    """
+    path = watcher_status_path(database_path)
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as stream:
+            json.dump(asdict(status), stream)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _read(path: Path) -> WatcherStatus:
+    try:
+        held: dict[str, Any] = json.loads(path.read_bytes())
+        folders = tuple(FolderStatus(**folder) for folder in held.pop("folders"))
+        return WatcherStatus(**held, folders=folders)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        # None was written yet, or by another version.
+        return WatcherStatus()

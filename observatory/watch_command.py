@@ -1,0 +1,70 @@
+"""``observatory watch``: the watcher as a process, and what it does beside reading."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from observatory.errors import LockHeld
+from observatory.ingest.beside import Chore, Companion
+from observatory.ingest.stopping import StopSignals
+from observatory.ingest.watching import watch
+from observatory.opening import open_database, prepare_schema
+from observatory.redaction.masking import configure as configure_redaction
+from observatory.settings import Settings, read_redaction_key
+from observatory.store.locks import held
+from observatory.store.watcher_status import LOCK
+from observatory.supervise import EXIT_LOCKED, end_with_parent
+
+CHORES: tuple[Chore, ...] = ()
+COMPANIONS: tuple[Companion, ...] = ()
+
+
+def add_watch_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser."""
+    watching = commands.add_parser(
+        "watch", help="read what is new in transcripts, and follow them from then on"
+    )
+    watching.add_argument(
+        "--parent",
+        type=int,
+        metavar="PID",
+        help="end when this process, which started it, has ended",
+    )
+    watching.set_defaults(command=run_watch)
+
+
+def run_watch(options: argparse.Namespace, settings: Settings) -> int:
+    """Follow the folders of the settings until a signal comes."""
+    paths = [str(folder) for folder in settings.transcripts_dirs]
+    open_database(settings, cache_mib=64)
+    prepare_schema(settings)
+    configure_redaction(settings.redact_secrets, read_redaction_key(settings))
+    if options.parent is not None:
+        end_with_parent()
+    with StopSignals() as stop:
+
+        def should_stop() -> bool:
+            is_alone = options.parent is not None and os.getppid() != options.parent
+            return is_alone or stop.is_requested()
+
+        try:
+            with held(settings.db_path, LOCK):
+                missing = [path for path in paths if not os.path.exists(path)]
+                if missing:
+                    print(f"No transcripts in {', '.join(missing)} yet.", file=sys.stderr)
+                watch(
+                    paths,
+                    database_path=settings.db_path,
+                    mode=settings.watch_mode,
+                    should_stop=should_stop,
+                    chores=CHORES,
+                    companions=COMPANIONS,
+                )
+        except LockHeld as error:
+            if not error.path.endswith(f".{LOCK}.lock"):
+                raise
+            print(f"{error.holder} watches already; it holds {error.path}.", file=sys.stderr)
+            return EXIT_LOCKED
+    return 0
