@@ -5,20 +5,35 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from functools import partial
 
 from observatory.errors import LockHeld
 from observatory.ingest.beside import Chore, Companion
 from observatory.ingest.stopping import StopSignals
 from observatory.ingest.watching import watch
+from observatory.live import upkeep
 from observatory.opening import open_database, prepare_schema
 from observatory.redaction.masking import configure as configure_redaction
 from observatory.settings import Settings, read_redaction_key
 from observatory.store.locks import held
 from observatory.store.watcher_status import LOCK
 from observatory.supervise import EXIT_LOCKED, end_with_parent
+from observatory.webhooks.dispatching import run_dispatcher
 
-CHORES: tuple[Chore, ...] = ()
-COMPANIONS: tuple[Companion, ...] = ()
+
+def list_chores() -> tuple[Chore, ...]:
+    """Return what is done between readings."""
+    return (
+        Chore("conversation_ends", upkeep.END_SECONDS, upkeep.end_quiet_conversations),
+        Chore("analytics_updates", upkeep.ANALYTICS_SECONDS, upkeep.AnalyticsNotes()),
+        Chore("event_expiry", upkeep.EXPIRE_SECONDS, upkeep.let_go_of_old_events),
+    )
+
+
+def list_companions(settings: Settings) -> tuple[Companion, ...]:
+    """Return what runs beside reading."""
+    networks = settings.webhook_allowed_networks
+    return (Companion("webhooks", partial(run_dispatcher, allowed_networks=networks)),)
 
 
 def add_watch_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -59,8 +74,8 @@ def run_watch(options: argparse.Namespace, settings: Settings) -> int:
                     database_path=settings.db_path,
                     mode=settings.watch_mode,
                     should_stop=should_stop,
-                    chores=CHORES,
-                    companions=COMPANIONS,
+                    chores=list_chores(),
+                    companions=list_companions(settings),
                 )
         except LockHeld as error:
             if not error.path.endswith(f".{LOCK}.lock"):

@@ -148,9 +148,41 @@ class EventStatus(Schema):
     latest_id = Count(required=True)
 
 
+class FollowedFolder(Schema):
+    """A folder of transcripts; ``mode`` is how changes in it are noticed."""
+
+    path = fields.String(required=True)
+    mode = fields.String(required=True, validate=validate.OneOf(("events", "polling", "missing")))
+    files = Count(required=True)
+
+
+class WatcherState(Schema):
+    """What the watcher does, or did last: ``stopped`` when there is none.
+
+    ``lag_seconds`` is for how long the last change waits to be read, 0 when none does.
+    """
+
+    state = fields.String(
+        required=True, validate=validate.OneOf(("catching_up", "running", "stopped"))
+    )
+    pid = Count(required=True, allow_none=True)
+    host = fields.String(required=True, allow_none=True)
+    started_at = Time(required=True, allow_none=True)
+    folders = fields.List(fields.Nested(FollowedFolder), required=True)
+    files = Count(required=True)
+    last_change_at = Time(required=True, allow_none=True)
+    last_read_at = Time(required=True, allow_none=True)
+    waiting_files = Count(required=True)
+    waiting_bytes = Count(required=True)
+    lag_seconds = fields.Float(required=True)
+    last_failure = fields.String(required=True, allow_none=True)
+    last_failure_at = Time(required=True, allow_none=True)
+
+
 class LiveStatus(Schema):
     """How what happens now comes from transcripts to streams."""
 
+    watcher = fields.Nested(WatcherState, required=True)
     streams = fields.Nested(StreamStatus, required=True)
     events = fields.Nested(EventStatus, required=True)
     live_conversations = Count(required=True)

@@ -505,6 +505,18 @@ def find_newest(limit: int, *, scope: Scope = WHOLE, wanted: EventFilter = EVERY
     return end
 
 
+def find_last(event_type: str) -> int:
+    """Return the id of the last event of a type that is kept, or 0."""
+    row = fetch_one("SELECT id FROM events WHERE type = ? ORDER BY id DESC LIMIT 1", (event_type,))
+    return row[0] if row else 0
+
+
+def find_oldest_time() -> str | None:
+    """Return when the oldest event that is kept was noted."""
+    row = fetch_one("SELECT created_at FROM events ORDER BY id LIMIT 1")
+    return row[0] if row else None
+
+
 def expire_events(*, before: str, keep: int) -> int:
     """Delete events from before a time, and all but the newest; return how many.
 

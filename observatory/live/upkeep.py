@@ -1,0 +1,66 @@
+"""What the watcher does for events now and then: ends, sums up, and lets go."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+
+from observatory.store.database import writing
+from observatory.store.event_notes import (
+    end_conversations,
+    find_quiet_conversations,
+    note_analytics,
+)
+from observatory.store.events import (
+    expire_events,
+    find_last,
+    find_oldest_time,
+    read_bounds,
+)
+from observatory.timestamps import format_timestamp
+
+KEEP_FOR = timedelta(days=7)
+KEEP = 100_000
+END_SECONDS = 5.0
+ANALYTICS_SECONDS = 10.0
+EXPIRE_SECONDS = 30.0
+_EXPIRE_FOR_SECONDS = 0.25
+
+
+def end_quiet_conversations() -> None:
+    """Note which conversations ended: nothing was said in them for a while."""
+    quiet = find_quiet_conversations(datetime.now(UTC))
+    if quiet:
+        with writing(moves=None):
+            end_conversations(quiet)
+
+
+class AnalyticsNotes:
+    """Notes which projects have other numbers than when that was noted last."""
+
+    def __init__(self) -> None:
+        self._position: int | None = None
+
+    def __call__(self) -> None:
+        """Note it, if anything happened."""
+        if self._position is None:
+            self._position = find_last("analytics_update")
+        if read_bounds().latest == self._position:
+            return
+        with writing(moves=None):
+            note_analytics(self._position)
+            self._position = read_bounds().latest
+
+
+def let_go_of_old_events() -> None:
+    """Delete events that are too old or too many, as many as a short while allows."""
+    before = format_timestamp(datetime.now(UTC) - KEEP_FOR)
+    until = monotonic() + _EXPIRE_FOR_SECONDS
+    bounds = read_bounds()
+    oldest = find_oldest_time()
+    if oldest is None or (bounds.latest - bounds.oldest < KEEP and oldest >= before):
+        return
+    while monotonic() < until:
+        with writing(moves=None):
+            if not expire_events(before=before, keep=KEEP):
+                return
