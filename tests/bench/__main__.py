@@ -1,6 +1,6 @@
 """Measure the product on a corpus of its own and compare it with what the machine can do.
 
-python -m tests.bench [--megabytes 200] [--seconds 5] [--quick] [--output FILE]
+python -m tests.bench [--megabytes 200] [--seconds 5] [--quick] [--live] [--output FILE]
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import orjson
 
-from tests.bench import corpus, stages
+from tests.bench import corpus, live, stages
 from tests.bench.figures import Figure, format_table
 from tests.bench.floor import is_product_there, measure_parsing
 from tests.bench.load import LoadFailed
@@ -71,6 +71,7 @@ def _read_options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=5, help="duration of each load")
     parser.add_argument("--quick", action="store_true", help="a smoke run: 5 MB, 1 s each")
+    parser.add_argument("--live", action="store_true", help="streams alone, on the last archive")
     parser.add_argument("--output", type=Path, help="the JSON file to write")
     options = parser.parse_args(arguments)
     if options.quick:
@@ -97,6 +98,7 @@ def _prepare(options: argparse.Namespace) -> stages.Bench:
         totals=Totals(**orjson.loads(totals_file.read_bytes())),
         seconds=options.seconds,
         connections=_CONNECTIONS,
+        is_live_only=options.live,
     )
 
 
@@ -105,11 +107,17 @@ def _measure(bench: stages.Bench) -> Iterator[Figure]:
     yield Figure("orjson parses the corpus", parse_mb_per_second, "MB/s")
     if not is_product_there():
         raise ProcessFailed("observatory has no command line or no WSGI application yet")
+    if bench.is_live_only:
+        if not bench.database.exists():
+            raise ProcessFailed("there is no archive of an earlier run; leave out --live")
+        yield from live.measure_live(bench)
+        return
     yield from stages.measure_ingest(bench, parse_mb_per_second=parse_mb_per_second)
     conversation_id, message_count = stages.choose_conversation(bench)
     bench.details["conversation"] = {"id": conversation_id, "message_count": message_count}
     yield from stages.measure_inprocess(bench, conversation_id)
     yield from stages.measure_server(bench, conversation_id)
+    yield from live.measure_live(bench)
 
 
 def _summarise(figures: list[Figure]) -> str:

@@ -52,6 +52,7 @@ class Bench:
     totals: Totals
     seconds: float
     connections: tuple[int, ...]
+    is_live_only: bool = False
     details: dict[str, Any] = field(default_factory=dict)
     credentials: dict[str, str] = field(default_factory=dict)
 
