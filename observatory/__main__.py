@@ -1,4 +1,4 @@
-"""The command line: ``observatory serve | ingest | migrate | secrets | user | key | link``."""
+"""The command line: ``observatory serve | ingest | migrate | secrets | tail | user | key``."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from observatory.store.database import (
     vacuum,
 )
 from observatory.store.locks import held
+from observatory.tail_command import add_tail_command
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -123,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     kinds.add_argument("--status", action="store_true", help="list migrations, change nothing")
     kinds.add_argument("--dry-run", action="store_true", help="say what would be applied")
     migrate.set_defaults(command=run_migrate)
+    add_tail_command(commands)
     add_commands(commands)
     return parser
 
