@@ -245,7 +245,8 @@ def _read_cut_text(text: str) -> str:
             value, _ = _DECODER.raw_decode(text[: len(text) - cut_off] + '"')
         except ValueError:
             continue
-        return str(value)
+        # Half of a pair of escapes that make one character is none.
+        return str(value).encode(errors="ignore").decode()
     return ""
 
 

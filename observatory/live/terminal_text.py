@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from rich.cells import get_character_cell_size
 
@@ -16,11 +17,8 @@ ELLIPSIS = "…"
 _SELECTORS = frozenset({*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)})
 _SPACES = frozenset("\t\n\v\f\r\x85\u2028\u2029")
 _PLAIN = re.compile(r"[ -~]*")
-# In JSON as orjson writes it, these are the characters that a terminal might obey.
-_HIDDEN = re.compile(
-    "[\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f"
-    "\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
-)
+# orjson escapes what comes before the space; all else that is to be looked at comes behind it.
+_BEHIND_ASCII = re.compile("[\x7f-\U0010ffff]")
 
 
 def clean(text: str) -> str:
@@ -81,8 +79,17 @@ def pad(text: str, width: int) -> str:
 def escape_json(body: bytes) -> bytes:
     """Return the same JSON, in which what a terminal might obey is written as an escape.
 
-    orjson escapes the controls below the space only.
+    Args:
+        body: JSON as orjson writes it.
     """
     if body.isascii() and b"\x7f" not in body:
         return body
-    return _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", body.decode()).encode()
+    return _BEHIND_ASCII.sub(lambda found: _escape(found[0]), body.decode()).encode()
+
+
+@lru_cache(maxsize=4096)
+def _escape(character: str) -> str:
+    if unicodedata.category(character) not in ("Cc", "Cf", "Zl", "Zp"):
+        return character
+    units = character.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[index : index + 4]}" for index in range(0, len(units), 4))
