@@ -136,7 +136,8 @@ def _open(settings: Settings) -> None:
     Raises:
         SchemaError: There is none, or it is older or newer.
     """
-    if not settings.db_path.exists():
+    # An empty file would get its first page by being opened.
+    if not settings.db_path.exists() or not settings.db_path.stat().st_size:
         raise SchemaError(f"{settings.db_path} does not exist yet; `observatory serve` makes it.")
     open_database(settings)
     execute("PRAGMA query_only = 1")

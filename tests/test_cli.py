@@ -108,18 +108,9 @@ def test_the_version_is_told(home):
 
 @pytest.mark.parametrize(
     "command",
-    [
-        (),
-        ("serve",),
-        ("ingest",),
-        ("migrate",),
-        ("secrets",),
-        ("tail",),
-        ("user", "add"),
-        ("key",),
-        ("link",),
-    ],
-)
+    [(), ("serve",), ("ingest",), ("migrate",), ("secrets",), ("tail",), ("user", "add"),
+     ("key",), ("link",)],
+)  # fmt: skip
 def test_help_is_told(home, command):
     ended = home.run(*command, "--help")
     assert ended.returncode == 0

@@ -342,6 +342,29 @@ def test_a_database_that_is_not_there_is_told_and_not_made(home):
     assert not home.database.parent.exists()
 
 
+def test_an_empty_file_stays_empty(home):
+    home.database.parent.mkdir()
+    home.database.touch()
+    assert home.run("tail").returncode == 1
+    assert list(home.database.parent.iterdir()) == [home.database]
+    assert home.database.stat().st_size == 0
+
+
+def test_a_file_that_is_no_database_is_told_without_a_traceback(home):
+    home.database.parent.mkdir()
+    home.database.write_text("This is no database. " * 100)
+    ended = home.run("tail")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "DB_PATH names another kind of file" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_reading_changes_nothing(filled):
+    before = filled.database.read_bytes()
+    assert filled.run("tail", "--once", "--since", "all").returncode == 0
+    assert filled.database.read_bytes() == before
+
+
 def test_an_older_schema_is_refused_and_left_as_it_is(filled):
     connection = sqlite3.connect(filled.database)
     with connection:

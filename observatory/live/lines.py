@@ -200,8 +200,8 @@ def telling_argument(preview: str | None, *, within: str | None = None) -> str:
     for name in _TELLING_ARGUMENTS:
         value = arguments.get(name)
         if isinstance(value, str) and value.strip():
-            if within and name.endswith("path"):
-                value = value.removeprefix(within.rstrip("/") + "/")
+            if within and name.endswith("path") and value[len(within) :].startswith(("/", "\\")):
+                value = value.removeprefix(within).lstrip("/\\") or value
             return _first_line(value)
     return "" if preview == "{}" else preview
 

@@ -9,7 +9,7 @@ from datetime import date, timedelta, timezone
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
@@ -98,6 +98,7 @@ def test_a_line_is_cut_to_the_width_with_an_ellipsis():
     assert cell_len(line) in (40, 41)
 
 
+@settings(deadline=None)
 @given(text=HOSTILE, name=HOSTILE, width=st.integers(0, 120) | st.none())
 def test_nothing_that_a_terminal_obeys_gets_into_a_line_and_none_is_too_wide(text, name, width):
     layout = Layout(lambda _: name, today=DAY)
@@ -114,6 +115,7 @@ def test_nothing_that_a_terminal_obeys_gets_into_a_line_and_none_is_too_wide(tex
             assert width is None or cell_len(line.plain) <= width
 
 
+@settings(deadline=None)
 @given(HOSTILE)
 def test_with_colours_only_the_colours_are_sequences(text):
     layout = Layout(short, today=DAY)
@@ -142,6 +144,7 @@ def test_text_is_cleaned(text, cleaned):
     assert clean(text) == cleaned
 
 
+@settings(deadline=None)
 @given(HOSTILE.map(clean), st.integers(0, 80))
 def test_cleaned_text_is_as_wide_as_rich_says_and_is_cut_and_filled(text, width):
     assert is_harmless(text)
@@ -150,6 +153,7 @@ def test_cleaned_text_is_as_wide_as_rich_says_and_is_cut_and_filled(text, width)
     assert measure(pad(text, width)) == width or measure(text) > width
 
 
+@settings(deadline=None)
 @given(HOSTILE)
 def test_escaped_json_says_the_same_and_holds_nothing_that_a_terminal_obeys(text):
     body = orjson.dumps({"text": text.encode(errors="replace").decode()})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from observatory.live.lines import (
@@ -55,6 +55,14 @@ def told(event: dict, **options: object) -> str | None:
         (
             message("tool_use", "", ("Read", '{"file_path":"/home/ada/engine/src/a.py"}')),
             "⏺ Read  src/a.py",
+        ),
+        (
+            message("tool_use", "", ("Read", r'{"path":"C:\\w\\a.py"}'), project_path=r"C:\w"),
+            "⏺ Read  a.py",
+        ),
+        (
+            message("tool_use", "", ("Read", '{"file_path":"/home/ada/engine-2/a.py"}')),
+            "⏺ Read  /home/ada/engine-2/a.py",
         ),
         (tool_use("success"), "  Bash success 0.8 s"),
         (tool_use("success", execution_time_ms=None), "  Bash success"),
@@ -153,6 +161,7 @@ def test_the_argument_that_tells_most_is_found_also_in_what_is_cut(preview, argu
     assert telling_argument(preview).rstrip() == argument.rstrip()
 
 
+@settings(deadline=None)
 @given(
     arguments=st.dictionaries(st.text(max_size=9), st.text(max_size=30) | st.integers()),
     end=st.integers(0, 200),
@@ -162,6 +171,7 @@ def test_arguments_cut_anywhere_are_told(arguments, end):
     assert isinstance(told, str)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_a_cut_command_is_told_as_far_as_it_goes(command):
     whole = json.dumps({"command": command})
