@@ -33,6 +33,7 @@ from observatory.store.database import (
 )
 from observatory.store.locks import held
 from observatory.supervise import EXIT_LOCKED
+from observatory.tail_command import add_tail_command
 from observatory.watch_command import add_watch_command
 
 EXIT_FAILED = 1
@@ -126,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     kinds.add_argument("--status", action="store_true", help="list migrations, change nothing")
     kinds.add_argument("--dry-run", action="store_true", help="say what would be applied")
     migrate.set_defaults(command=run_migrate)
+    add_tail_command(commands)
     add_commands(commands)
     return parser
 

@@ -115,6 +115,7 @@ def test_the_version_is_told(home):
         ("ingest",),
         ("migrate",),
         ("secrets",),
+        ("tail",),
         ("user", "add"),
         ("key",),
         ("link",),

@@ -1,1 +1,4 @@
-"""What happens now, to those who listen: one thread of each worker serves all its streams."""
+"""What happens now, to those who listen.
+
+One thread of each worker serves all its streams; ``observatory tail`` prints lines for people.
+"""
