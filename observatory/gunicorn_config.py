@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import atexit
 import os
+import resource
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from typing import Any
 
 from observatory.accounts.signing_in import make_link_token, make_setup_token
@@ -58,6 +60,19 @@ errorlog = "-"
 # What gunicorn says below that is of no use here, and some of it repeats what clients sent.
 loglevel = "error" if _settings.log_level == "error" else "warning"
 proc_name = "observatory"
+
+
+def _raise_open_files() -> None:
+    """Let workers have a file for each connection and stream, as far as the system allows."""
+    wanted = worker_connections + _settings.max_streams + 200
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+_raise_open_files()
 
 # One folder per server, emptied by being new: metrics of two servers must not mix. It has to be
 # known before prometheus_client is imported, which the application does.
