@@ -115,7 +115,7 @@ class WebhookTest:
     is_cached = False
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, webhook_id: str) -> None:
-        """Make a delivery of a test, which the ingest daemon sends, and answer with it."""
+        """Make a delivery of a test, which the watcher sends, and answer with it."""
         read_params(req, NoParams)
         key = read_key(webhook_id)
         with writing(moves=None):

@@ -150,7 +150,7 @@ def insert_test(webhook: Webhook) -> Delivery:
         (webhook.key,),
     )
     if counted and counted[0] >= MAX_PENDING_TESTS:
-        raise Conflict(f"{MAX_PENDING_TESTS} tests wait already; is the ingest daemon running?")
+        raise Conflict(f"{MAX_PENDING_TESTS} tests wait already; is the watcher running?")
     [identifier] = insert_deliveries(webhook.key, [(None, TEST_TYPE)], moment=now())
     return _get_delivery(webhook.key, identifier)
 
