@@ -149,10 +149,10 @@ class FolderWatch(threading.Thread):
                     self._poll()
             except FileNotFoundError:
                 continue
-            except (OSError, WatchfilesRustInternalError) as error:
+            except (OSError, UnicodeEncodeError, WatchfilesRustInternalError) as error:
                 errors += 1
                 # Names that are no UTF-8 can not be told of; limits of the system stay reached.
-                if isinstance(error, OSError) or errors >= _MAX_ERRORS:
+                if not isinstance(error, WatchfilesRustInternalError) or errors >= _MAX_ERRORS:
                     self._mode = "polling"
                     log.warning("watch_polling", folder=text_path(self._root), exc_info=error)
             except Exception as error:
