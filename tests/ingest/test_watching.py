@@ -192,6 +192,19 @@ def test_names_that_are_no_utf8_are_read(home, path):
         wait_for(lambda: "second" in texts(home), what="the next line of another")
 
 
+def test_a_folder_whose_name_is_no_utf8_is_followed(tmp_path):
+    home = Home(tmp_path)
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    folder.mkdir()
+    path = folder / f"{talk().session_id}.jsonl"
+    path.write_bytes(talk("first").bytes())
+    with watching(home, TRANSCRIPTS_DIR=str(folder)) as watcher:
+        wait_for_texts(home, "first")
+        assert [each.mode for each in watcher.status.folders] == ["polling"]
+        append(path, talk("first", "second").bytes()[path.stat().st_size :])
+        wait_for_texts(home, "first", "second")
+
+
 def test_uploads_that_wait_are_read_at_the_start(home):
     folder = home.database.parent / "uploads" / ("ab" * 16)
     folder.mkdir(parents=True)
@@ -334,6 +347,26 @@ def test_a_database_that_fails_is_logged_and_tried_again(home, path):
             block.wait()
         wait_for_texts(home, "first", "second")
         wait_for(lambda: "locked" in (watcher.status.last_failure or ""), what="the failure")
+
+
+def test_a_log_that_can_not_be_written_stops_nothing(home, path):
+    """As on a full disk, and in a terminal that was closed."""
+    with Path("/dev/full").open("wb") as full:
+        watcher = start_watcher(home, stream=full)
+    try:
+        wait_for(watcher.is_caught_up, what="the watcher to catch up")
+        block = hold_write_lock(home)
+        try:
+            append(path, talk("first", "second").bytes()[path.stat().st_size :])
+            wait_for(lambda: watcher.status.last_failure, what="a failure that is logged")
+        finally:
+            block.kill()
+            block.wait()
+        wait_for_texts(home, "first", "second")
+        assert watcher.process.poll() is None
+    finally:
+        watcher.process.kill()
+        watcher.process.wait()
 
 
 HOLD = """
