@@ -61,6 +61,8 @@ _PATIENCE_MS = 1000
 # What was sent and could not be written is sent again, but not at once.
 _AFTER_UNWRITTEN_SECONDS = 10.0
 _TIDY_SECONDS = 600.0
+# A clock that goes back by more was set: what is due by it is looked at anew.
+_SET_BACK_SECONDS = 1.0
 _GONE = 410
 _FAR = float("inf")
 
@@ -136,6 +138,8 @@ class _Dispatcher:
         self._resolver = resolver
         self._desk = _Desk()
         self._data_version = -1
+        # When it was looked last, by the clock.
+        self._moment = 0.0
         self._next_due = 0.0
         self._next_tidy = 0.0
         # The webhook that was served least recently comes first.
@@ -181,6 +185,13 @@ class _Dispatcher:
         version = fetch_one("PRAGMA data_version")
         assert version is not None
         moment = self._clock()
+        if moment < self._moment - _SET_BACK_SECONDS:
+            self._next_tidy = 0.0
+        self._moment = moment
+        if moment >= self._next_tidy:
+            self._next_tidy = moment + _TIDY_SECONDS
+            self._tidy(stop)
+            self._next_due = moment
         if version[0] != self._data_version:
             # Asked before what it tells of is read: what comes in between is looked at again.
             self._data_version = version[0]
@@ -192,9 +203,6 @@ class _Dispatcher:
                 self._give_out(active)
         elif has_news or moment >= self._next_due:
             self._give_out(hooks.list_active_webhooks())
-        if moment >= self._next_tidy:
-            self._next_tidy = moment + _TIDY_SECONDS
-            self._tidy(stop)
 
     # From events to deliveries
 
