@@ -337,7 +337,8 @@ class _Watcher:
             if time.monotonic() < due or self._should_stop():
                 continue
             try:
-                chore.run()
+                with waiting_at_most(_BUSY_MS):
+                    chore.run()
             except Exception as error:
                 log.error("chore_failed", name=chore.name, exc_info=error)
             self._chores[chore] = time.monotonic() + chore.interval_seconds
