@@ -141,7 +141,7 @@ class _Watcher:
         # Places to look at again, and when.
         self._later: dict[str, float] = {}
         self._retries: dict[str, float] = {}
-        self._failures = 0
+        self._backoff_seconds = _FIRST_BACKOFF_SECONDS
         self._is_mended = False
         self._next_sweep = 0.0
         self._turn_began = time.monotonic()
@@ -160,7 +160,7 @@ class _Watcher:
         while not self._should_stop():
             try:
                 self._step()
-                self._failures = 0
+                self._backoff_seconds = _FIRST_BACKOFF_SECONDS
             except Stopped:
                 return
             except (DatabaseReplaced, SchemaError):
@@ -375,8 +375,8 @@ class _Watcher:
 
     def _back_off(self, error: Exception) -> None:
         """Log a failure, and wait before the next try, longer each time."""
-        seconds = min(_FIRST_BACKOFF_SECONDS * 2**self._failures, _LONGEST_BACKOFF_SECONDS)
-        self._failures += 1
+        seconds = self._backoff_seconds
+        self._backoff_seconds = min(2 * seconds, _LONGEST_BACKOFF_SECONDS)
         reason = type(error).__name__
         if isinstance(error, DatabaseError):
             reason = describe_failure(error)

@@ -56,6 +56,8 @@ _LEAST_BATCH = 50
 _MOST_ROWS = 5000
 _STOP_SECONDS = 1.5
 _AFTER_FAILURE_SECONDS = 1.0
+# A disk that is full for hours is not told of each second.
+_LONGEST_AFTER_FAILURE_SECONDS = 30.0
 # So long the thread that must see its stop waits for the lock of the database.
 _PATIENCE_MS = 1000
 # What was sent and could not be written is sent again, but not at once.
@@ -138,6 +140,7 @@ class _Dispatcher:
         self._resolver = resolver
         self._desk = _Desk()
         self._data_version = -1
+        self._pause_seconds = _AFTER_FAILURE_SECONDS
         # When it was looked last, by the clock.
         self._moment = 0.0
         self._next_due = 0.0
@@ -168,15 +171,19 @@ class _Dispatcher:
         try:
             connect()
             self._look(stop)
+            self._pause_seconds = _AFTER_FAILURE_SECONDS
         except Exception as error:
             # The database is busy, or can not be used at the moment; and whatever else it is, what
             # is not written is still to do.
+            seconds = _AFTER_FAILURE_SECONDS
             if isinstance(error, DatabaseError) and is_busy(error):
                 log.debug("webhooks_wait_for_the_database")
             else:
-                log.error("webhooks_failed", exc_info=error)
+                seconds = self._pause_seconds
+                self._pause_seconds = min(seconds * 2, _LONGEST_AFTER_FAILURE_SECONDS)
+                log.error("webhooks_failed", retry_seconds=seconds, exc_info=error)
             self._data_version = -1
-            stop.wait(_AFTER_FAILURE_SECONDS)
+            stop.wait(seconds)
 
     def _look(self, stop: threading.Event) -> None:
         """Do what there is to do now; most times that is to see that nothing changed."""

@@ -564,3 +564,23 @@ def test_a_failure_of_ours_ends_nothing(hooks, receiver, dispatching, say, monke
         say("hello")
         assert contents(receiver.wait_for(1)) == ["hello"]
     assert len(calls) > 1
+
+
+def test_a_failure_that_lasts_is_told_of_less_and_less_often(db, monkeypatch, capfd):
+    """As on a full disk, for hours."""
+
+    def fail() -> None:
+        raise dispatching_module.DatabaseError("database or disk is full")
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waited.append(timeout)
+            if len(waited) == 2000:
+                self.set()
+            return self.is_set()
+
+    waited: list[float | None] = []
+    monkeypatch.setattr(dispatching_module, "connect", fail)
+    dispatching_module.run_dispatcher(Stop(), poll_seconds=0)
+    assert waited[:7] == [1, 2, 4, 8, 16, 30, 30]
+    assert waited[-1] == 30
