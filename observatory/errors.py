@@ -88,6 +88,13 @@ class SchemaError(ObservatoryError):
     """The database can not be used as it is: the message names the command that mends it."""
 
 
+class DatabaseReplaced(ObservatoryError):
+    """The file of the database was moved, deleted or replaced while it was in use."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} is another file than it was. Start what uses it again.")
+
+
 class MalformedRecord(ObservatoryError):
     """A line of a transcript can not be read; ``reason`` says why, without its text."""
 

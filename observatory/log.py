@@ -12,7 +12,8 @@ import logging
 import re
 import sys
 import traceback
-from typing import IO, Any
+from contextlib import suppress
+from typing import IO, Any, BinaryIO, TextIO, cast
 
 import orjson
 import structlog
@@ -108,6 +109,27 @@ def _lay_out_exception(_logger: Any, _method: str, event: structlog.typing.Event
     return event
 
 
+class _Lines:
+    """A stream that loses what can not be written: no work ends for the sake of its log.
+
+    The disk may be full on which a log lies, and the terminal may be closed.
+    """
+
+    def __init__(self, stream: IO[Any]) -> None:
+        self._stream = stream
+
+    def write(self, data: Any) -> int:
+        """Write, if that can be."""
+        with suppress(OSError):
+            self._stream.write(data)
+        return len(data)
+
+    def flush(self) -> None:
+        """Hand on what was written, if that can be."""
+        with suppress(OSError):
+            self._stream.flush()
+
+
 def configure_logging(*, level: str, log_format: str) -> None:
     """Set up structlog.
 
@@ -118,13 +140,15 @@ def configure_logging(*, level: str, log_format: str) -> None:
     factory: structlog.PrintLoggerFactory | structlog.BytesLoggerFactory
     if log_format == "json":
         last: list[structlog.typing.Processor] = [_write_json]
-        factory = structlog.BytesLoggerFactory(file=sys.stderr.buffer)
+        lines = _Lines(sys.stderr.buffer)
+        factory = structlog.BytesLoggerFactory(file=cast(BinaryIO, lines))
     else:
         console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
         last = [_lay_out_exception, console]
-        factory = structlog.PrintLoggerFactory(file=sys.stderr)
+        lines = _Lines(sys.stderr)
+        factory = structlog.PrintLoggerFactory(file=cast(TextIO, lines))
     _requests.least = _LEVELS[level]
-    _requests.stream = sys.stderr.buffer if log_format == "json" else None
+    _requests.stream = lines if log_format == "json" else None
     structlog.configure(
         processors=[structlog.processors.add_log_level, _add_time, _add_exception, *last],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
@@ -181,7 +205,7 @@ class _Requests:
     """How requests are logged: from which level on, and where to as JSON."""
 
     least = logging.INFO
-    stream: IO[bytes] | None = None
+    stream: _Lines | None = None
 
 
 _requests = _Requests()

@@ -57,6 +57,9 @@ class Supervisor:
             signal.signal(number, self._note)
         # Without a handler no signal ends a wait.
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        # A terminal that is closed ends no server: gunicorn takes it for a reload. The watcher
+        # inherits that it is ignored.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.set_wakeup_fd(writer)
 
     def run(self) -> None:
@@ -82,7 +85,12 @@ class Supervisor:
     def _run_once(self) -> int:
         """Run a watcher to its end, which is soon when this is to end, and return its exit code."""
         command = [sys.executable, "-m", "observatory", "watch", "--parent", str(os.getpid())]
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        try:
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        except OSError as error:
+            # Too many processes, or no memory, at the moment.
+            _say(f"The watcher can not be started: {error.strerror}")
+            return os.EX_OSERR
         while child.poll() is None and not self._is_over():
             self._wait_for_signal(_TICK_SECONDS)
         if child.poll() is None:
@@ -131,7 +139,9 @@ class Supervisor:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    with suppress(OSError):
+        # The terminal may be closed.
+        print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

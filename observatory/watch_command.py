@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import suppress
 from functools import partial
 
 from observatory.errors import LockHeld
@@ -68,7 +69,7 @@ def run_watch(options: argparse.Namespace, settings: Settings) -> int:
             with held(settings.db_path, LOCK):
                 missing = [path for path in paths if not os.path.exists(path)]
                 if missing:
-                    print(f"No transcripts in {', '.join(missing)} yet.", file=sys.stderr)
+                    _say(f"No transcripts in {', '.join(missing)} yet.")
                 watch(
                     paths,
                     database_path=settings.db_path,
@@ -80,6 +81,12 @@ def run_watch(options: argparse.Namespace, settings: Settings) -> int:
         except LockHeld as error:
             if not error.path.endswith(f".{LOCK}.lock"):
                 raise
-            print(f"{error.holder} watches already; it holds {error.path}.", file=sys.stderr)
+            _say(f"{error.holder} watches already; it holds {error.path}.")
             return EXIT_LOCKED
     return 0
+
+
+def _say(line: str) -> None:
+    with suppress(OSError):
+        # The terminal may be closed.
+        print(line, file=sys.stderr, flush=True)

@@ -50,6 +50,15 @@ def supervisor_of(server: Server) -> int:
     return pid
 
 
+def say_second(home: Home) -> None:
+    """Write a second line to the transcript."""
+    said = Transcript()
+    said.prompt("first")
+    said.answer("second")
+    path = session_path(home, said)
+    append(path, said.bytes()[path.stat().st_size :])
+
+
 def number_of_messages(server: Server) -> int:
     [conversation] = server.data("/api/conversations")["conversations"]
     return int(conversation["message_count"])
@@ -60,11 +69,7 @@ def test_a_watcher_that_is_killed_is_started_again(home):
         first = watcher_of(home)
         os.kill(first, signal.SIGKILL)
         second = watcher_of(home, other_than=first)
-        said = Transcript()
-        said.prompt("first")
-        said.answer("second")
-        path = session_path(home, said)
-        append(path, said.bytes()[path.stat().st_size :])
+        say_second(home)
         wait_for(lambda: number_of_messages(server) == 2, what="the line")
         assert server.stop() == 0
         assert not is_alive(second)
@@ -87,6 +92,19 @@ def test_a_supervisor_that_is_killed_leaves_no_watcher(home):
         os.kill(supervisor, signal.SIGKILL)
         wait_for(lambda: not is_alive(watcher), what="its end")
         assert server.is_up()
+
+
+def test_a_terminal_that_is_closed_leaves_the_watcher(home):
+    """The kernel tells all that were started in it; for gunicorn that is to reload."""
+    with serving(home, WEB_WORKERS="1") as server:
+        watcher, supervisor = watcher_of(home), supervisor_of(server)
+        for pid in (watcher, supervisor, server.process.pid):
+            os.kill(pid, signal.SIGHUP)
+        say_second(home)
+        wait_for(lambda: number_of_messages(server) == 2, what="the line")
+        assert (watcher_of(home), supervisor_of(server)) == (watcher, supervisor)
+        assert server.stop() == 0
+        assert not is_alive(watcher)
 
 
 def test_beside_another_watcher_it_stands_by_and_takes_over(home):

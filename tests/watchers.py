@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from observatory.store.database import close, configure, connect, fetch_all
 from observatory.store.watcher_status import WatcherStatus, read_watcher_status
@@ -43,17 +43,17 @@ class Watcher:
         return self.process.wait(timeout=DEADLINE_SECONDS)
 
 
-def start_watcher(home: Home, **variables: str) -> Watcher:
-    """Start a watcher, which writes to the end of a log."""
+def start_watcher(home: Home, *, stream: IO[bytes] | None = None, **variables: str) -> Watcher:
+    """Start a watcher, which writes to the end of a log, or to another stream."""
     log = home.folder / "watch.log"
-    with log.open("ab") as stream:
+    with log.open("ab") as own:
         process = subprocess.Popen(
             [sys.executable, "-m", "observatory", "watch"],
             cwd=home.folder,
             env=home.environment(**variables),
             stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=stream,
+            stdout=stream or own,
+            stderr=stream or own,
         )
     return Watcher(process, home, log)
 

@@ -126,6 +126,8 @@ class FolderWatch(threading.Thread):
         self._hot: dict[str, tuple[int, int, int]] = {}
         self._second_looks: dict[str, float] = {}
         self._problems: set[str] = set()
+        # By the monotonic clock; 0 where nothing stands against being told by the system.
+        self._polls_until = 0.0
         self._shown = "missing"
         self.is_ready = threading.Event()
 
@@ -143,21 +145,31 @@ class FolderWatch(threading.Thread):
                     self._show("missing")
                     self.is_ready.set()
                     self._stop_event.wait(_MISSING_SECONDS)
-                elif choose_mode(self._root, mode=self._mode) == "events":
+                elif self._may_follow():
                     self._follow()
                 else:
                     self._poll()
             except FileNotFoundError:
                 continue
-            except (OSError, WatchfilesRustInternalError) as error:
+            except PermissionError as error:
+                # Of the folders behind one that may not be looked at nothing would be told.
+                if not self._polls_until:
+                    log.warning("watch_polling", folder=text_path(self._root), exc_info=error)
+                self._polls_until = time.monotonic() + _RESCAN_SECONDS
+            except (OSError, UnicodeEncodeError, WatchfilesRustInternalError) as error:
                 errors += 1
                 # Names that are no UTF-8 can not be told of; limits of the system stay reached.
-                if isinstance(error, OSError) or errors >= _MAX_ERRORS:
+                if not isinstance(error, WatchfilesRustInternalError) or errors >= _MAX_ERRORS:
                     self._mode = "polling"
                     log.warning("watch_polling", folder=text_path(self._root), exc_info=error)
             except Exception as error:
                 log.error("watch_failed", folder=text_path(self._root), exc_info=error)
                 self._stop_event.wait(1)
+
+    def _may_follow(self) -> bool:
+        """Tell whether the system may tell what changes."""
+        is_time = time.monotonic() >= self._polls_until
+        return is_time and choose_mode(self._root, mode=self._mode) == "events"
 
     def _identity(self) -> tuple[int, int] | None:
         """Return what tells the folder from another one of its name; ``None`` if it is gone."""
@@ -175,7 +187,8 @@ class FolderWatch(threading.Thread):
     def _follow(self) -> None:
         """Let the system tell what changes, until the folder is another one or gone."""
         identity = self._identity()
-        with RustNotify([self._root], False, False, 0, True, True) as notify:
+        with RustNotify([self._root], False, False, 0, True, False) as notify:
+            self._polls_until = 0.0
             self._scan()
             self._show("events")
             self.is_ready.set()
@@ -211,9 +224,14 @@ class FolderWatch(threading.Thread):
                 self._scan(folder)
 
     def _poll(self) -> None:
-        """Look again and again what has changed, until the folder is another one or gone."""
+        """Look again and again what has changed, until the folder is another one or gone.
+
+        Or until it is time to try once more whether the system tells of changes.
+        """
         identity = self._identity()
         while not self._stop_event.is_set() and self._identity() == identity:
+            if self._polls_until and self._may_follow():
+                return
             began = time.thread_time()
             self._scan()
             cost = time.thread_time() - began

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from observatory.errors import DatabaseReplaced, SchemaError
 from observatory.ingest.backlog import Backlog
 from observatory.ingest.beside import Chore, Companion, start
 from observatory.ingest.changes import Changes, FolderWatch
@@ -30,8 +31,10 @@ from observatory.store.database import (
     DatabaseError,
     describe_failure,
     give_back_memory,
+    read_schema_version,
     waiting_at_most,
 )
+from observatory.store.schema import check_current
 from observatory.store.transcript_files import (
     FileState,
     find_state,
@@ -91,6 +94,10 @@ def watch(
         should_stop: Asked at least every half second, and after each batch.
         chores: What is done between readings.
         companions: Threads that run as long as this does.
+
+    Raises:
+        DatabaseReplaced: The file of the database is another one than at the start.
+        SchemaError: The schema is not that of this code any more: a newer version migrated it.
     """
     stop = threading.Event()
     changes = Changes()
@@ -124,6 +131,8 @@ class _Watcher:
     ) -> None:
         self._paths = paths
         self._database_path = database_path
+        self._database_file = self._identify_database()
+        self._schema_version: int | None = None
         self._changes = changes
         self._watches = watches
         self._should_stop = should_stop
@@ -132,7 +141,7 @@ class _Watcher:
         # Places to look at again, and when.
         self._later: dict[str, float] = {}
         self._retries: dict[str, float] = {}
-        self._failures = 0
+        self._backoff_seconds = _FIRST_BACKOFF_SECONDS
         self._is_mended = False
         self._next_sweep = 0.0
         self._turn_began = time.monotonic()
@@ -151,9 +160,11 @@ class _Watcher:
         while not self._should_stop():
             try:
                 self._step()
-                self._failures = 0
+                self._backoff_seconds = _FIRST_BACKOFF_SECONDS
             except Stopped:
                 return
+            except (DatabaseReplaced, SchemaError):
+                raise
             except Exception as error:
                 self._back_off(error)
             self._write_status()
@@ -165,6 +176,7 @@ class _Watcher:
         log.info("watch_stopped", files=self._read.files, lines=self._read.lines)
 
     def _step(self) -> None:
+        self._check_database()
         if not self._is_mended:
             self._mend()
         self._look_around()
@@ -188,6 +200,22 @@ class _Watcher:
             self._read_slice()
         self._do_chores()
         self._note_caught_up()
+
+    def _check_database(self) -> None:
+        """Write nothing more to a file that nobody opens again, or in a way that is out of date."""
+        if self._identify_database() != self._database_file:
+            raise DatabaseReplaced(str(self._database_path))
+        version = read_schema_version()
+        if version != self._schema_version:
+            check_current()
+            self._schema_version = version
+
+    def _identify_database(self) -> tuple[int, int] | None:
+        try:
+            status = self._database_path.stat()
+        except FileNotFoundError:
+            return None
+        return status.st_dev, status.st_ino
 
     # Noticing
 
@@ -337,7 +365,8 @@ class _Watcher:
             if time.monotonic() < due or self._should_stop():
                 continue
             try:
-                chore.run()
+                with waiting_at_most(_BUSY_MS):
+                    chore.run()
             except Exception as error:
                 log.error("chore_failed", name=chore.name, exc_info=error)
             self._chores[chore] = time.monotonic() + chore.interval_seconds
@@ -346,8 +375,8 @@ class _Watcher:
 
     def _back_off(self, error: Exception) -> None:
         """Log a failure, and wait before the next try, longer each time."""
-        seconds = min(_FIRST_BACKOFF_SECONDS * 2**self._failures, _LONGEST_BACKOFF_SECONDS)
-        self._failures += 1
+        seconds = self._backoff_seconds
+        self._backoff_seconds = min(2 * seconds, _LONGEST_BACKOFF_SECONDS)
         reason = type(error).__name__
         if isinstance(error, DatabaseError):
             reason = describe_failure(error)

@@ -7,8 +7,10 @@ from time import monotonic
 
 from observatory.store.database import writing
 from observatory.store.event_notes import (
+    bring_back_activity,
     end_conversations,
     find_quiet_conversations,
+    has_later_activity,
     note_analytics,
 )
 from observatory.store.events import (
@@ -29,7 +31,12 @@ _EXPIRE_FOR_SECONDS = 0.25
 
 def end_quiet_conversations() -> None:
     """Note which conversations ended: nothing was said in them for a while."""
-    quiet = find_quiet_conversations(datetime.now(UTC))
+    moment = datetime.now(UTC)
+    if has_later_activity(moment):
+        # The clock was set back; they would go on until it is that late again.
+        with writing(moves=None):
+            bring_back_activity(moment)
+    quiet = find_quiet_conversations(moment)
     if quiet:
         with writing(moves=None):
             end_conversations(quiet)
@@ -49,7 +56,9 @@ class AnalyticsNotes:
             return
         with writing(moves=None):
             note_analytics(self._position)
-            self._position = read_bounds().latest
+            latest = read_bounds().latest
+        # Not before that is kept: what a full disk refuses is noted the next time.
+        self._position = latest
 
 
 def let_go_of_old_events() -> None:

@@ -199,6 +199,13 @@ def read_data_version() -> int:
     return int(row[0])
 
 
+def read_schema_version() -> int:
+    """Return a number that is another one once anybody has changed the schema, or ran VACUUM."""
+    row = fetch_one("PRAGMA schema_version")
+    assert row is not None
+    return int(row[0])
+
+
 def read_auth_revision() -> int:
     """Return the number that moves when somebody who was let in may be let in no more."""
     row = fetch_one("SELECT value FROM totals WHERE name = 'auth_revision'")

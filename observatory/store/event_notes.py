@@ -148,6 +148,20 @@ def find_quiet_conversations(moment: datetime) -> list[int]:
     return [key for (key,) in rows]
 
 
+def has_later_activity(moment: datetime) -> bool:
+    """Tell whether something is said to have been said later than a time."""
+    sql = "SELECT 1 FROM live_conversations WHERE active_at > ? LIMIT 1"
+    return bool(fetch_all(sql, (format_timestamp(moment),)))
+
+
+def bring_back_activity(moment: datetime) -> None:
+    """Have what was said later than a time be said at that time, inside a transaction."""
+    execute(
+        "UPDATE live_conversations SET active_at = ?1 WHERE active_at > ?1",
+        (format_timestamp(moment),),
+    )
+
+
 def end_conversations(keys: Iterable[int]) -> None:
     """Note that conversations ended; something said in them later lets them go on."""
     ended = list(keys)

@@ -305,6 +305,7 @@ def drop(delivery: Delivery, *, reason: str, moment: str) -> None:
 def tidy(moment: datetime) -> int:
     """Delete what was over long ago, and give up what waits for nobody; return how many.
 
+    What waits since a time that is still to come, as after the clock was set back, is due at once.
     Inside a transaction. A bounded number at once: call it again as long as it returns any.
     """
     changed = 0
@@ -327,5 +328,11 @@ def tidy(moment: datetime) -> int:
             " (SELECT key FROM webhook_deliveries WHERE webhook_key = ? AND status = 'pending'"
             " AND next_attempt_at < ? LIMIT ?)",
             (format_timestamp(moment), webhook_key, overdue, _AT_ONCE - changed),
+        )
+        changed += execute(
+            "UPDATE webhook_deliveries SET next_attempt_at = ?1 WHERE key IN"
+            " (SELECT key FROM webhook_deliveries WHERE webhook_key = ?2 AND status = 'pending'"
+            " AND next_attempt_at > ?1 AND coalesce(last_attempt_at, created_at) > ?1 LIMIT ?3)",
+            (format_timestamp(moment), webhook_key, _AT_ONCE - changed),
         )
     return changed

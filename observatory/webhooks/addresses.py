@@ -23,6 +23,7 @@ _PORTS = {"http": 80, "https": 443}
 # What is visible in ASCII, without what programs read as something else.
 _URL = re.compile(r'[^\x00-\x20\x7f-\U0010ffff"<>\\^`{|}#]+')
 _NAME = re.compile(r"(?=.{1,253}\Z)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_-]{1,63}\.?")
+_BRACKETED = re.compile(r"\[[^\]]*\](:[0-9]*)?")
 # The last part of a name never looks like this: it would be read as an IPv4 address.
 _NUMBER = re.compile(r"([0-9]+|0x[0-9a-f]*)")
 
@@ -104,6 +105,9 @@ def parse_url(url: str) -> Target:
         raise UrlRefused("Takes no user name or password; the signature tells who sends.")
     host = (parts.hostname or "").lower()
     is_bracketed = parts.netloc.startswith("[")
+    if is_bracketed and not _BRACKETED.fullmatch(parts.netloc):
+        # Later versions of Python refuse it themselves.
+        raise UrlRefused("Takes nothing but a port behind an address in brackets.")
     if port == 0 or not _is_host(host, is_bracketed=is_bracketed):
         raise UrlRefused("Takes a host name or an address, and a port from 1 to 65535.")
     path = parts.path or "/"

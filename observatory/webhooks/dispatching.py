@@ -56,11 +56,15 @@ _LEAST_BATCH = 50
 _MOST_ROWS = 5000
 _STOP_SECONDS = 1.5
 _AFTER_FAILURE_SECONDS = 1.0
+# A disk that is full for hours is not told of each second.
+_LONGEST_AFTER_FAILURE_SECONDS = 30.0
 # So long the thread that must see its stop waits for the lock of the database.
 _PATIENCE_MS = 1000
 # What was sent and could not be written is sent again, but not at once.
 _AFTER_UNWRITTEN_SECONDS = 10.0
 _TIDY_SECONDS = 600.0
+# A clock that goes back by more was set: what is due by it is looked at anew.
+_SET_BACK_SECONDS = 1.0
 _GONE = 410
 _FAR = float("inf")
 
@@ -136,6 +140,9 @@ class _Dispatcher:
         self._resolver = resolver
         self._desk = _Desk()
         self._data_version = -1
+        self._pause_seconds = _AFTER_FAILURE_SECONDS
+        # When it was looked last, by the clock.
+        self._moment = 0.0
         self._next_due = 0.0
         self._next_tidy = 0.0
         # The webhook that was served least recently comes first.
@@ -164,15 +171,19 @@ class _Dispatcher:
         try:
             connect()
             self._look(stop)
+            self._pause_seconds = _AFTER_FAILURE_SECONDS
         except Exception as error:
             # The database is busy, or can not be used at the moment; and whatever else it is, what
             # is not written is still to do.
+            seconds = _AFTER_FAILURE_SECONDS
             if isinstance(error, DatabaseError) and is_busy(error):
                 log.debug("webhooks_wait_for_the_database")
             else:
-                log.error("webhooks_failed", exc_info=error)
+                seconds = self._pause_seconds
+                self._pause_seconds = min(seconds * 2, _LONGEST_AFTER_FAILURE_SECONDS)
+                log.error("webhooks_failed", retry_seconds=seconds, exc_info=error)
             self._data_version = -1
-            stop.wait(_AFTER_FAILURE_SECONDS)
+            stop.wait(seconds)
 
     def _look(self, stop: threading.Event) -> None:
         """Do what there is to do now; most times that is to see that nothing changed."""
@@ -181,6 +192,13 @@ class _Dispatcher:
         version = fetch_one("PRAGMA data_version")
         assert version is not None
         moment = self._clock()
+        if moment < self._moment - _SET_BACK_SECONDS:
+            self._next_tidy = 0.0
+        self._moment = moment
+        if moment >= self._next_tidy:
+            self._next_tidy = moment + _TIDY_SECONDS
+            self._tidy(stop)
+            self._next_due = moment
         if version[0] != self._data_version:
             # Asked before what it tells of is read: what comes in between is looked at again.
             self._data_version = version[0]
@@ -192,9 +210,6 @@ class _Dispatcher:
                 self._give_out(active)
         elif has_news or moment >= self._next_due:
             self._give_out(hooks.list_active_webhooks())
-        if moment >= self._next_tidy:
-            self._next_tidy = moment + _TIDY_SECONDS
-            self._tidy(stop)
 
     # From events to deliveries
 

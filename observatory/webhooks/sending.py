@@ -135,6 +135,9 @@ class Attempt:
             outcome = self._follow(url, body, headers, moment=moment)
         except _Failed as failed:
             outcome = Outcome(failed.status, failed.error)
+        except TimeoutError:
+            # The time was over between a redirect and the next request.
+            outcome = Outcome(None, "timeout")
         if self._was_stopped and outcome.error is not None:
             return Outcome(None, "stopped", was_stopped=True)
         return outcome

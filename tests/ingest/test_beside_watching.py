@@ -65,6 +65,24 @@ def test_chores_run_between_readings_and_their_failures_stop_nothing(db, project
     assert "chore_failed failing" in logged
 
 
+def test_a_failure_may_last_for_ever(db, projects, monkeypatch):
+    """It was the end after 1,024 times, some nine hours of a full disk."""
+    failures: list[float] = []
+
+    def fail() -> None:
+        raise OSError(28, "No space left on device")
+
+    def note(event: str, *, retry_seconds: float, **_fields: object) -> None:
+        failures.append(retry_seconds)
+
+    monkeypatch.setattr(watching, "mend_interrupted", fail)
+    monkeypatch.setattr(watching.log, "error", note)
+    monkeypatch.setattr(watching, "_FIRST_BACKOFF_SECONDS", 1e-9)
+    monkeypatch.setattr(watching, "_LONGEST_BACKOFF_SECONDS", 1e-8)
+    watch([str(projects)], database_path=db, should_stop=Until(lambda: len(failures) > 1100))
+    assert failures[:6] == [1e-9, 2e-9, 4e-9, 8e-9, 1e-8, 1e-8]
+
+
 def test_companions_live_as_long_as_the_watcher(db, projects, logged):
     told: list[str] = []
 

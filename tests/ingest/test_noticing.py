@@ -124,6 +124,28 @@ def test_where_watching_fails_it_looks_again_and_again(tree, monkeypatch):
         watch.join()
 
 
+def test_when_a_folder_may_be_looked_at_again_the_system_tells_again(tree, monkeypatch):
+    monkeypatch.setattr(noticing, "_RESCAN_SECONDS", 0.5)
+    listen, refused = noticing.RustNotify, []
+
+    def refuse_twice(*arguments):
+        if len(refused) < 2:
+            refused.append(arguments)
+            raise PermissionError(13, "Permission denied")
+        return listen(*arguments)
+
+    monkeypatch.setattr(noticing, "RustNotify", refuse_twice)
+    stop, changes = threading.Event(), Changes()
+    watch = FolderWatch(str(tree), paths=[str(tree)], mode="auto", changes=changes, stop=stop)
+    watch.start()
+    try:
+        wait_for(lambda: watch.status.mode == "polling", what="looking again and again")
+        wait_for(lambda: watch.status.mode == "events", what="events")
+    finally:
+        stop.set()
+        watch.join()
+
+
 def test_a_wait_ends_when_something_is_noticed():
     changes = Changes()
     noted = threading.Timer(0, changes.note, [["/a"]])

@@ -13,7 +13,7 @@ import pytest
 
 from observatory.store.locks import held
 from observatory.store.watcher_status import WatcherStatus, read_watcher_status
-from tests.processes import Home, wait_for
+from tests.processes import DEADLINE_SECONDS, Home, wait_for
 from tests.transcripts_for_tests import Transcript
 from tests.watchers import (
     Watcher,
@@ -192,6 +192,19 @@ def test_names_that_are_no_utf8_are_read(home, path):
         wait_for(lambda: "second" in texts(home), what="the next line of another")
 
 
+def test_a_folder_whose_name_is_no_utf8_is_followed(tmp_path):
+    home = Home(tmp_path)
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    folder.mkdir()
+    path = folder / f"{talk().session_id}.jsonl"
+    path.write_bytes(talk("first").bytes())
+    with watching(home, TRANSCRIPTS_DIR=str(folder)) as watcher:
+        wait_for_texts(home, "first")
+        assert [each.mode for each in watcher.status.folders] == ["polling"]
+        append(path, talk("first", "second").bytes()[path.stat().st_size :])
+        wait_for_texts(home, "first", "second")
+
+
 def test_uploads_that_wait_are_read_at_the_start(home):
     folder = home.database.parent / "uploads" / ("ab" * 16)
     folder.mkdir(parents=True)
@@ -201,12 +214,26 @@ def test_uploads_that_wait_are_read_at_the_start(home):
 
 
 def test_a_file_that_can_not_be_read_is_tried_again(home, path):
-    if os.geteuid() == 0:
-        pytest.skip("root may read everything")
     path.chmod(0)
+    if os.access(path, os.R_OK):
+        pytest.skip("who runs this may read everything")
     with watching(home):
         path.chmod(0o600)
         wait_for_texts(home, "first")
+
+
+def test_a_folder_that_can_not_be_looked_at_hides_no_other(home):
+    """Those that lie behind it were watched no more, and nobody was told."""
+    closed = home.projects / "-closed"
+    closed.mkdir()
+    closed.chmod(0)
+    if os.access(closed, os.R_OK):
+        pytest.skip("who runs this may read everything")
+    for number in range(9):
+        (home.projects / f"-{number}").mkdir()
+    with watching(home) as watcher:
+        assert [each.mode for each in watcher.status.folders] == ["polling"]
+        assert "Permission denied" in watcher.log.read_text()
 
 
 # Locks
@@ -334,6 +361,49 @@ def test_a_database_that_fails_is_logged_and_tried_again(home, path):
             block.wait()
         wait_for_texts(home, "first", "second")
         wait_for(lambda: "locked" in (watcher.status.last_failure or ""), what="the failure")
+
+
+def test_a_log_that_can_not_be_written_stops_nothing(home, path):
+    """As on a full disk, and in a terminal that was closed."""
+    with Path("/dev/full").open("wb") as full:
+        watcher = start_watcher(home, stream=full)
+    try:
+        wait_for(watcher.is_caught_up, what="the watcher to catch up")
+        block = hold_write_lock(home)
+        try:
+            append(path, talk("first", "second").bytes()[path.stat().st_size :])
+            wait_for(lambda: watcher.status.last_failure, what="a failure that is logged")
+        finally:
+            block.kill()
+            block.wait()
+        wait_for_texts(home, "first", "second")
+        assert watcher.process.poll() is None
+    finally:
+        watcher.process.kill()
+        watcher.process.wait()
+
+
+@pytest.mark.parametrize("how", ["deleted", "moved"])
+def test_a_database_that_is_another_file_ends_it_and_the_next_one_reads_anew(home, path, how):
+    with watching(home) as watcher:
+        for file in home.database.parent.glob("observatory.db*"):
+            file.unlink() if how == "deleted" else file.rename(file.with_name(f"old-{file.name}"))
+        assert watcher.process.wait(timeout=DEADLINE_SECONDS) == 1
+        assert "another file" in watcher.log.read_text()
+    with watching(home):
+        wait_for_texts(home, "first")
+
+
+def test_a_schema_of_a_newer_version_ends_it(home, path):
+    with watching(home) as watcher:
+        rows(
+            home,
+            "INSERT INTO schema_migrations (name, applied) VALUES ('9999_later', '2026')"
+            " RETURNING name",
+        )
+        rows(home, "CREATE TABLE later (key)")
+        assert watcher.process.wait(timeout=DEADLINE_SECONDS) == 1
+        assert "9999_later" in watcher.log.read_text()
 
 
 HOLD = """

@@ -122,6 +122,7 @@ def test_a_url_is_taken_apart(url, host, port, path, authority):
         "http://2130706433/", "http://0x7f000001/", "http://127.1/", "http://0177.0.0.1/",
         "http://1.2.3.0x4/", "http://example.0x/", "http://1.2.3.4./", "http://a..b/", "http://.a/",
         "http://-/" + "x" * 2000, "http://" + "a" * 64 + ".org/", "javascript:alert(1)",
+        "http://[2606:4700::1]x/", "http://[2606:4700::1].example.org/",
     ],
 )  # fmt: skip
 def test_what_is_no_plain_url_is_refused(url):

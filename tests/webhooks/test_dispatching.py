@@ -160,6 +160,32 @@ def test_a_receiver_may_ask_for_patience(hooks, receiver, dispatching, say, cloc
         receiver.wait_for(3)
 
 
+def test_a_clock_that_is_set_back_holds_nothing_up(hooks, receiver, dispatching, say, clock):
+    receiver.answer = lambda *_: 500 if len(receiver.requests) == 1 else 204
+    clock.advance(365 * 86400)
+    hook = hooks.make(receiver, **MESSAGES)
+    with dispatching():
+        say("hello")
+        hooks.wait_for_attempts(hook, 1)
+        clock.advance(-365 * 86400)
+        hooks.wait_for(hook, "delivered")
+
+
+def test_what_waits_since_a_time_to_come_is_sent_at_the_start(
+    hooks, receiver, dispatching, say, clock
+):
+    clock.advance(86400)
+    receiver.answer = lambda *_: 500
+    hook = hooks.make(receiver, **MESSAGES)
+    with dispatching():
+        say("hello")
+        hooks.wait_for_attempts(hook, 1)
+    clock.advance(-86400)
+    receiver.answer = lambda *_: 204
+    with dispatching():
+        hooks.wait_for(hook, "delivered")
+
+
 def test_gone_switches_a_webhook_off(hooks, receiver, dispatching, say):
     receiver.answer = lambda *_: 410
     hook = hooks.make(receiver, **MESSAGES)
@@ -538,3 +564,23 @@ def test_a_failure_of_ours_ends_nothing(hooks, receiver, dispatching, say, monke
         say("hello")
         assert contents(receiver.wait_for(1)) == ["hello"]
     assert len(calls) > 1
+
+
+def test_a_failure_that_lasts_is_told_of_less_and_less_often(db, monkeypatch, capfd):
+    """As on a full disk, for hours."""
+
+    def fail() -> None:
+        raise dispatching_module.DatabaseError("database or disk is full")
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waited.append(timeout)
+            if len(waited) == 2000:
+                self.set()
+            return self.is_set()
+
+    waited: list[float | None] = []
+    monkeypatch.setattr(dispatching_module, "connect", fail)
+    dispatching_module.run_dispatcher(Stop(), poll_seconds=0)
+    assert waited[:7] == [1, 2, 4, 8, 16, 30, 30]
+    assert waited[-1] == 30

@@ -208,6 +208,18 @@ def test_a_body_that_does_not_end_changes_nothing(receiver, monkeypatch):
     assert send(receiver.url) == Outcome(200, None)
 
 
+def test_a_redirect_that_takes_all_the_time_is_given_up(receiver, monkeypatch):
+    """A name, for which there is no time left to be resolved."""
+    monkeypatch.setattr(sending, "TOTAL_SECONDS", 0.3)
+
+    def answer(request: object, handler) -> None:
+        handler.wfile.write(b"HTTP/1.1 307 Moved\r\nLocation: http://x.example/\r\n\r\n")
+        drip(b"x", receiver)(request, handler)
+
+    receiver.answer = answer
+    assert send(receiver.url, resolver=Resolver(["127.0.0.1"])) == Outcome(None, "timeout")
+
+
 def test_of_a_huge_answer_little_is_read(receiver):
     written = []
 
