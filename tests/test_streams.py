@@ -45,6 +45,14 @@ def say(server: Server, conversation: str, text: str, *, role: str = "user") -> 
     server.post(f"/api/conversations/{conversation}/messages", {"role": role, "content": text})
 
 
+def request(server: Server, method: str, path: str, body: object = None) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    headers = {"Content-Type": "application/json", **server.credentials()}
+    connection.request(method, path, None if body is None else json.dumps(body), headers)
+    assert connection.getresponse().status == 200
+    connection.close()
+
+
 def title_of(event: dict) -> str:
     return str(event["data"]["conversation"]["title"])
 
@@ -229,7 +237,8 @@ def test_frames_that_are_none_end_the_connection(server):
     ("headers", "status"),
     [
         ({"Sec-WebSocket-Key": "short"}, 400), ({"Sec-WebSocket-Version": "8"}, 426),
-        ({"Upgrade": "h2c"}, 426), ({"Authorization": "Bearer nothing"}, 401),
+        ({"Upgrade": "h2c"}, 426),
+        ({"Authorization": "Bearer nothing"}, 401),
     ],
 )  # fmt: skip
 def test_a_wrong_handshake_is_refused(server, headers, status):
@@ -266,10 +275,7 @@ def test_who_may_not_read_any_more_is_told_no_more(server):
     made = server.post("/api/api-keys", {"name": "short", "scopes": ["conversations:read"]})
     with Listener(server, Authorization=f"Bearer {made['key']}") as listener:
         listener.begin()
-        connection = http.client.HTTPConnection("127.0.0.1", server.port)
-        connection.request("DELETE", f"/api/api-keys/{made['id']}", headers=server.credentials())
-        assert connection.getresponse().status == 200
-        connection.close()
+        request(server, "DELETE", f"/api/api-keys/{made['id']}")
         make(server, "not for them")
         assert listener.next()["code"] == "UNAUTHORIZED"
         assert listener.next() is None
@@ -286,19 +292,54 @@ def test_who_may_see_less_is_told_less(server):
         listener.begin()
         say(server, project["id"], "before")
         assert listener.until("message_added")["data"]["message"]["content"] == "before"
-        connection = http.client.HTTPConnection("127.0.0.1", server.port)
-        connection.request(
-            "PATCH",
-            f"/api/projects/{projects['/home/ada/secret']}",
-            json.dumps({"visibility": "listed"}),
-            {"Content-Type": "application/json", **server.credentials()},
-        )
-        assert connection.getresponse().status == 200
-        connection.close()
+        secret = projects["/home/ada/secret"]
+        request(server, "PATCH", f"/api/projects/{secret}", {"visibility": "listed"})
         say(server, project["id"], "after")
         open_one = make(server, "open")
         say(server, open_one, "for all")
         assert listener.until("message_added")["data"]["message"]["content"] == "for all"
+
+
+def test_what_is_gone_is_not_told_to_who_comes_again(server):
+    """Another client was told of it while it was there."""
+    make(server, "the oldest that is kept")
+    with Listener(server) as listener:
+        position = listener.begin()
+        made = make(server)
+        say(server, made, "taken back")
+        listener.until("message_added")
+        request(server, "DELETE", f"/api/conversations/{made}")
+        listener.until("conversation_deleted")
+        with Listener(server, f"?after={position}") as again:
+            assert again.next()["type"] == "conversation_deleted"
+
+
+def test_a_waiting_question_is_answered_with_what_is_there_then(server):
+    secret = server.post("/api/conversations", {"title": "x", "project_path": "/home/ada/vault"})
+    projects = {p["path"]: p["id"] for p in server.data("/api/projects")["projects"]}
+    account = {"email": "asks@example.org", "password": "a good long password", "role": "viewer"}
+    server.post("/api/users", account)
+    login = {name: account[name] for name in ("email", "password")}
+    token = server.post("/api/auth/login", login)["access_token"]
+    latest = server.data("/api/events")["latest_id"]
+    answers = []
+    path = f"/api/events?after={latest}&wait=60"
+    waiting = threading.Thread(
+        target=lambda: answers.append(server.get(path, Authorization=f"Bearer {token}"))
+    )
+    waiting.start()
+    wait_for(
+        lambda: server.data("/api/live/status")["streams"]["open"]["poll"] == 1,
+        what="the question to wait",
+    )
+    project = projects["/home/ada/vault"]
+    request(server, "PATCH", f"/api/projects/{project}", {"visibility": "listed"})
+    say(server, secret["id"], "not for them")
+    made = make(server, "for all")
+    waiting.join()
+    [(status, body)] = answers
+    assert status == 200
+    assert [e["conversation_id"] for e in json.loads(body)["data"]["events"]] == [made]
 
 
 def test_a_slow_client_gets_the_rest_and_nothing_twice(server):

@@ -106,7 +106,7 @@ class Events:
         self._hub.check_room(identity)
         position, request_id = found["next_after"], req.context.request_id
 
-        def make_late_answer() -> bytes:
+        def make_late_answer(scope: Scope) -> bytes:
             later = _list(position, limit=limit, scope=scope, wanted=wanted)
             return make_answer(later, request_id)
 

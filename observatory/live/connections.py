@@ -21,6 +21,7 @@ from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 from observatory.live.audience import Audience, Viewer
 from observatory.live.wire import Told, beat_sse, begin_sse, notice_sse, text_frame
 from observatory.store.events import EventFilter
+from observatory.store.scopes import Scope
 
 # So much may wait for one slow client; then it is told less until it has taken that.
 MAX_WAITING_BYTES = 256 * 1024
@@ -42,6 +43,7 @@ class Connection(ABC):
     Attributes:
         position: All events up to this id were sent, wait to be sent, or are not for it.
         is_behind: Whether it was told less than happened, and is to be told the rest.
+        caught_up_at: When it was told some of the rest, by ``monotonic``.
     """
 
     kind: str
@@ -51,6 +53,7 @@ class Connection(ABC):
         self.audience = audience
         self.position = position
         self.is_behind = True
+        self.caught_up_at = 0.0
         self.is_closing = False
         self.is_closed = False
         self._socket: socket.socket
@@ -254,7 +257,7 @@ class PollConnection(Connection):
         viewer: Who asks.
         audience: What would be an answer.
         position: Behind which event.
-        make_answer: Returns the body, as things are when it is called.
+        make_answer: Returns the body for who asks, as they and things are when it is called.
         until: When there is an answer in any case, by ``monotonic``.
     """
 
@@ -266,7 +269,7 @@ class PollConnection(Connection):
         audience: Audience,
         *,
         position: int,
-        make_answer: Callable[[], bytes],
+        make_answer: Callable[[Scope], bytes],
         until: float,
     ) -> None:
         super().__init__(viewer, audience, position=position)
@@ -280,7 +283,7 @@ class PollConnection(Connection):
         return b""
 
     def _end(self) -> bytes:
-        return self._make_answer()
+        return self._make_answer(self.audience.scope)
 
     def encode(self, told: Told) -> bytes:
         """Return something for each event: that there is one is enough."""
