@@ -178,7 +178,7 @@ def test_what_several_subscriptions_want_comes_once(server):
 @pytest.mark.parametrize(
     ("message", "says"),
     [
-        ([], "JSON object"), ({"type": "dance"}, "subscribe"),
+        ([], "JSON object"), ({"type": "dance"}, "subscribe"), ({"type": []}, "subscribe"),
         ({"type": "subscribe", "id": 5}, "id"),
         ({"type": "subscribe", "after": "x"}, "after"), ({"type": "subscribe", "x": 1}, "takes id"),
         ({"type": "subscribe", "filters": {"role": "robot"}}, "filters"),
@@ -237,7 +237,7 @@ def test_frames_that_are_none_end_the_connection(server):
     ("headers", "status"),
     [
         ({"Sec-WebSocket-Key": "short"}, 400), ({"Sec-WebSocket-Version": "8"}, 426),
-        ({"Upgrade": "h2c"}, 426),
+        ({"Upgrade": "h2c"}, 426), ({"Connection": "keep-alive"}, 426),
         ({"Authorization": "Bearer nothing"}, 401),
     ],
 )  # fmt: skip

@@ -34,7 +34,10 @@ SILENT_SECONDS = 3 * HEARTBEAT_SECONDS
 _HANDSHAKE_SECONDS = 0.02
 MAX_SUBSCRIPTIONS = 20
 MAX_MESSAGE_BYTES = 64 * 1024
-_RECEIVE_BYTES = 64 * 1024
+# A client is heard for so many bytes a second, and then no more of it until the next.
+HEARD_BYTES = 32 * 1024
+# So many at once, that others come in between.
+_RECEIVE_BYTES = 4 * 1024
 
 
 class Connection(ABC):
@@ -60,7 +63,8 @@ class Connection(ABC):
         self._selector: selectors.BaseSelector
         self._waiting: deque[memoryview] = deque()
         self.waiting_bytes = 0
-        self._is_writing = False
+        self._watched = 0
+        self._may_hear = HEARD_BYTES
         self._was_slow = False
         self._sent_at = self._heard_at = self._taken_at = monotonic()
 
@@ -74,7 +78,7 @@ class Connection(ABC):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        selector.register(sock, selectors.EVENT_READ, self)
+        self._watch()
         self._send(head + self._begin())
         if heard:
             self._hear(heard)
@@ -145,14 +149,21 @@ class Connection(ABC):
         """Leave the client at once."""
         if not self.is_closed:
             self.is_closed = self.is_closing = True
-            with suppress(KeyError, ValueError, OSError):
-                self._selector.unregister(self._socket)
+            if self._watched:
+                with suppress(KeyError, ValueError, OSError):
+                    self._selector.unregister(self._socket)
             self._socket.close()
             self._waiting.clear()
             self.waiting_bytes = 0
 
     def look_after(self, moment: float) -> None:
-        """Keep a quiet connection open; leave a client that is gone."""
+        """Keep a quiet connection open; leave a client that is gone.
+
+        It comes once a second, and so does what may be heard.
+        """
+        if not self.is_closed:
+            self._may_hear = HEARD_BYTES
+            self._watch()
         if self.waiting_bytes and moment - self._taken_at > STALLED_SECONDS:
             self.close()
         elif not self.is_closing and moment - self._sent_at >= HEARTBEAT_SECONDS:
@@ -173,8 +184,11 @@ class Connection(ABC):
                 self.close()
                 return
             self._heard_at = monotonic()
+            self._may_hear -= len(data)
             if not self.is_closing:
                 self._hear(data)
+            if not self.is_closed:
+                self._watch()
 
     def _send(self, data: bytes) -> None:
         if self.is_closing or not data:
@@ -184,7 +198,7 @@ class Connection(ABC):
             self._taken_at = self._sent_at
         self._waiting.append(memoryview(data))
         self.waiting_bytes += len(data)
-        if not self._is_writing:
+        if not self._watched & selectors.EVENT_WRITE:
             self._flush()
 
     def _flush(self) -> None:
@@ -206,10 +220,22 @@ class Connection(ABC):
         if self.is_closing and not self._waiting:
             self.close()
             return
-        if bool(self._waiting) != self._is_writing:
-            self._is_writing = bool(self._waiting)
-            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._is_writing else 0)
+        self._watch()
+
+    def _watch(self) -> None:
+        """Wait for what the client sends, unless that is too much, and for it to take more."""
+        wanted = selectors.EVENT_READ if self._may_hear > 0 else 0
+        if self._waiting:
+            wanted |= selectors.EVENT_WRITE
+        if wanted == self._watched:
+            return
+        if not self._watched:
+            self._selector.register(self._socket, wanted, self)
+        elif not wanted:
+            self._selector.unregister(self._socket)
+        else:
             self._selector.modify(self._socket, wanted, self)
+        self._watched = wanted
 
 
 class SseConnection(Connection):
@@ -366,11 +392,14 @@ class WebSocketConnection(Connection):
 
     def begin_catching_up(self) -> None:
         """Say that the connection stands, once it does."""
+        self._establish()
+        super().begin_catching_up()
+
+    def _establish(self) -> None:
         if not self._is_established:
             self._is_established = True
             notice = {"type": "connection_established", "connection_id": self._name}
             self.notify({**notice, "position": self.position})
-        super().begin_catching_up()
 
     def _notice(self, notice: dict[str, Any]) -> bytes:
         return text_frame(orjson.dumps(notice))
@@ -407,7 +436,9 @@ class WebSocketConnection(Connection):
 
     def _take(self, event: Any) -> None:
         if isinstance(event, Ping):
-            self._send(bytes(self._framing.send(event.response())))
+            # Who takes no answers gets none.
+            if self.waiting_bytes <= MAX_WAITING_BYTES:
+                self._send(bytes(self._framing.send(event.response())))
         elif isinstance(event, CloseConnection):
             self._send(bytes(self._framing.send(event.response())))
             self.is_closing = True
@@ -416,8 +447,9 @@ class WebSocketConnection(Connection):
         elif isinstance(event, BytesMessage):
             self._leave(CloseReason.UNSUPPORTED_DATA)
         elif isinstance(event, TextMessage):
-            self._message.append(event.data)
-            self._message_length += len(event.data)
+            if event.data:
+                self._message.append(event.data)
+                self._message_length += len(event.data)
             if self._message_length > MAX_MESSAGE_BYTES:
                 self._leave(CloseReason.MESSAGE_TOO_BIG)
             elif event.message_finished:
@@ -440,6 +472,8 @@ class WebSocketConnection(Connection):
             # Who sends and takes nothing.
             self._leave(CloseReason.POLICY_VIOLATION)
             return
+        # Who sends has taken the answer to its handshake.
+        self._establish()
         try:
             message = orjson.loads(text)
         except ValueError:
@@ -447,7 +481,8 @@ class WebSocketConnection(Connection):
         if not isinstance(message, dict):
             self._refuse("A message is a JSON object with a type.")
             return
-        action = self._actions.get(message.pop("type", ""))
+        name = message.pop("type", None)
+        action = self._actions.get(name) if isinstance(name, str) else None
         if action is None:
             self._refuse("The type of a message is subscribe, unsubscribe or ping.")
             return
