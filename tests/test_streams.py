@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import resource
 import signal
 import socket
 import threading
@@ -427,6 +428,36 @@ def test_a_killed_worker_costs_a_stream_nothing_but_a_reconnect(tmp_path):
         make(server, "two")
         with Listener(server, **{"Last-Event-ID": str(position)}) as again:
             assert title_of(again.until(TOLD)) == "two"
+
+
+def test_a_worker_without_descriptors_goes_on(tmp_path):
+    home = Home(tmp_path)
+    with serving(home, "--no-ingest", WEB_WORKERS="1") as server, ExitStack() as stack:
+        server.credentials()
+        [worker] = children(server.process.pid)
+        _, hard = resource.prlimit(worker, resource.RLIMIT_NOFILE)
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, (40, hard))
+        asked = server.signed(b"GET /api/events/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        for _ in range(60):
+            client = socket.create_connection(("127.0.0.1", server.port))
+            stack.callback(client.close)
+            client.sendall(asked)
+        wait_for(lambda: "no_connection_taken" in server.log.read_text(), what="the limit")
+        stack.close()
+        assert server.data("/api/conversations")["conversations"] == []
+        assert children(server.process.pid) == [worker]
+
+
+def test_a_server_takes_as_many_descriptors_as_it_may(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2000 + 1000 if hard == resource.RLIM_INFINITY else min(3000, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 1024), hard))
+    try:
+        with serving(Home(tmp_path), "--no-ingest", WEB_WORKERS="1") as server:
+            [worker] = children(server.process.pid)
+            assert resource.prlimit(worker, resource.RLIMIT_NOFILE)[0] >= wanted
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def children(pid: int) -> list[int]:

@@ -70,7 +70,10 @@ class Hub:
         self._coming: deque[tuple[Connection, socket.socket, bytes, bytes]] = deque()
         self._connections: set[Connection] = set()
         self._names: Counter[str] = Counter()
-        self._head = 0
+        # The last event that was looked at; none was since somebody listens.
+        self._head: int | None = None
+        # Who was not looked at yet.
+        self._new: list[Connection] = []
         self._data_version = -1
         self._auth_revision = -1
         self._is_ending = False
@@ -181,10 +184,11 @@ class Hub:
     def _turn(self) -> None:
         """Wait for something to do, for as long as the database needs no look, and do it."""
         self._serve(LOOK_SECONDS if self._connections or self._coming else None)
+        self._accept()
         try:
             connect()
-            self._accept()
             if self._connections:
+                self._let_in_new()
                 self._look()
                 self._catch_up()
                 self._look_after()
@@ -211,31 +215,33 @@ class Hub:
             connection.close()
 
     def _accept(self) -> None:
+        """Take what comes, database or not: who waits for it may leave, and is not kept for it."""
         if not self._connections and self._coming:
             # Nobody listened, so nothing was looked at.
-            self._head = read_bounds().latest
-            self._data_version = -1
-            self._auth_revision = read_auth_revision()
+            self._head = None
             self._looked_after = 0.0
-        new = []
         while self._coming:
             connection, sock, head, heard = self._coming.popleft()
             self._connections.add(connection)
-            new.append(connection)
+            self._new.append(connection)
             STREAMS.labels(connection.kind).inc()
             self._do(connection, connection.open, sock, self._selector, head, heard)
-        try:
-            # Since they were let in they may have been shut out, which was looked at for others.
-            self._let_in_again(new)
-        except DatabaseError:
-            self._auth_revision = self._data_version = -1
-            raise
+
+    def _let_in_new(self) -> None:
+        """Look at who came: since they were let in they may have been shut out."""
+        if self._head is None:
+            head, self._auth_revision = read_bounds().latest, read_auth_revision()
+            self._head, self._data_version = head, -1
+        self._let_in_again(self._new)
+        self._new.clear()
 
     def _forget_closed(self) -> None:
         for connection in [each for each in self._connections if each.is_closed]:
             self._connections.remove(connection)
             STREAMS.labels(connection.kind).dec()
             self._forget_name(connection)
+        if self._new:
+            self._new = [each for each in self._new if not each.is_closed]
 
     def _forget_name(self, connection: Connection) -> None:
         name = connection.viewer.name
@@ -246,6 +252,7 @@ class Hub:
 
     def _look(self) -> None:
         """Read what is new, once for all, and tell those who are not behind."""
+        assert self._head is not None
         data_version = read_data_version()
         if data_version == self._data_version:
             return
@@ -345,6 +352,7 @@ class Hub:
         self, place: int, connections: Collection[Connection]
     ) -> tuple[list[Told], int]:
         """Return the next events behind a place, and the position behind those."""
+        assert self._head is not None
         if place >= self._head:
             return [], place
         told, batch = self._read(place, connections=connections, until=self._head)
@@ -383,9 +391,10 @@ class Hub:
         self._do(connection, connection.end, notice)
 
     def _say_goodbye(self) -> None:
+        self._accept()
         with suppress(DatabaseError):
             connect()
-            self._accept()
+            self._let_in_new()
             self._look()
         for connection in list(self._connections):
             self._do(connection, connection.end, {"type": "server_shutdown"})

@@ -15,6 +15,7 @@ from observatory.live.audience import Audience
 from observatory.live.connections import SseConnection
 from observatory.live.hub import Hub
 from observatory.store.conversation_changes import insert_conversation
+from observatory.store.database import OperationalError
 from observatory.store.events import EVERYTHING, read_bounds
 from observatory.store.scopes import WHOLE, Scope
 from tests.processes import wait_for
@@ -91,6 +92,20 @@ def test_a_system_without_descriptors_costs_one_stream(db, monkeypatch):
             assert near.recv(10) == b""
     make_conversation()
     assert len(read_all(open_stream(hub, make_stream()))) == 1
+
+
+def test_who_waits_for_the_database_may_leave(db, monkeypatch):
+    def refuse():
+        raise OperationalError("unable to open database file")
+
+    monkeypatch.setattr(hub_module, "connect", refuse)
+    hub = Hub(lambda viewer: viewer)
+    near, far = socket.socketpair()
+    hub.add(make_stream(), far, head=b"head", heard=b"")
+    with near:
+        assert near.recv(4) == b"head"
+    wait_for(lambda: not hub._names, what="the stream to be forgotten")
+    assert hub._new == []
 
 
 def test_who_is_behind_in_different_places_gets_all_of_it(db, monkeypatch):
