@@ -79,13 +79,13 @@ class Connection(ABC):
         with suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._watch()
-        self._send(head + self._begin())
+        self._send(self._begin(head))
         if heard:
             self._hear(heard)
 
-    @abstractmethod
-    def _begin(self) -> bytes:
-        """Return what is sent first, behind the head of the answer."""
+    def _begin(self, head: bytes) -> bytes:
+        """Return what is sent first: the head of the answer, and what stands behind it."""
+        return head
 
     @abstractmethod
     def _notice(self, notice: dict[str, Any]) -> bytes:
@@ -262,8 +262,8 @@ class SseConnection(Connection):
         if moment >= self._until and not self.is_behind:
             self.end()
 
-    def _begin(self) -> bytes:
-        return begin_sse(self.position)
+    def _begin(self, head: bytes) -> bytes:
+        return head + begin_sse(self.position)
 
     def _notice(self, notice: dict[str, Any]) -> bytes:
         return notice_sse(notice)
@@ -302,14 +302,16 @@ class PollConnection(Connection):
         self._make_answer = make_answer
         self._until = until
 
-    def _begin(self) -> bytes:
+    def _begin(self, head: bytes) -> bytes:
+        # Without an answer there is no head either: else it would look like an empty one.
+        self._head = head
         return b""
 
     def _notice(self, notice: dict[str, Any]) -> bytes:
         return b""
 
     def _end(self) -> bytes:
-        return self._make_answer(self.audience.scope)
+        return self._head + self._make_answer(self.audience.scope)
 
     def encode(self, told: Told) -> bytes:
         """Return something for each event: that there is one is enough."""
@@ -379,9 +381,6 @@ class WebSocketConnection(Connection):
             "unsubscribe": self._unsubscribe,
             "ping": self._ping,
         }
-
-    def _begin(self) -> bytes:
-        return b""
 
     @property
     def can_catch_up(self) -> bool:

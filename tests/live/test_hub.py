@@ -12,7 +12,7 @@ import pytest
 from observatory.errors import TooManyStreams, Unauthorized
 from observatory.live import hub as hub_module
 from observatory.live.audience import Audience
-from observatory.live.connections import SseConnection
+from observatory.live.connections import PollConnection, SseConnection
 from observatory.live.hub import Hub
 from observatory.store.conversation_changes import insert_conversation
 from observatory.store.database import OperationalError
@@ -67,6 +67,30 @@ def test_who_is_shut_out_between_the_door_and_the_hub_is_told_nothing(db):
     make_conversation()
     [notice] = read_all(open_stream(Hub(look_again), make_stream()))
     assert (notice["type"], notice["code"]) == ("error", "UNAUTHORIZED")
+
+
+def ask(look_again) -> bytes:
+    """Return what a question gets that waits for an event, or for its time to be over."""
+    question = PollConnection(
+        Somebody(),
+        Audience(WHOLE, (EVERYTHING,)),
+        position=0,
+        make_answer=lambda scope: b"body",
+        until=monotonic() + ENDS_AFTER_SECONDS,
+    )
+    near, far = socket.socketpair()
+    near.settimeout(30)
+    Hub(look_again).add(question, far, head=b"head ", heard=b"")
+    with near, near.makefile("rb") as answer:
+        return answer.read()
+
+
+def test_a_question_is_answered_or_gets_nothing_at_all(db):
+    def look_again(viewer):
+        raise Unauthorized("no more")
+
+    assert ask(lambda viewer: viewer) == b"head body"
+    assert ask(look_again) == b""
 
 
 def test_streams_that_wait_for_the_hub_count(db):
