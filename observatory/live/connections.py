@@ -40,6 +40,9 @@ HEARD_BYTES = 32 * 1024
 _RECEIVE_BYTES = 4 * 1024
 
 
+KINDS = ("sse", "websocket", "poll")
+
+
 class Connection(ABC):
     """One client of the hub.
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from observatory.errors import Forbidden, ObservatoryError, TooManyStreams, Unauthorized
 from observatory.live.audience import Audience, Viewer
-from observatory.live.connections import Connection
+from observatory.live.connections import KINDS, Connection
 from observatory.live.wire import Told
 from observatory.log import log
 from observatory.metrics import STREAM_EVENTS, STREAM_RESYNCS, STREAMS
@@ -109,13 +109,16 @@ class Hub:
                 return
             self._names[connection.viewer.name] += 1
             self._coming.append((connection, sock, head, heard))
-            with suppress(BlockingIOError):
+            with suppress(OSError):
                 self._waker.send(b"1")
 
     def _start(self) -> bool:
         """Start the thread; tell whether the system had what that takes."""
         with ExitStack() as made:
             try:
+                # What counts streams is a file, which is opened here or not at all.
+                for kind in KINDS:
+                    STREAMS.labels(kind).inc(0)
                 waker, woken = socket.socketpair()
                 made.enter_context(waker)
                 made.enter_context(woken)
@@ -140,7 +143,7 @@ class Hub:
             self._is_ending = True
             thread = self._thread
             if thread is not None:
-                with suppress(BlockingIOError):
+                with suppress(OSError):
                     self._waker.send(b"1")
         if thread is not None:
             thread.join(wait_seconds)
@@ -222,10 +225,10 @@ class Hub:
             self._looked_after = 0.0
         while self._coming:
             connection, sock, head, heard = self._coming.popleft()
+            self._do(connection, connection.open, sock, self._selector, head, heard)
             self._connections.add(connection)
             self._new.append(connection)
             STREAMS.labels(connection.kind).inc()
-            self._do(connection, connection.open, sock, self._selector, head, heard)
 
     def _let_in_new(self) -> None:
         """Look at who came: since they were let in they may have been shut out."""
