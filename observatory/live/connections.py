@@ -116,7 +116,8 @@ class Connection(ABC):
             Whether it did; else the client is behind, for it does not take what it was sent.
         """
         if data and self.waiting_bytes > MAX_WAITING_BYTES:
-            self.is_behind = self._was_slow = True
+            if not self.is_behind:
+                self.is_behind = self._was_slow = True
             return False
         self.position = position
         if data:

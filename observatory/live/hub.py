@@ -39,6 +39,8 @@ from observatory.store.events import Batch, Bounds, make_bodies, read_bounds, re
 LOOK_SECONDS = 0.04
 # So many events are read, and told, at once.
 PIECE = 200
+# So much of them waits for a client at once, on top of what waits already.
+MAX_PART_BYTES = 1024 * 1024
 # So long a turn may go on reading for those who are behind, each of whom may be elsewhere.
 _CATCH_UP_SECONDS = 0.02
 _LOOK_AFTER_SECONDS = 1.0
@@ -291,7 +293,24 @@ class Hub:
             reading.close()
 
     def _tell(self, told: list[Told], connections: Iterable[Connection], *, position: int) -> None:
-        """Send events to clients; what is the same for several is made once."""
+        """Send events to clients who are at one place; what is the same for several is made once.
+
+        Many large ones are sent in parts, so that those who are slow get no more of them.
+        """
+        while told:
+            size = number = 0
+            while number < len(told) and size < MAX_PART_BYTES:
+                size += len(told[number].body)
+                number += 1
+            part, told = told[:number], told[number:]
+            end = part[-1].event.id if told else position
+            self._tell_part(part, connections, position=end)
+            connections = [each for each in connections if each.position == end]
+        self._tell_part([], connections, position=position)
+
+    def _tell_part(
+        self, told: list[Told], connections: Iterable[Connection], *, position: int
+    ) -> None:
         made: dict[tuple[str, Audience], tuple[bytes, int]] = {}
         for connection in connections:
             self._do(connection, self._tell_one, connection, told, position, made)
@@ -312,10 +331,11 @@ class Hub:
             ]
             made[key] = b"".join(pieces), len(pieces)
         data, number = made[key]
+        was_behind = connection.is_behind
         if connection.tell(data, position=position):
             if number:
                 STREAM_EVENTS.labels(connection.kind).inc(number)
-        else:
+        elif not was_behind:
             STREAM_RESYNCS.inc()
 
     def _catch_up(self) -> None:

@@ -10,6 +10,7 @@ from time import monotonic
 import pytest
 
 from observatory.errors import TooManyStreams, Unauthorized
+from observatory.live import connections
 from observatory.live import hub as hub_module
 from observatory.live.audience import Audience
 from observatory.live.connections import PollConnection, SseConnection
@@ -132,8 +133,14 @@ def test_who_waits_for_the_database_may_leave(db, monkeypatch):
     assert hub._new == []
 
 
-def test_who_is_behind_in_different_places_gets_all_of_it(db, monkeypatch):
-    """A turn has no time for more than one of them."""
+@pytest.mark.parametrize("part_bytes", [1, 1000, hub_module.MAX_PART_BYTES])
+@pytest.mark.parametrize("waiting_bytes", [0, connections.MAX_WAITING_BYTES])
+def test_who_is_behind_in_different_places_gets_all_of_it(
+    db, monkeypatch, part_bytes, waiting_bytes
+):
+    """A turn has no time for more than one of them, and little is sent at once."""
+    monkeypatch.setattr(hub_module, "MAX_PART_BYTES", part_bytes)
+    monkeypatch.setattr(connections, "MAX_WAITING_BYTES", waiting_bytes)
     monkeypatch.setattr(hub_module, "_CATCH_UP_SECONDS", 0.0)
     monkeypatch.setattr(hub_module, "PIECE", 3)
     for number in range(20):
