@@ -117,6 +117,7 @@ def test_one_client_may_not_have_all_streams(server):
 
 
 def test_a_waiting_question_holds_no_thread_and_is_answered(server):
+    make(server, "so that there is the project")
     latest = server.data("/api/events")["latest_id"]
     answers = []
 
