@@ -88,15 +88,29 @@ def _remove_metrics_folder() -> None:
         shutil.rmtree(_metrics_folder, ignore_errors=True)
 
 
+# Databases, logs and the like of a worker, by far.
+_OTHER_DESCRIPTORS = 500
+
 _daemon: subprocess.Popen[bytes] | None = None
 # Longer than the watcher itself is given.
 _STOP_SECONDS = 15
+
+
+def _allow_descriptors() -> None:
+    """Let workers have as many open sockets as they may, which is often more than they have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = worker_connections + _settings.max_streams + _OTHER_DESCRIPTORS
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def on_starting(server: Any) -> None:
     """Refuse to listen beyond this machine without accounts, whoever asked for it."""
     global _owner
     _owner = os.getpid()  # With --daemon another process than the one that read this file.
+    _allow_descriptors()
     hosts = [address[0] for address in server.cfg.address if isinstance(address, tuple)]
     if not all(map(is_loopback, hosts)) and _settings.db_path.exists():
         try:

@@ -5,6 +5,7 @@ let no slow client hold a thread.
 from __future__ import annotations
 
 import errno
+import os
 import selectors
 import socket
 import time
@@ -124,6 +125,9 @@ def make_head(status: str, headers: Iterable[tuple[str, str]]) -> bytes:
 
 
 _LINGER_SECONDS = 2.0
+# The system has no more for this process, or at all; a worker that ends takes its streams along.
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_EXHAUSTED_SECONDS = 0.1
 
 
 class Worker(ThreadWorker):
@@ -175,7 +179,11 @@ class Worker(ThreadWorker):
         try:
             client, address = listener.accept()
         except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
+            if error.errno in _EXHAUSTED:
+                # It stays in the queue, and the loop comes here again at once.
+                log.warning("no_connection_taken", reason=os.strerror(error.errno))
+                time.sleep(_EXHAUSTED_SECONDS)
+            elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
                 raise
             return
         self.nr_conns += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import resource
 import signal
 import socket
 import threading
@@ -43,6 +44,14 @@ def make(server: Server, title: str = "hello", **more: object) -> str:
 
 def say(server: Server, conversation: str, text: str, *, role: str = "user") -> None:
     server.post(f"/api/conversations/{conversation}/messages", {"role": role, "content": text})
+
+
+def request(server: Server, method: str, path: str, body: object = None) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    headers = {"Content-Type": "application/json", **server.credentials()}
+    connection.request(method, path, None if body is None else json.dumps(body), headers)
+    assert connection.getresponse().status == 200
+    connection.close()
 
 
 def title_of(event: dict) -> str:
@@ -108,6 +117,7 @@ def test_one_client_may_not_have_all_streams(server):
 
 
 def test_a_waiting_question_holds_no_thread_and_is_answered(server):
+    make(server, "so that there is the project")
     latest = server.data("/api/events")["latest_id"]
     answers = []
 
@@ -170,7 +180,7 @@ def test_what_several_subscriptions_want_comes_once(server):
 @pytest.mark.parametrize(
     ("message", "says"),
     [
-        ([], "JSON object"), ({"type": "dance"}, "subscribe"),
+        ([], "JSON object"), ({"type": "dance"}, "subscribe"), ({"type": []}, "subscribe"),
         ({"type": "subscribe", "id": 5}, "id"),
         ({"type": "subscribe", "after": "x"}, "after"), ({"type": "subscribe", "x": 1}, "takes id"),
         ({"type": "subscribe", "filters": {"role": "robot"}}, "filters"),
@@ -229,7 +239,8 @@ def test_frames_that_are_none_end_the_connection(server):
     ("headers", "status"),
     [
         ({"Sec-WebSocket-Key": "short"}, 400), ({"Sec-WebSocket-Version": "8"}, 426),
-        ({"Upgrade": "h2c"}, 426), ({"Authorization": "Bearer nothing"}, 401),
+        ({"Upgrade": "h2c"}, 426), ({"Connection": "keep-alive"}, 426),
+        ({"Authorization": "Bearer nothing"}, 401),
     ],
 )  # fmt: skip
 def test_a_wrong_handshake_is_refused(server, headers, status):
@@ -266,10 +277,7 @@ def test_who_may_not_read_any_more_is_told_no_more(server):
     made = server.post("/api/api-keys", {"name": "short", "scopes": ["conversations:read"]})
     with Listener(server, Authorization=f"Bearer {made['key']}") as listener:
         listener.begin()
-        connection = http.client.HTTPConnection("127.0.0.1", server.port)
-        connection.request("DELETE", f"/api/api-keys/{made['id']}", headers=server.credentials())
-        assert connection.getresponse().status == 200
-        connection.close()
+        request(server, "DELETE", f"/api/api-keys/{made['id']}")
         make(server, "not for them")
         assert listener.next()["code"] == "UNAUTHORIZED"
         assert listener.next() is None
@@ -286,19 +294,54 @@ def test_who_may_see_less_is_told_less(server):
         listener.begin()
         say(server, project["id"], "before")
         assert listener.until("message_added")["data"]["message"]["content"] == "before"
-        connection = http.client.HTTPConnection("127.0.0.1", server.port)
-        connection.request(
-            "PATCH",
-            f"/api/projects/{projects['/home/ada/secret']}",
-            json.dumps({"visibility": "listed"}),
-            {"Content-Type": "application/json", **server.credentials()},
-        )
-        assert connection.getresponse().status == 200
-        connection.close()
+        secret = projects["/home/ada/secret"]
+        request(server, "PATCH", f"/api/projects/{secret}", {"visibility": "listed"})
         say(server, project["id"], "after")
         open_one = make(server, "open")
         say(server, open_one, "for all")
         assert listener.until("message_added")["data"]["message"]["content"] == "for all"
+
+
+def test_what_is_gone_is_not_told_to_who_comes_again(server):
+    """Another client was told of it while it was there."""
+    make(server, "the oldest that is kept")
+    with Listener(server) as listener:
+        position = listener.begin()
+        made = make(server)
+        say(server, made, "taken back")
+        listener.until("message_added")
+        request(server, "DELETE", f"/api/conversations/{made}")
+        listener.until("conversation_deleted")
+        with Listener(server, f"?after={position}") as again:
+            assert again.next()["type"] == "conversation_deleted"
+
+
+def test_a_waiting_question_is_answered_with_what_is_there_then(server):
+    secret = server.post("/api/conversations", {"title": "x", "project_path": "/home/ada/vault"})
+    projects = {p["path"]: p["id"] for p in server.data("/api/projects")["projects"]}
+    account = {"email": "asks@example.org", "password": "a good long password", "role": "viewer"}
+    server.post("/api/users", account)
+    login = {name: account[name] for name in ("email", "password")}
+    token = server.post("/api/auth/login", login)["access_token"]
+    latest = server.data("/api/events")["latest_id"]
+    answers = []
+    path = f"/api/events?after={latest}&wait=60"
+    waiting = threading.Thread(
+        target=lambda: answers.append(server.get(path, Authorization=f"Bearer {token}"))
+    )
+    waiting.start()
+    wait_for(
+        lambda: server.data("/api/live/status")["streams"]["open"]["poll"] == 1,
+        what="the question to wait",
+    )
+    project = projects["/home/ada/vault"]
+    request(server, "PATCH", f"/api/projects/{project}", {"visibility": "listed"})
+    say(server, secret["id"], "not for them")
+    made = make(server, "for all")
+    waiting.join()
+    [(status, body)] = answers
+    assert status == 200
+    assert [e["conversation_id"] for e in json.loads(body)["data"]["events"]] == [made]
 
 
 def test_a_slow_client_gets_the_rest_and_nothing_twice(server):
@@ -386,6 +429,38 @@ def test_a_killed_worker_costs_a_stream_nothing_but_a_reconnect(tmp_path):
         make(server, "two")
         with Listener(server, **{"Last-Event-ID": str(position)}) as again:
             assert title_of(again.until(TOLD)) == "two"
+
+
+def test_a_worker_without_descriptors_goes_on(tmp_path):
+    home = Home(tmp_path)
+    with serving(home, "--no-ingest", WEB_WORKERS="1") as server, ExitStack() as stack:
+        server.credentials()
+        [worker] = children(server.process.pid)
+        _, hard = resource.prlimit(worker, resource.RLIMIT_NOFILE)
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, (40, hard))
+        asked = server.signed(b"GET /api/events/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        for _ in range(60):
+            client = socket.create_connection(("127.0.0.1", server.port))
+            stack.callback(client.close)
+            client.sendall(asked)
+        wait_for(lambda: "no_connection_taken" in server.log.read_text(), what="the limit")
+        stack.close()
+        wait_for(lambda: server.get("/api/conversations")[0] == 200, what="descriptors")
+        with Listener(server) as listener:
+            assert listener.begin() == 0
+        assert children(server.process.pid) == [worker], server.log.read_text()
+
+
+def test_a_server_takes_as_many_descriptors_as_it_may(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2000 + 1000 if hard == resource.RLIM_INFINITY else min(3000, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 1024), hard))
+    try:
+        with serving(Home(tmp_path), "--no-ingest", WEB_WORKERS="1") as server:
+            [worker] = children(server.process.pid)
+            assert resource.prlimit(worker, resource.RLIMIT_NOFILE)[0] >= wanted
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def children(pid: int) -> list[int]:

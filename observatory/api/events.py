@@ -106,7 +106,7 @@ class Events:
         self._hub.check_room(identity)
         position, request_id = found["next_after"], req.context.request_id
 
-        def make_late_answer() -> bytes:
+        def make_late_answer(scope: Scope) -> bytes:
             later = _list(position, limit=limit, scope=scope, wanted=wanted)
             return make_answer(later, request_id)
 
@@ -178,7 +178,11 @@ class WebSocket:
         read_params(req, WebSocketParams)
         identity = identity_of(req)
         env = req.env
-        is_asked = "websocket" in env.get("HTTP_UPGRADE", "").lower()
+        is_asked = (
+            "websocket" in env.get("HTTP_UPGRADE", "").lower()
+            and "upgrade" in env.get("HTTP_CONNECTION", "").lower()
+            and not getattr(req.context, "is_head", False)
+        )
         if not is_asked or env.get("HTTP_SEC_WEBSOCKET_VERSION") != "13":
             headers = {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
             raise falcon.HTTPError(falcon.HTTP_426, headers=headers)

@@ -13,14 +13,13 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from observatory.api.answers import answer
 from observatory.api.auth import scope_of
 from observatory.api.params import NoParams, read_params
+from observatory.live.connections import KINDS
 from observatory.store.database import database
 from observatory.store.event_notes import count_live_conversations
 from observatory.store.events import read_bounds
 from observatory.store.scopes import Scope
 from observatory.store.watcher_status import read_watcher_status
 from observatory.timestamps import milliseconds_between, now
-
-_KINDS = ("sse", "websocket", "poll")
 
 
 def _watcher(scope: Scope) -> dict[str, Any]:
@@ -58,7 +57,7 @@ class LiveStatus:
             {
                 "watcher": _watcher(scope_of(req)),
                 "streams": {
-                    "open": {kind: streams[kind] for kind in _KINDS},
+                    "open": {kind: streams[kind] for kind in KINDS},
                     "max_per_worker": self._max_streams,
                     "events_sent": sent,
                     "resyncs": resyncs,

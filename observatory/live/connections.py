@@ -21,6 +21,7 @@ from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 from observatory.live.audience import Audience, Viewer
 from observatory.live.wire import Told, beat_sse, begin_sse, notice_sse, text_frame
 from observatory.store.events import EventFilter
+from observatory.store.scopes import Scope
 
 # So much may wait for one slow client; then it is told less until it has taken that.
 MAX_WAITING_BYTES = 256 * 1024
@@ -33,7 +34,13 @@ SILENT_SECONDS = 3 * HEARTBEAT_SECONDS
 _HANDSHAKE_SECONDS = 0.02
 MAX_SUBSCRIPTIONS = 20
 MAX_MESSAGE_BYTES = 64 * 1024
-_RECEIVE_BYTES = 64 * 1024
+# A client is heard for so many bytes a second, and then no more of it until the next.
+HEARD_BYTES = 32 * 1024
+# So many at once, that others come in between.
+_RECEIVE_BYTES = 4 * 1024
+
+
+KINDS = ("sse", "websocket", "poll")
 
 
 class Connection(ABC):
@@ -42,6 +49,7 @@ class Connection(ABC):
     Attributes:
         position: All events up to this id were sent, wait to be sent, or are not for it.
         is_behind: Whether it was told less than happened, and is to be told the rest.
+        caught_up_at: When it was told some of the rest, by ``monotonic``.
     """
 
     kind: str
@@ -51,13 +59,15 @@ class Connection(ABC):
         self.audience = audience
         self.position = position
         self.is_behind = True
+        self.caught_up_at = 0.0
         self.is_closing = False
         self.is_closed = False
         self._socket: socket.socket
         self._selector: selectors.BaseSelector
         self._waiting: deque[memoryview] = deque()
         self.waiting_bytes = 0
-        self._is_writing = False
+        self._watched = 0
+        self._may_hear = HEARD_BYTES
         self._was_slow = False
         self._sent_at = self._heard_at = self._taken_at = monotonic()
 
@@ -71,14 +81,14 @@ class Connection(ABC):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        selector.register(sock, selectors.EVENT_READ, self)
-        self._send(head + self._begin())
+        self._watch()
+        self._send(self._begin(head))
         if heard:
             self._hear(heard)
 
-    @abstractmethod
-    def _begin(self) -> bytes:
-        """Return what is sent first, behind the head of the answer."""
+    def _begin(self, head: bytes) -> bytes:
+        """Return what is sent first: the head of the answer, and what stands behind it."""
+        return head
 
     @abstractmethod
     def _notice(self, notice: dict[str, Any]) -> bytes:
@@ -106,7 +116,8 @@ class Connection(ABC):
             Whether it did; else the client is behind, for it does not take what it was sent.
         """
         if data and self.waiting_bytes > MAX_WAITING_BYTES:
-            self.is_behind = self._was_slow = True
+            if not self.is_behind:
+                self.is_behind = self._was_slow = True
             return False
         self.position = position
         if data:
@@ -142,14 +153,21 @@ class Connection(ABC):
         """Leave the client at once."""
         if not self.is_closed:
             self.is_closed = self.is_closing = True
-            with suppress(KeyError, ValueError, OSError):
-                self._selector.unregister(self._socket)
+            if self._watched:
+                with suppress(KeyError, ValueError, OSError):
+                    self._selector.unregister(self._socket)
             self._socket.close()
             self._waiting.clear()
             self.waiting_bytes = 0
 
     def look_after(self, moment: float) -> None:
-        """Keep a quiet connection open; leave a client that is gone."""
+        """Keep a quiet connection open; leave a client that is gone.
+
+        It comes once a second, and so does what may be heard.
+        """
+        if not self.is_closed:
+            self._may_hear = HEARD_BYTES
+            self._watch()
         if self.waiting_bytes and moment - self._taken_at > STALLED_SECONDS:
             self.close()
         elif not self.is_closing and moment - self._sent_at >= HEARTBEAT_SECONDS:
@@ -170,8 +188,11 @@ class Connection(ABC):
                 self.close()
                 return
             self._heard_at = monotonic()
+            self._may_hear -= len(data)
             if not self.is_closing:
                 self._hear(data)
+            if not self.is_closed:
+                self._watch()
 
     def _send(self, data: bytes) -> None:
         if self.is_closing or not data:
@@ -181,7 +202,7 @@ class Connection(ABC):
             self._taken_at = self._sent_at
         self._waiting.append(memoryview(data))
         self.waiting_bytes += len(data)
-        if not self._is_writing:
+        if not self._watched & selectors.EVENT_WRITE:
             self._flush()
 
     def _flush(self) -> None:
@@ -203,10 +224,22 @@ class Connection(ABC):
         if self.is_closing and not self._waiting:
             self.close()
             return
-        if bool(self._waiting) != self._is_writing:
-            self._is_writing = bool(self._waiting)
-            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._is_writing else 0)
+        self._watch()
+
+    def _watch(self) -> None:
+        """Wait for what the client sends, unless that is too much, and for it to take more."""
+        wanted = selectors.EVENT_READ if self._may_hear > 0 else 0
+        if self._waiting:
+            wanted |= selectors.EVENT_WRITE
+        if wanted == self._watched:
+            return
+        if not self._watched:
+            self._selector.register(self._socket, wanted, self)
+        elif not wanted:
+            self._selector.unregister(self._socket)
+        else:
             self._selector.modify(self._socket, wanted, self)
+        self._watched = wanted
 
 
 class SseConnection(Connection):
@@ -233,8 +266,8 @@ class SseConnection(Connection):
         if moment >= self._until and not self.is_behind:
             self.end()
 
-    def _begin(self) -> bytes:
-        return begin_sse(self.position)
+    def _begin(self, head: bytes) -> bytes:
+        return head + begin_sse(self.position)
 
     def _notice(self, notice: dict[str, Any]) -> bytes:
         return notice_sse(notice)
@@ -254,7 +287,7 @@ class PollConnection(Connection):
         viewer: Who asks.
         audience: What would be an answer.
         position: Behind which event.
-        make_answer: Returns the body, as things are when it is called.
+        make_answer: Returns the body for who asks, as they and things are when it is called.
         until: When there is an answer in any case, by ``monotonic``.
     """
 
@@ -266,21 +299,23 @@ class PollConnection(Connection):
         audience: Audience,
         *,
         position: int,
-        make_answer: Callable[[], bytes],
+        make_answer: Callable[[Scope], bytes],
         until: float,
     ) -> None:
         super().__init__(viewer, audience, position=position)
         self._make_answer = make_answer
         self._until = until
 
-    def _begin(self) -> bytes:
+    def _begin(self, head: bytes) -> bytes:
+        # Without an answer there is no head either: else it would look like an empty one.
+        self._head = head
         return b""
 
     def _notice(self, notice: dict[str, Any]) -> bytes:
         return b""
 
     def _end(self) -> bytes:
-        return self._make_answer()
+        return self._head + self._make_answer(self.audience.scope)
 
     def encode(self, told: Told) -> bytes:
         """Return something for each event: that there is one is enough."""
@@ -351,9 +386,6 @@ class WebSocketConnection(Connection):
             "ping": self._ping,
         }
 
-    def _begin(self) -> bytes:
-        return b""
-
     @property
     def can_catch_up(self) -> bool:
         """Whether it is behind and has taken what it was sent, the answer to its request too."""
@@ -363,11 +395,14 @@ class WebSocketConnection(Connection):
 
     def begin_catching_up(self) -> None:
         """Say that the connection stands, once it does."""
+        self._establish()
+        super().begin_catching_up()
+
+    def _establish(self) -> None:
         if not self._is_established:
             self._is_established = True
             notice = {"type": "connection_established", "connection_id": self._name}
             self.notify({**notice, "position": self.position})
-        super().begin_catching_up()
 
     def _notice(self, notice: dict[str, Any]) -> bytes:
         return text_frame(orjson.dumps(notice))
@@ -404,7 +439,9 @@ class WebSocketConnection(Connection):
 
     def _take(self, event: Any) -> None:
         if isinstance(event, Ping):
-            self._send(bytes(self._framing.send(event.response())))
+            # Who takes no answers gets none.
+            if self.waiting_bytes <= MAX_WAITING_BYTES:
+                self._send(bytes(self._framing.send(event.response())))
         elif isinstance(event, CloseConnection):
             self._send(bytes(self._framing.send(event.response())))
             self.is_closing = True
@@ -413,8 +450,9 @@ class WebSocketConnection(Connection):
         elif isinstance(event, BytesMessage):
             self._leave(CloseReason.UNSUPPORTED_DATA)
         elif isinstance(event, TextMessage):
-            self._message.append(event.data)
-            self._message_length += len(event.data)
+            if event.data:
+                self._message.append(event.data)
+                self._message_length += len(event.data)
             if self._message_length > MAX_MESSAGE_BYTES:
                 self._leave(CloseReason.MESSAGE_TOO_BIG)
             elif event.message_finished:
@@ -437,6 +475,8 @@ class WebSocketConnection(Connection):
             # Who sends and takes nothing.
             self._leave(CloseReason.POLICY_VIOLATION)
             return
+        # Who sends has taken the answer to its handshake.
+        self._establish()
         try:
             message = orjson.loads(text)
         except ValueError:
@@ -444,7 +484,8 @@ class WebSocketConnection(Connection):
         if not isinstance(message, dict):
             self._refuse("A message is a JSON object with a type.")
             return
-        action = self._actions.get(message.pop("type", ""))
+        name = message.pop("type", None)
+        action = self._actions.get(name) if isinstance(name, str) else None
         if action is None:
             self._refuse("The type of a message is subscribe, unsubscribe or ping.")
             return

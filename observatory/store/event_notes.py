@@ -115,11 +115,27 @@ def forget_conversation(key: int) -> None:
     execute("DELETE FROM events WHERE conversation_key = ?", (key,))
 
 
-def forget_project(key: int) -> None:
-    """Take a project out of the events: its key may be another's next."""
+# No project has this key.
+_NO_PROJECT = 0
+
+
+def forget_project(key: int, *, into: int = _NO_PROJECT) -> None:
+    """Take a project out of the events: its key may be another's next.
+
+    Args:
+        key: The project.
+        into: The one that took its conversations over, if one did.
+    """
     execute(
         "DELETE FROM events WHERE subject_key = ? AND type IN (?, ?)",
         (key, PROJECT_DISCOVERED, ANALYTICS_UPDATE),
+    )
+    execute(
+        "UPDATE events SET data = json_set(data, '$.projects',"
+        " (SELECT json_group_array(iif(value = ?1, ?2, value))"
+        " FROM json_each(events.data, '$.projects')))"
+        " WHERE type = ?3 AND ?1 IN (SELECT value FROM json_each(events.data, '$.projects'))",
+        (key, into, CONVERSATION_DELETED),
     )
 
 

@@ -492,10 +492,10 @@ def list_events(
 
 def find_newest(limit: int, *, scope: Scope = WHOLE, wanted: EventFilter = EVERYTHING) -> int:
     """Return the id behind which are the newest wanted events, so many of them at most."""
-    latest = read_bounds().latest
+    oldest, latest = read_bounds()
     left, end = limit, latest
-    while end > 0 and latest - end < MAX_LOOKED_AT:
-        start = max(0, end - _PIECE)
+    while end >= oldest and latest - end < MAX_LOOKED_AT:
+        start = max(oldest - 1, end - _PIECE)
         for event in reversed(read_events(start, limit=_PIECE, until=end).events):
             if event.is_there(scope) and wanted.takes(event):
                 left -= 1

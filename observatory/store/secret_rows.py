@@ -18,6 +18,7 @@ from observatory.store.database import (
     fetch_one,
     writing,
 )
+from observatory.store.event_notes import forget_project
 from observatory.store.projects import merge_visibility
 from observatory.store.search_language import spaced_message, spaced_title
 
@@ -232,6 +233,7 @@ def update_project(key: int, *, path: str, name: str) -> None:
             (path, key),
         )
         execute("DELETE FROM projects WHERE key = ?", (key,))
+        forget_project(key, into=known[0])
     rows = fetch_all(
         "SELECT c.key FROM conversations c JOIN projects p ON p.key = c.project_key"
         " WHERE p.path = ?",

@@ -28,6 +28,9 @@ def insert_ticket(ticket_hash: bytes, holder: TicketHolder, *, expires_at: str) 
 
 def take_ticket(ticket_hash: bytes) -> TicketHolder | None:
     """Use a ticket up and return whose it was, or ``None`` when it does not hold."""
+    # Strangers who guess do not get to hold up those who write.
+    if fetch_one("SELECT 1 FROM stream_tickets WHERE hash = ?", (ticket_hash,)) is None:
+        return None
     with writing(moves=None):
         row = fetch_one(
             "DELETE FROM stream_tickets WHERE hash = ?"

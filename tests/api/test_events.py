@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 
+import peewee
 import pytest
 
 from observatory.app import create_app
 from observatory.live.handing_over import STREAM_SECONDS
-from observatory.store.database import execute, fetch_all
+from observatory.store.database import database, execute, fetch_all
 from observatory.store.scopes import Scope
 from tests.api.people import add_key, bare
 from tests.api.viewers import sign_in
@@ -203,3 +204,13 @@ def test_one_stream_too_many_is_refused(db, client):
     assert int(answer.headers["Retry-After"]) > 0
     waiting = full.get("/api/events", {"wait": 5}, status=503)
     assert waiting.json["code"] == "TOO_MANY_STREAMS"
+
+
+def test_a_guessed_ticket_takes_no_lock(client, db):
+    stranger = bare(client)
+    other = peewee.sqlite3.connect(database.database)  # type: ignore[attr-defined]
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        stranger.get("/api/events/stream", {"ticket": "guessed"}, status=401)
+    finally:
+        other.close()

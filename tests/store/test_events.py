@@ -17,6 +17,7 @@ from observatory.store.conversation_removal import delete_conversation
 from observatory.store.database import execute, fetch_all, writing
 from observatory.store.message_changes import NewMessage, NewToolCall, insert_messages
 from observatory.store.scopes import WHOLE, Scope
+from observatory.store.secret_rows import update_project
 from observatory.timestamps import format_timestamp
 from tests.transcripts_for_tests import Transcript
 
@@ -184,8 +185,8 @@ def test_what_is_removed_for_good_leaves_its_id_alone(write, ingest):
 def test_who_may_not_see_a_project_is_told_nothing_of_it(write, ingest):
     write(a_session())
     ingest()
-    delete_conversation(Transcript().session_id, scope=WHOLE)
     make_conversation()
+    delete_conversation(Transcript().session_id, scope=WHOLE)
     [(key,)] = fetch_all("SELECT key FROM projects WHERE path = '/home/ada/engine'")
     for scope in (Scope(hidden=frozenset({key})), Scope(only=frozenset({key + 1}))):
         assert events.list_events(0, limit=500, scope=scope).bodies == []
@@ -299,3 +300,55 @@ def test_projects_whose_numbers_changed_are_told_once(db):
         event_notes.note_analytics(before)
     changed = told(types=frozenset({"analytics_update"}))
     assert [event["data"]["project"]["path"] for event in changed] == ["/home/ada/engine"]
+
+
+def make_in(path: str) -> str:
+    return insert_conversation(
+        title="x", project_path=path, project_name="p", metadata={}, scope=WHOLE
+    )
+
+
+def project_keys() -> dict[str, int]:
+    return dict(fetch_all("SELECT path, key FROM projects"))
+
+
+def test_the_next_project_gets_nothing_of_one_that_is_gone(db):
+    """It gets its key."""
+    make_in("/a")
+    gone, key = make_in("/b"), project_keys()["/b"]
+    delete_conversation(gone, scope=WHOLE)
+    make_in("/c")
+    assert project_keys()["/c"] == key
+    [deleted] = told(types=frozenset({"conversation_deleted"}))
+    assert (deleted["conversation_id"], deleted["project_path"]) == (gone, None)
+    page = events.list_events(0, limit=100, scope=Scope(only=frozenset({key})))
+    assert {json.loads(body)["project_path"] for body in page.bodies} == {"/c"}
+    assert all(json.loads(body)["conversation_id"] != gone for body in page.bodies)
+    page = events.list_events(0, limit=100, scope=Scope(hidden=frozenset({key})))
+    assert [json.loads(body)["type"] for body in page.bodies][-1] == "conversation_deleted"
+
+
+def test_a_project_that_masking_made_another_is_not_told_again(db):
+    make_in("/keep")
+    trashed = make_in("/secret")
+    trash_conversation(trashed, scope=WHOLE)
+    before = project_keys()
+    with writing():
+        update_project(before["/secret"], path="/keep", name="keep")
+    make_in("/new")
+    assert project_keys()["/new"] == before["/secret"]
+    found = told(types=frozenset({"project_discovered", "conversation_deleted"}))
+    assert [(event["type"], event["project_path"]) for event in found] == [
+        ("project_discovered", "/keep"), ("conversation_deleted", "/keep"),
+        ("project_discovered", "/new"),
+    ]  # fmt: skip
+
+
+def test_the_newest_are_behind_what_has_expired(db):
+    for number in range(5):
+        make_in(f"/{number}")
+    execute("DELETE FROM events WHERE id < 8")
+    bounds = events.read_bounds()
+    for wanted in (events.EVERYTHING, events.EventFilter(role="user")):
+        after = events.find_newest(100, wanted=wanted)
+        assert not bounds.has_gap_after(after)
