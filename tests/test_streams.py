@@ -122,7 +122,7 @@ def test_a_waiting_question_holds_no_thread_and_is_answered(server):
     answers = []
 
     def ask() -> None:
-        answers.append(server.data(f"/api/events?after={latest}&wait=60"))
+        answers.append(server.data(f"/api/events?after={latest}&wait=50"))
 
     waiting = [threading.Thread(target=ask) for _ in range(5)]
     for thread in waiting:
@@ -325,7 +325,7 @@ def test_a_waiting_question_is_answered_with_what_is_there_then(server):
     token = server.post("/api/auth/login", login)["access_token"]
     latest = server.data("/api/events")["latest_id"]
     answers = []
-    path = f"/api/events?after={latest}&wait=60"
+    path = f"/api/events?after={latest}&wait=50"
     waiting = threading.Thread(
         target=lambda: answers.append(server.get(path, Authorization=f"Bearer {token}"))
     )
@@ -394,7 +394,7 @@ def test_the_end_of_the_server_is_told(tmp_path):
             latest = server.data("/api/events")["latest_id"]
             answers = []
             waiting = threading.Thread(
-                target=lambda: answers.append(server.data(f"/api/events?after={latest}&wait=60"))
+                target=lambda: answers.append(server.data(f"/api/events?after={latest}&wait=50"))
             )
             waiting.start()
             wait_for(

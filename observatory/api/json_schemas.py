@@ -23,7 +23,9 @@ from observatory.api.conversation_changes import (
     TimeField,
     Trimmed,
 )
+from observatory.api.event_schemas import EventTypes
 from observatory.api.params import Moment, Text, WholeNumber
+from observatory.store.event_notes import TYPES
 
 # No NUL; and besides that, something that is no white space; a comma list of names.
 _TEXT = "^[^\\u0000]*$"
@@ -58,6 +60,9 @@ def _bound(self: OpenAPIConverter, field: fields.Field[Any], ret: dict[str, Any]
     if isinstance(field, FieldNames):
         name = "|".join(map(re.escape, field.names))
         return {"pattern": f"^({name})(,({name}))*$"}
+    if isinstance(field, EventTypes):
+        name = "|".join(TYPES)
+        return {"pattern": f"^({name})(,({name}))*$"}
     if isinstance(field, (Moment, TimeField)):
         return {"format": "day-or-time"}
     if isinstance(field, schemas.FieldErrors):
@@ -90,6 +95,7 @@ def teach(plugin: MarshmallowPlugin) -> None:
     converter.map_to_openapi_type(WholeNumber, "integer", None)
     converter.map_to_openapi_type(Moment, "string", None)
     converter.map_to_openapi_type(FieldNames, "string", None)
+    converter.map_to_openapi_type(EventTypes, "string", None)
     converter.map_to_openapi_type(SmallObject, "object", None)
     converter.add_attribute_function(_bound)
 

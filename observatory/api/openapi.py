@@ -71,6 +71,20 @@ _REASONS = {
     500: "Something went wrong here; the log tells what.",
     503: "Busy, or not ready; try again after the seconds in Retry-After.",
 }
+# What answers without the envelope look like, where that is no plain text.
+_RAW: dict[str, dict[str, Any]] = {
+    JSON: {},
+    "text/event-stream": {
+        "type": "object",
+        "description": "One event: `data` is JSON, an event of `/api/events` or a notice.",
+        "properties": {
+            "id": {"type": "string"},
+            "event": {"type": "string"},
+            "data": {"type": "string"},
+            "retry": {"type": "integer"},
+        },
+    },
+}
 _BUSY = 503
 _TOO_MANY = 429
 _LIMIT_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
@@ -320,7 +334,7 @@ def _good(spec: APISpec, path: str, status: int, operation: Operation) -> dict[s
         if len(operation.answer.media_types) > 1:
             headers["Content-Disposition"] = _header_ref("Content-Disposition")
         response["content"] = {
-            name: {"schema": {} if name == JSON else {"type": "string"}}
+            name: {"schema": _RAW.get(name, {"type": "string"})}
             for name in operation.answer.media_types
         }
         return response

@@ -83,7 +83,7 @@ def test_a_stream_says_where_it_begins(client):
     [
         ({"after": "-1"}, "after"), ({"after": "x"}, "after"), ({"types": "nothing"}, "types"),
         ({"types": ""}, "types"), ({"role": "robot"}, "role"), ({"tool": ""}, "tool"),
-        ({"wait": "61"}, "wait"), ({"limit": "501"}, "limit"), ({"limit": "0"}, "limit"),
+        ({"wait": "51"}, "wait"), ({"limit": "501"}, "limit"), ({"limit": "0"}, "limit"),
         ({"since": "1"}, "since"),
     ],
 )  # fmt: skip
@@ -140,7 +140,7 @@ def test_a_waiting_question_is_answered_in_any_case(client):
 
 def test_a_question_does_not_wait_when_there_is_an_answer(client):
     make(client)
-    data = client.get("/api/events", {"after": 0, "wait": 60}).json["data"]
+    data = client.get("/api/events", {"after": 0, "wait": 50}).json["data"]
     assert len(data["events"]) == 1
 
 
