@@ -26,6 +26,11 @@ STREAMS = Gauge(
     ("kind",),
     multiprocess_mode="livesum",
 )
+STREAM_QUEUE = Gauge(
+    "observatory_stream_queue_bytes",
+    "What clients of streams were sent and have not taken.",
+    multiprocess_mode="livesum",
+)
 STREAM_EVENTS = Counter(
     "observatory_stream_events_total", "Events that were sent on streams.", ("kind",)
 )

@@ -23,15 +23,9 @@ from wsproto.events import CloseConnection
 from wsproto.utilities import RemoteProtocolError
 
 from observatory.store.database import close, configure, connect
-from tests.ingest.test_watched_writing import (
-    EXPLORES,
-    WrittenFile,
-    chances,
-    compare,
-    is_all_read,
-)
 from tests.listening import Listener, WebSocketClient
 from tests.processes import Home, Server, serving, wait_for
+from tests.written_files import EXPLORES, chances, compare, is_all_read, make_files
 
 STEPS = int(os.environ.get("STEPS", "2000" if EXPLORES else "150"))
 
@@ -120,17 +114,7 @@ def all_ids(server: Server) -> list[int]:
 def test_who_listens_is_told_each_event_once(tmp_path: Path) -> None:
     home, chance = Home(tmp_path / "home"), chances()
     home.folder.mkdir()
-    files = [
-        WrittenFile(
-            home.projects
-            / f"-folder-{number % 3}"
-            / f"{number:08d}-5555-4555-8555-555555555555.jsonl",
-            chance,
-            number,
-            [],
-        )
-        for number in range(5)
-    ]
+    files = make_files(home, chance, number=5)
     with serving(home, WEB_WORKERS="2") as server:
         followers = [StreamFollower(server), SocketFollower(server)]
         for follower in followers:

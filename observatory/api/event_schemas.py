@@ -138,6 +138,7 @@ class StreamStatus(Schema):
 
     open = fields.Nested(OpenStreams, required=True)
     max_per_worker = Count(required=True)
+    queue_bytes = Count(required=True)
     events_sent = Count(required=True)
     resyncs = Count(required=True)
 

@@ -138,7 +138,8 @@ class EventStream:
         """Answer with events as they come."""
         params = read_params(req, StreamParams)
         identity = identity_of(req)
-        self._hub.check_room(identity)
+        # Browsers come again when they are cut off, and not when they are refused.
+        self._hub.check_room(identity, comes_again=True)
         position = params["after"]
         given = req.env.get("HTTP_LAST_EVENT_ID")
         if given:

@@ -21,6 +21,12 @@ from observatory.store.scopes import Scope
 from observatory.store.watcher_status import read_watcher_status
 from observatory.timestamps import milliseconds_between, now
 
+_SUMS = {
+    "observatory_stream_queue_bytes": "queue_bytes",
+    "observatory_stream_events_total": "events_sent",
+    "observatory_stream_resyncs_total": "resyncs",
+}
+
 
 def _watcher(scope: Scope) -> dict[str, Any]:
     """Return what the watcher does; where transcripts lie is for who sees all of them."""
@@ -49,34 +55,30 @@ class LiveStatus:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with the state of everything live."""
         read_params(req, NoParams)
-        streams, sent, resyncs = self._read_streams()
         bounds = read_bounds()
         answer(
             req,
             resp,
             {
                 "watcher": _watcher(scope_of(req)),
-                "streams": {
-                    "open": {kind: streams[kind] for kind in KINDS},
-                    "max_per_worker": self._max_streams,
-                    "events_sent": sent,
-                    "resyncs": resyncs,
-                },
+                "streams": self._read_streams(),
                 "events": {"oldest_id": bounds.oldest, "latest_id": bounds.latest},
                 "live_conversations": count_live_conversations(),
             },
         )
 
-    def _read_streams(self) -> tuple[Counter[str], int, int]:
-        """Return open streams by kind, events that were sent on them, and how often too late."""
+    def _read_streams(self) -> dict[str, Any]:
+        """Return what there is of streams, and what was sent on them, over all workers."""
         streams: Counter[str] = Counter()
-        sent = resyncs = 0
+        sums: Counter[str] = Counter()
         for metric in self._registry.collect():
             for sample in metric.samples:
                 if sample.name == "observatory_streams":
                     streams[sample.labels["kind"]] += int(sample.value)
-                elif sample.name == "observatory_stream_events_total":
-                    sent += int(sample.value)
-                elif sample.name == "observatory_stream_resyncs_total":
-                    resyncs += int(sample.value)
-        return streams, sent, resyncs
+                elif sample.name in _SUMS:
+                    sums[_SUMS[sample.name]] += int(sample.value)
+        return {
+            "open": {kind: streams[kind] for kind in KINDS},
+            "max_per_worker": self._max_streams,
+            **{name: sums[name] for name in _SUMS.values()},
+        }

@@ -24,7 +24,7 @@ from observatory.live.audience import Audience, Viewer
 from observatory.live.connections import KINDS, Connection
 from observatory.live.wire import Told
 from observatory.log import log
-from observatory.metrics import STREAM_EVENTS, STREAM_RESYNCS, STREAMS
+from observatory.metrics import STREAM_EVENTS, STREAM_QUEUE, STREAM_RESYNCS, STREAMS
 from observatory.store.database import (
     DatabaseError,
     Reading,
@@ -80,8 +80,13 @@ class Hub:
         self._auth_revision = -1
         self._is_ending = False
 
-    def check_room(self, viewer: Viewer) -> None:
+    def check_room(self, viewer: Viewer, *, comes_again: bool = False) -> None:
         """Return quietly when there is room for one more stream.
+
+        Args:
+            viewer: Whose it is.
+            comes_again: Whether the client comes again by itself when it is cut off, and not when
+                it is refused: at the end of a worker it is let in, and cut off.
 
         Raises:
             TooManyStreams: There is none.
@@ -89,7 +94,8 @@ class Hub:
         with self._starting:
             if self._owner != os.getpid():
                 self._begin_anew()
-            if self._is_ending or self._names.total() >= self._max_streams:
+            is_ending = self._is_ending and not comes_again
+            if is_ending or self._names.total() >= self._max_streams:
                 raise TooManyStreams
             if self._names[viewer.name] >= max(1, self._max_streams // 2):
                 raise TooManyStreams
@@ -184,6 +190,7 @@ class Hub:
                 return False
             self._thread = None
             self._waker.close()
+            STREAM_QUEUE.set(0)
             return True
 
     def _turn(self) -> None:
@@ -390,6 +397,10 @@ class Hub:
         self._let_in_again([each for each in self._connections if each.viewer.expires_at <= today])
         for connection in list(self._connections):
             self._do(connection, connection.look_after, moment)
+        self._tell_queue()
+
+    def _tell_queue(self) -> None:
+        STREAM_QUEUE.set(sum(connection.waiting_bytes for connection in self._connections))
 
     def _let_in_again(self, connections: Iterable[Connection]) -> None:
         """Look whether clients may listen still, and to what."""

@@ -18,7 +18,11 @@ from observatory.store.database import (
     fetch_one,
     writing,
 )
-from observatory.store.event_notes import forget_project
+from observatory.store.event_notes import (
+    CONVERSATION_UPDATED,
+    forget_project,
+    note_conversations,
+)
 from observatory.store.projects import merge_visibility
 from observatory.store.search_language import spaced_message, spaced_title
 
@@ -158,6 +162,13 @@ def update_texts(messages: list[StoredMessage], uses: list[StoredToolUse]) -> No
     )
     archive.insert_cjk([(key, again) for key in spaced if (again := _space_again(key))])
     search.index_again(keys)
+    changed = fetch_all(
+        "SELECT DISTINCT conversation_key FROM messages"
+        " WHERE key IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(keys)),),
+    )
+    # Who shows them is to read them again.
+    note_conversations(CONVERSATION_UPDATED, (key for (key,) in changed))
 
 
 def _space_again(key: int) -> str:
