@@ -25,7 +25,6 @@ from observatory.opening import check_exposure, connected
 from observatory.settings import Settings, read_settings
 from observatory.store import users
 from observatory.store.database import DatabaseError, describe_failure
-from observatory.store.watcher_status import LOCK
 
 try:
     _settings: Settings = read_settings()
@@ -180,7 +179,7 @@ def when_ready(server: Any) -> None:
                 "-m",
                 "observatory.supervise",
                 str(os.getpid()),
-                f"{_settings.db_path}.{LOCK}.lock",
+                str(_settings.db_path),
             ],
             stdin=subprocess.DEVNULL,
             env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": ""},

@@ -1,15 +1,14 @@
 """Runs the watcher beside a server: starts it again when it dies, ends when the server has ended.
 
 It is a process of its own, for the server's first process has to stay free for its workers, and it
-imports nothing but the standard library, for it lives as long and does nothing.
+imports next to nothing, for it lives as long and does nothing.
 
-    python -m observatory.supervise PARENT_PID LOCK_FILE
+    python -m observatory.supervise PARENT_PID DATABASE
 """
 
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
 import select
 import signal
@@ -18,6 +17,8 @@ import sys
 import time
 from contextlib import suppress
 from types import FrameType
+
+from observatory.store.locks import is_held
 
 EXIT_LOCKED = 75
 _FIRST_PAUSE_SECONDS = 1.0
@@ -40,15 +41,15 @@ def end_with_parent() -> None:
 class Supervisor:
     """Keeps one watcher running for a server."""
 
-    def __init__(self, parent: int, lock: str) -> None:
+    def __init__(self, parent: int, database: str) -> None:
         """Prepare to run as long as the process ``parent`` does.
 
         Args:
             parent: The process that started this one.
-            lock: The file that a watcher has locked.
+            database: What is watched for.
         """
         self._parent = parent
-        self._lock = lock
+        self._database = database
         self._is_told = False
         self._reader, writer = os.pipe()
         for descriptor in (self._reader, writer):
@@ -108,17 +109,7 @@ class Supervisor:
             self._wait(_STANDBY_SECONDS)
 
     def _is_locked(self) -> bool:
-        try:
-            descriptor = os.open(self._lock, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
+        return is_held(self._database, "watch")
 
     def _is_over(self) -> bool:
         return self._is_told or os.getppid() != self._parent
