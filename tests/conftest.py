@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,12 @@ from tests.api.keyed import add_key
 from tests.transcripts_for_tests import Transcript
 
 configure_logging(level="error", log_format="json")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Run more tests at once than there are processors: many wait for servers of their own."""
+    return 2 * (os.cpu_count() or 1)
+
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "transcripts"
 

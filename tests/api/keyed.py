@@ -13,7 +13,8 @@ from observatory.store.api_keys import insert_key
 
 KEY = make_key()
 # A stream ends once it has told what there is.
-ENVIRON = {"HTTP_AUTHORIZATION": f"Bearer {KEY}", STREAM_SECONDS: 0.0}
+SHORT_STREAMS = {STREAM_SECONDS: 0.0}
+ENVIRON = {"HTTP_AUTHORIZATION": f"Bearer {KEY}", **SHORT_STREAMS}
 
 
 def add_key() -> None:

@@ -10,6 +10,7 @@ import webtest
 from observatory.accounts.credentials import hash_secret, make_key, shown_part
 from observatory.accounts.passwords import hash_password
 from observatory.store import api_keys, users
+from tests.api.keyed import SHORT_STREAMS
 
 PASSWORD = "a good long password"
 
@@ -76,4 +77,4 @@ def add_key(
 
 def bare(client: webtest.TestApp) -> webtest.TestApp:
     """Return a client of the same application that sends no credentials by itself."""
-    return webtest.TestApp(client.app, lint=False)
+    return webtest.TestApp(client.app, lint=False, extra_environ=dict(SHORT_STREAMS))

@@ -23,6 +23,7 @@ from observatory.store import audit, users
 from observatory.store.database import fetch_all
 from tests.accounts.forging import FAR, KEY_ID, SECRET, SIGNER, claims, forge
 from tests.api.asking import check_refusal
+from tests.api.keyed import SHORT_STREAMS
 from tests.api.people import PASSWORD, Person, add_key, add_user, make_person
 from tests.api.sessions import SESSION
 
@@ -54,6 +55,7 @@ def scene(db, session) -> Scene:
             accounts=accounts,
         ),
         lint=False,
+        extra_environ=dict(SHORT_STREAMS),
     )
     admin = add_user("admin@example.org", "admin")
     return Scene(app, make_person(app), admin)

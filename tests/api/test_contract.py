@@ -17,6 +17,7 @@ from observatory.store.users import insert_user
 from observatory.store.webhooks import insert_webhook
 from tests.api.asking import check_refusal
 from tests.api.described import DescribedApp
+from tests.api.keyed import SHORT_STREAMS
 from tests.api.sessions import SESSION
 
 # What is no JSON: pages for people, numbers for Prometheus.
@@ -46,6 +47,7 @@ def client(db) -> webtest.TestApp:
     cookie = make_random_accounts().begin_session(ada, kind="cookie").token.text
     app = DescribedApp(create_app(cors_origins=(), folders=()), lint=True)
     app.extra_environ = {
+        **SHORT_STREAMS,
         "HTTP_COOKIE": f"observatory-80={cookie}",
         "HTTP_X_CSRF_TOKEN": csrf_token(cookie),
     }

@@ -8,7 +8,6 @@ import peewee
 import pytest
 
 from observatory.app import create_app
-from observatory.live.handing_over import STREAM_SECONDS
 from observatory.store.database import database, execute, fetch_all
 from observatory.store.scopes import Scope
 from tests.api.people import add_key, bare
@@ -148,7 +147,6 @@ def test_a_ticket_opens_one_stream(client):
     make(client)
     made = client.post("/api/events/tickets", status=201).json["data"]
     stranger = bare(client)
-    stranger.extra_environ = {STREAM_SECONDS: 0.0}
     query = {"ticket": made["ticket"], "after": 0}
     assert "conversation_started" in stranger.get("/api/events/stream", query).text
     again = stranger.get("/api/events/stream", query, status=401)
@@ -175,7 +173,6 @@ def test_a_ticket_shows_no_more_than_who_asked_for_it(client, add):
     [(key,)] = fetch_all("SELECT key FROM projects WHERE path = '/home/ada/engine'")
     _, text = add_key(["conversations:read"], project_keys=[key])
     stranger = bare(client)
-    stranger.extra_environ = {STREAM_SECONDS: 0.0}
     ticket = stranger.post("/api/events/tickets", headers={"X-API-Key": text}).json["data"]
     streamed = stranger.get("/api/events/stream", {"ticket": ticket["ticket"], "after": 0}).text
     assert "shown words" in streamed
