@@ -119,6 +119,7 @@ def test_who_listens_is_told_each_event_once(tmp_path: Path) -> None:
         followers = [StreamFollower(server), SocketFollower(server)]
         for follower in followers:
             follower.start()
+        wait_for(lambda: all(each.times_connected for each in followers), what="both to listen")
         kinds = itertools.cycle(["workers", "watcher"])
         for step in range(STEPS):
             chance.choice(files).step()

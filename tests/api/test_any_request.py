@@ -18,7 +18,10 @@ from observatory.app import Application, create_app
 from tests.api.keyed import ENVIRON
 from tests.api.sessions import SESSION
 
-OTHER = ("/", "/index.css", "/metrics", "/docs", "/docs.css", "/openapi.json", "/login")
+OTHER = (
+    "/", "/index.css", "/metrics", "/docs", "/docs.css", "/openapi.json", "/login",
+    "/api/events/stream",
+)  # fmt: skip
 EXAMPLES = settings(
     max_examples=300,
     deadline=None,
@@ -32,6 +35,7 @@ BAD_STATUSES = {
     404: "NOT_FOUND",
     405: "METHOD_NOT_ALLOWED",
     415: "UNSUPPORTED_MEDIA_TYPE",
+    426: "UPGRADE_REQUIRED",
 }
 ROUTES = [
     route.path for route in falcon.inspect.inspect_routes(create_app(cors_origins=(), folders=()))
@@ -39,7 +43,7 @@ ROUTES = [
 PARAMETERS = (
     "limit", "offset", "cursor", "search", "project_path", "date_from", "date_to", "model",
     "has_errors", "kind", "parent_id", "sort_by", "sort_order", "name", "status",
-    "token", "owner", "action", "actor", "target",
+    "token", "owner", "action", "actor", "target", "after", "types", "role", "tool", "ticket",
 )  # fmt: skip
 VALUES = (
     "", "0", "1", "50", "-1", "true", "asc", "title", "session", SESSION, "2026-03-04", "error",
