@@ -39,7 +39,7 @@ _RESCAN_SECONDS = 60.0
 _SECOND_LOOK_SECONDS = 0.3
 _MISSING_SECONDS = 0.25
 # The share of a core that looking through a folder again and again may take.
-_POLLING_SHARE = 0.005
+_POLLING_SHARE = 0.003
 _LEAST_POLLING_SECONDS = 0.2
 _LONGEST_POLLING_SECONDS = 60.0
 # Files that changed last are looked at oftener than all: those are the ones that go on.
