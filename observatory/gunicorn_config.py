@@ -60,19 +60,6 @@ errorlog = "-"
 loglevel = "error" if _settings.log_level == "error" else "warning"
 proc_name = "observatory"
 
-
-def _raise_open_files() -> None:
-    """Let workers have a file for each connection and stream, as far as the system allows."""
-    wanted = worker_connections + _settings.max_streams + 200
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-
-
-_raise_open_files()
-
 # One folder per server, emptied by being new: metrics of two servers must not mix. It has to be
 # known before prometheus_client is imported, which the application does.
 _owner = os.getpid()
@@ -102,7 +89,9 @@ def _allow_descriptors() -> None:
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        # A system may allow less than it says.
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def on_starting(server: Any) -> None:

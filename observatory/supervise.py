@@ -19,6 +19,7 @@ from contextlib import suppress
 from types import FrameType
 
 from observatory.store.locks import is_held
+from observatory.store.watcher_status import LOCK
 
 EXIT_LOCKED = 75
 _FIRST_PAUSE_SECONDS = 1.0
@@ -109,7 +110,7 @@ class Supervisor:
             self._wait(_STANDBY_SECONDS)
 
     def _is_locked(self) -> bool:
-        return is_held(self._database, "watch")
+        return is_held(self._database, LOCK)
 
     def _is_over(self) -> bool:
         return self._is_told or os.getppid() != self._parent

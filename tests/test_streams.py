@@ -62,6 +62,13 @@ def open_streams(server: Server) -> int:
     return sum(server.data("/api/live/status")["streams"]["open"].values())
 
 
+def sign_in_viewer(server: Server, email: str) -> str:
+    """Make an account for somebody who may read, and return an access token of theirs."""
+    login = {"email": email, "password": "a good long password"}
+    server.post("/api/users", {**login, "role": "viewer"})
+    return str(server.post("/api/auth/login", login)["access_token"])
+
+
 def test_a_stream_is_told_what_happens(server):
     with Listener(server) as listener:
         begun = listener.begin()
@@ -286,10 +293,7 @@ def test_who_may_not_read_any_more_is_told_no_more(server):
 def test_who_may_see_less_is_told_less(server):
     project = server.post("/api/conversations", {"title": "x", "project_path": "/home/ada/secret"})
     projects = {p["path"]: p["id"] for p in server.data("/api/projects")["projects"]}
-    account = {"email": "viewer@example.org", "password": "a good long password", "role": "viewer"}
-    server.post("/api/users", account)
-    login = {name: account[name] for name in ("email", "password")}
-    token = server.post("/api/auth/login", login)["access_token"]
+    token = sign_in_viewer(server, "viewer@example.org")
     with Listener(server, Authorization=f"Bearer {token}") as listener:
         listener.begin()
         say(server, project["id"], "before")
@@ -319,10 +323,7 @@ def test_what_is_gone_is_not_told_to_who_comes_again(server):
 def test_a_waiting_question_is_answered_with_what_is_there_then(server):
     secret = server.post("/api/conversations", {"title": "x", "project_path": "/home/ada/vault"})
     projects = {p["path"]: p["id"] for p in server.data("/api/projects")["projects"]}
-    account = {"email": "asks@example.org", "password": "a good long password", "role": "viewer"}
-    server.post("/api/users", account)
-    login = {name: account[name] for name in ("email", "password")}
-    token = server.post("/api/auth/login", login)["access_token"]
+    token = sign_in_viewer(server, "asks@example.org")
     latest = server.data("/api/events")["latest_id"]
     answers = []
     path = f"/api/events?after={latest}&wait=50"

@@ -6,7 +6,7 @@ import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from threading import BoundedSemaphore
 
 from observatory.accounts.credentials import (
@@ -42,7 +42,7 @@ from observatory.store.one_time_tokens import (
     take_one_time_token,
 )
 from observatory.store.users import User
-from observatory.timestamps import format_timestamp, timestamp_in
+from observatory.timestamps import timestamp_in
 
 EMAIL_CHARACTERS = 254
 NAME_CHARACTERS = 100
@@ -317,7 +317,7 @@ def _make_token(purpose: str, life: timedelta) -> str:
     insert_one_time_token(
         hash_secret(token),
         purpose=purpose,
-        expires_at=format_timestamp(datetime.now(UTC) + life),
+        expires_at=timestamp_in(life.total_seconds()),
     )
     return token
 

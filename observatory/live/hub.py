@@ -397,9 +397,6 @@ class Hub:
         self._let_in_again([each for each in self._connections if each.viewer.expires_at <= today])
         for connection in list(self._connections):
             self._do(connection, connection.look_after, moment)
-        self._tell_queue()
-
-    def _tell_queue(self) -> None:
         STREAM_QUEUE.set(sum(connection.waiting_bytes for connection in self._connections))
 
     def _let_in_again(self, connections: Iterable[Connection]) -> None:
