@@ -17,6 +17,7 @@ from observatory.store.event_notes import (
     note_activity,
     note_conversations,
 )
+from observatory.store.rollups import refresh_rollups
 
 RECOUNT = """
 UPDATE conversations SET
@@ -72,6 +73,7 @@ def refresh_conversations(keys: Iterable[int], *, started: Collection[int] = ())
     """
     changed = sorted(keys)
     execute_many(RECOUNT, [(key,) for key in changed])
+    refresh_rollups(changed)
     execute(
         "WITH changed AS MATERIALIZED (SELECT value FROM json_each(?))"
         " UPDATE conversations SET revision = (SELECT value + 1 FROM totals"

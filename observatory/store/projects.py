@@ -11,6 +11,7 @@ from observatory.store.conversation_documents import cost
 from observatory.store.database import execute, execute_many, fetch_all, fetch_one, writing
 from observatory.store.event_notes import forget_project, note_project
 from observatory.store.pages import Page
+from observatory.store.places import forget_project as forget_places
 from observatory.store.scopes import Scope
 
 
@@ -59,6 +60,7 @@ def delete_empty_project(key: int | None) -> None:
     if deleted:
         assert key is not None
         forget_project(key)
+        forget_places(key)
         # Its key may be another project's next.
         _note_change()
 

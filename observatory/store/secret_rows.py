@@ -23,6 +23,7 @@ from observatory.store.event_notes import (
     forget_project,
     note_conversations,
 )
+from observatory.store.places import forget_project as forget_places
 from observatory.store.projects import merge_visibility
 from observatory.store.search_language import spaced_message, spaced_title
 
@@ -245,6 +246,7 @@ def update_project(key: int, *, path: str, name: str) -> None:
         )
         execute("DELETE FROM projects WHERE key = ?", (key,))
         forget_project(key, into=known[0])
+        forget_places(key)
     rows = fetch_all(
         "SELECT c.key FROM conversations c JOIN projects p ON p.key = c.project_key"
         " WHERE p.path = ?",

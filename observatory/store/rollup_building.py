@@ -1,0 +1,143 @@
+"""Building the sums anew, and comparing them with a recount.
+
+After a migration, or by a version of the code that sums up something else, they are built from
+nothing: some conversations in each transaction. What was interrupted goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from observatory.store.database import Reading, execute, fetch_all, fetch_one, writing
+from observatory.store.rollup_tables import EVERYWHERE, TOOLS, USAGE, Sums
+from observatory.store.rollups import find_and_count, refresh_rollups
+
+# Raise it when something else is summed up.
+VERSION = 1
+_BATCH = 50
+
+
+def are_built() -> bool:
+    """Tell whether the sums are there and of this version."""
+    return _read("rollups_version") == VERSION
+
+
+def build_rollups(*, should_stop: Callable[[], bool] = lambda: False) -> int:
+    """Build the sums unless they are built; return of how many conversations.
+
+    Args:
+        should_stop: Asked between transactions; what is missing then is built the next time.
+    """
+    if are_built():
+        return 0
+    number = 0
+    with writing():
+        if _read("rollups_built_key") == 0:
+            for sums in (USAGE, TOOLS):
+                execute(f"DELETE FROM {sums.parts}")
+                execute(f"DELETE FROM {sums.rollups}")
+    while not should_stop():
+        with writing():
+            after = _read("rollups_built_key")
+            keys = [
+                key
+                for (key,) in fetch_all(
+                    "SELECT key FROM conversations WHERE key > ? ORDER BY key LIMIT ?",
+                    (after, _BATCH),
+                )
+            ]
+            if not keys:
+                _set("rollups_version", VERSION)
+                _set("rollups_built_key", 0)
+                return number
+            refresh_rollups(keys)
+            _set("rollups_built_key", keys[-1])
+        number += len(keys)
+    return number
+
+
+def _read(name: str) -> int:
+    row = fetch_one("SELECT value FROM totals WHERE name = ?", (name,))
+    assert row is not None
+    return int(row[0])
+
+
+def _set(name: str, value: int) -> None:
+    execute("UPDATE totals SET value = ? WHERE name = ?", (value, name))
+
+
+@dataclass(frozen=True, slots=True)
+class RollupDifferences:
+    """What the sums have other than a recount: numbers of rows, by what is wrong.
+
+    Attributes:
+        checked: Rows that were compared.
+        parts: What conversations add.
+        sums: Sums over conversations.
+    """
+
+    checked: int
+    parts: int
+    sums: int
+
+    @property
+    def are_none(self) -> bool:
+        """Whether all is as it should be."""
+        return not self.parts and not self.sums
+
+
+_BEGINNINGS = (
+    "start",
+    "start / 3600 * 3600",
+    "start / 86400 * 86400",
+    "unixepoch(start, 'unixepoch', 'start of month')",
+)
+
+
+def verify_rollups() -> RollupDifferences:
+    """Count everything again and compare, as of one moment."""
+    moment = Reading()
+    try:
+        keys = [key for (key,) in fetch_all("SELECT key FROM conversations ORDER BY key")]
+        checked = parts = wrong = 0
+        for first in range(0, len(keys), _BATCH):
+            for sums in (USAGE, TOOLS):
+                known, counted = find_and_count(sums, keys[first : first + _BATCH])
+                checked += len(counted)
+                parts += _count_differences(known, counted)
+        for sums in (USAGE, TOOLS):
+            for level, beginning in enumerate(_BEGINNINGS):
+                number, differences = _compare_sums(sums, level, beginning)
+                checked += number
+                wrong += differences
+    finally:
+        moment.close()
+    return RollupDifferences(checked=checked, parts=parts, sums=wrong)
+
+
+def _count_differences(known: dict[Any, Any], counted: dict[Any, Any]) -> int:
+    return sum(known.get(part) != counted.get(part) for part in known.keys() | counted.keys())
+
+
+def _compare_sums(sums: Sums, level: int, beginning: str) -> tuple[int, int]:
+    """Return how many sums a level has, and how many differ from what the parts add up to."""
+    names = ", ".join(sums.names)
+    kept = (
+        f"SELECT place_key, start, {names}, {', '.join(sums.measures)} FROM {sums.rollups}"
+        f" WHERE level = {level}"
+    )
+    recount = " UNION ALL ".join(
+        f"SELECT {place}, {beginning}, {names}, {sums.summed} FROM {sums.parts}"
+        f" GROUP BY 1, 2, {names}"
+        for place in ("place_key", f"{EVERYWHERE} + 0 * start")
+    )
+    counted = fetch_one(
+        f"WITH kept AS MATERIALIZED ({kept}), recount AS MATERIALIZED ({recount})"
+        " SELECT (SELECT count(*) FROM recount),"
+        " (SELECT count(*) FROM (SELECT * FROM kept EXCEPT SELECT * FROM recount))"
+        " + (SELECT count(*) FROM (SELECT * FROM recount EXCEPT SELECT * FROM kept))"
+    )
+    assert counted is not None
+    return counted[0], counted[1]

@@ -1,0 +1,184 @@
+"""What is summed up for reports, and the statements that do it.
+
+Two tables hold what each conversation adds: ``conversation_usage`` by quarter of an hour and model,
+``conversation_tools`` by quarter of an hour, tool and outcome. Two more hold sums of those over
+conversations, at four levels of time, for each place and for all together (place 0). A quarter of
+an hour is the largest unit of which every time zone's days are made.
+
+Times are Unix seconds, at the beginning of what they stand for. Everything is in UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+QUARTER, HOUR, DAY, MONTH = range(4)
+QUARTER_SECONDS, HOUR_SECONDS, DAY_SECONDS = 900, 3600, 86400
+# Stands for all places in the sums, and for none in lists of projects.
+EVERYWHERE = 0
+
+# The upper bounds of durations, in milliseconds: a quarter of a power of ten each. What takes
+# longer than the last, one hour and a half, is counted behind it.
+DURATION_BOUNDS_MS = tuple(round(10 ** (1 + quarter / 4)) for quarter in range(24))
+DURATIONS = tuple(f"under_{number}" for number in range(len(DURATION_BOUNDS_MS) + 1))
+
+
+@dataclass(frozen=True)
+class Sums:
+    """One kind of sums.
+
+    Attributes:
+        parts: The table of what conversations add.
+        rollups: The table of the sums over conversations.
+        names: What they are told apart by beside time and place.
+        measures: What is summed up.
+        largest: Those of the measures of which the largest is taken instead.
+    """
+
+    parts: str
+    rollups: str
+    names: tuple[str, ...]
+    measures: tuple[str, ...]
+    largest: tuple[str, ...] = ()
+
+    @cached_property
+    def summed(self) -> str:
+        """The columns of a SELECT that sums up."""
+        return ", ".join(
+            f"{'max' if name in self.largest else 'sum'}({name}) AS {name}"
+            for name in self.measures
+        )
+
+    @cached_property
+    def insert_part(self) -> str:
+        """Set what a conversation adds; takes a row in the order of the columns."""
+        columns = ("conversation_key", "start", *self.names, "place_key", *self.measures)
+        return (
+            f"INSERT OR REPLACE INTO {self.parts} ({', '.join(columns)})"
+            f" VALUES ({', '.join('?' * len(columns))})"
+        )
+
+    @cached_property
+    def delete_part(self) -> str:
+        """Take away what a conversation added; takes its key, the time and the names."""
+        named = "".join(f" AND {name} = ?" for name in self.names)
+        return f"DELETE FROM {self.parts} WHERE conversation_key = ? AND start = ?{named}"
+
+    @cached_property
+    def find_parts(self) -> str:
+        """Return what some conversations add, in the order of ``insert_part``; takes JSON."""
+        columns = ("conversation_key", "start", *self.names, "place_key", *self.measures)
+        return (
+            f"SELECT {', '.join(columns)} FROM json_each(?) w"
+            f" CROSS JOIN {self.parts} ON conversation_key = w.value"
+        )
+
+    @cached_property
+    def delete_sum(self) -> str:
+        """Take away a sum; takes level, place, start and names."""
+        named = "".join(f" AND {name} = ?" for name in self.names)
+        return f"DELETE FROM {self.rollups} WHERE level = ? AND place_key = ? AND start = ?{named}"
+
+    def insert_sum(self, level: int, *, is_everywhere: bool) -> str:
+        """Return what sums up anew; takes place, start, end and names as ?1, ?2, ?3 and on."""
+        named = "".join(f" AND {name} = ?{number}" for number, name in enumerate(self.names, 4))
+        if level == QUARTER:
+            source = f"{self.parts} INDEXED BY {self.parts}_by_time WHERE start = ?2 AND start < ?3"
+            source += "" if is_everywhere else " AND place_key = ?1"
+        else:
+            source = (
+                f"{self.rollups} WHERE level = {level - 1} AND place_key = ?1"
+                " AND start >= ?2 AND start < ?3"
+            )
+        names = ", ".join(self.names)
+        return (
+            f"INSERT INTO {self.rollups} (level, place_key, start, {names},"
+            f" {', '.join(self.measures)})"
+            f" SELECT {level}, ?1, ?2, {names}, {self.summed} FROM {source}{named}"
+            f" GROUP BY {names}"
+        )
+
+
+USAGE = Sums(
+    parts="conversation_usage",
+    rollups="usage_rollups",
+    names=("model",),
+    measures=(
+        "messages", "prompts", "interruptions", "api_errors", "retries", "sessions", "subagents",
+        "api_calls", "unpriced_calls", "unpriced_tokens", "undercounted_calls",
+        "undercounted_output_tokens", "input_tokens", "output_tokens",
+        "cache_creation_input_tokens", "cache_read_input_tokens",
+        "cache_creation_5m_input_tokens", "cache_creation_1h_input_tokens",
+        "web_search_requests", "cost_nanodollars", "input_cost_nanodollars",
+        "output_cost_nanodollars", "cache_write_cost_nanodollars", "cache_read_cost_nanodollars",
+        "uncached_cost_nanodollars",
+    ),
+)  # fmt: skip
+TOOLS = Sums(
+    parts="conversation_tools",
+    rollups="tool_rollups",
+    names=("tool", "status", "category"),
+    measures=("uses", "failures", "timed_uses", "duration_ms", "max_ms", *DURATIONS),
+    largest=("max_ms",),
+)
+
+# What is no model's, such as prompts, is under this name.
+NO_MODEL = ""
+
+_QUARTER_OF = "unixepoch({column}) / 900 * 900"
+# Each of these is told for conversations that are not in the trash, whose keys are given as JSON.
+# What was copied from another conversation is that one's.
+COUNT_MESSAGES = f"""
+    SELECT m.conversation_key, {_QUARTER_OF.format(column="m.created_at")} AS start,
+        coalesce(m.model, '') AS name, count(*), sum(m.kind IN ('prompt', 'queued_prompt')),
+        sum(m.kind = 'interruption'), sum(m.kind = 'api_error'), sum(m.kind = 'retry')
+    FROM json_each(?) w CROSS JOIN conversations c ON c.key = w.value AND c.deleted_at IS NULL
+    CROSS JOIN messages m ON m.conversation_key = c.key
+    WHERE m.copy_of_key IS NULL GROUP BY 1, 2, 3
+"""
+COUNT_CONVERSATIONS = f"""
+    SELECT c.key, {_QUARTER_OF.format(column="c.created_at")} AS start, '' AS name,
+        c.kind = 'session', c.kind = 'subagent'
+    FROM json_each(?) w CROSS JOIN conversations c ON c.key = w.value AND c.deleted_at IS NULL
+"""
+_TOKENS = (
+    "a.input_tokens + a.output_tokens + a.cache_creation_input_tokens + a.cache_read_input_tokens"
+)
+COUNT_CALLS = f"""
+    SELECT a.conversation_key, {_QUARTER_OF.format(column="a.created_at")} AS start,
+        a.model AS name, count(*), sum(a.cost_nanodollars IS NULL),
+        sum(iif(a.cost_nanodollars IS NULL, {_TOKENS}, 0)),
+        sum(a.usage_quality = 'undercounted'),
+        sum(iif(a.usage_quality = 'undercounted', a.output_tokens, 0)),
+        sum(a.input_tokens), sum(a.output_tokens), sum(a.cache_creation_input_tokens),
+        sum(a.cache_read_input_tokens), sum(a.cache_creation_5m_input_tokens),
+        sum(a.cache_creation_1h_input_tokens), sum(a.web_search_requests),
+        coalesce(sum(a.cost_nanodollars), 0), coalesce(sum(a.input_cost_nanodollars), 0),
+        coalesce(sum(a.output_cost_nanodollars), 0),
+        coalesce(sum(a.cache_write_cost_nanodollars), 0),
+        coalesce(sum(a.cache_read_cost_nanodollars), 0),
+        coalesce(sum(coalesce(a.uncached_cost_nanodollars, a.cost_nanodollars)), 0)
+    FROM json_each(?) w CROSS JOIN conversations c ON c.key = w.value AND c.deleted_at IS NULL
+    CROSS JOIN api_calls a ON a.conversation_key = c.key
+    GROUP BY 1, 2, 3
+"""
+_BUCKET = "CASE " + "".join(
+    f"WHEN t.execution_time_ms < {bound} THEN {number} "
+    for number, bound in enumerate(DURATION_BOUNDS_MS)
+) + f"ELSE {len(DURATION_BOUNDS_MS)} END"  # fmt: skip
+COUNT_TOOL_USES = f"""
+    WITH uses AS NOT MATERIALIZED (
+        SELECT t.conversation_key, {_QUARTER_OF.format(column="t.started_at")} AS start,
+            t.name AS tool, t.status, coalesce(t.error_category, '') AS category, t.is_error,
+            t.execution_time_ms AS ms,
+            iif(t.execution_time_ms IS NULL, NULL, {_BUCKET}) AS bucket
+        FROM json_each(?) w CROSS JOIN conversations c ON c.key = w.value AND c.deleted_at IS NULL
+        CROSS JOIN tool_uses t ON t.conversation_key = c.key
+        WHERE t.message_key IS NOT NULL AND t.started_at IS NOT NULL
+    )
+    SELECT conversation_key, start, tool, status, category, count(*), sum(is_error), count(ms),
+        coalesce(sum(ms), 0), coalesce(max(ms), 0),
+        {", ".join(f"coalesce(sum(bucket = {number}), 0)" for number in range(len(DURATIONS)))}
+    FROM uses GROUP BY 1, 2, 3, 4, 5
+"""

@@ -1,0 +1,151 @@
+"""Sums for reports: always a recount, made in the transaction of the change.
+
+What a conversation adds is counted again whenever it changes, as its counters are; sums that it is
+in are added up again where that made a difference (docs/decisions/0013-rollups.md).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from observatory.store import rollup_tables as tables
+from observatory.store.database import execute_many, fetch_all
+from observatory.store.places import settle_places
+from observatory.store.rollup_tables import (
+    DAY,
+    DAY_SECONDS,
+    EVERYWHERE,
+    HOUR,
+    HOUR_SECONDS,
+    MONTH,
+    QUARTER,
+    QUARTER_SECONDS,
+    TOOLS,
+    USAGE,
+    Sums,
+)
+
+# Of a conversation, time and names: what it adds.
+_Part = tuple[Any, ...]
+# One of the table of parts.
+_Row = tuple[Any, ...]
+# Place, time and names of a sum.
+_Cell = tuple[Any, ...]
+
+# Where in the measures of usage each count has its place.
+_OF_MESSAGES = slice(0, 5)
+_OF_CONVERSATIONS = slice(5, 7)
+_OF_CALLS = slice(7, 25)
+_COUNTS = (
+    (tables.COUNT_MESSAGES, _OF_MESSAGES),
+    (tables.COUNT_CONVERSATIONS, _OF_CONVERSATIONS),
+    (tables.COUNT_CALLS, _OF_CALLS),
+)
+
+
+def refresh_rollups(keys: Iterable[int]) -> None:
+    """Count again what conversations add to the sums, inside a transaction.
+
+    What is in the trash adds nothing.
+    """
+    places = settle_places(keys)
+    for sums in (USAGE, TOOLS):
+        known, counted = find_and_count(sums, places)
+        _replace(sums, known, counted)
+
+
+def find_and_count(sums: Sums, keys: Iterable[int]) -> tuple[dict[_Part, _Row], dict[_Part, _Row]]:
+    """Return what conversations are said to add, and what they add as counted now.
+
+    Both as rows of the table of parts, by what tells them apart.
+    """
+    wanted = json.dumps(list(keys))
+    width = 2 + len(sums.names)
+    known = {row[:width]: row for row in fetch_all(sums.find_parts, (wanted,))}
+    counted = _count_usage(wanted) if sums is USAGE else _count_tools(wanted)
+    places = dict(fetch_all(_PLACES, (wanted,)))
+    return known, {part: (*part, places[part[0]], *numbers) for part, numbers in counted}
+
+
+_PLACES = (
+    "SELECT c.key, c.place_key FROM json_each(?) w CROSS JOIN conversations c ON c.key = w.value"
+)
+
+
+def _count_usage(wanted: str) -> Iterator[tuple[_Part, tuple[int, ...]]]:
+    counted: dict[_Part, list[int]] = {}
+    for sql, where in _COUNTS:
+        for key, start, model, *numbers in fetch_all(sql, (wanted,)):
+            row = counted.setdefault((key, start, model), [0] * len(USAGE.measures))
+            row[where] = numbers
+    for part, row in counted.items():
+        yield part, tuple(row)
+
+
+def _count_tools(wanted: str) -> Iterator[tuple[_Part, tuple[int, ...]]]:
+    for row in fetch_all(tables.COUNT_TOOL_USES, (wanted,)):
+        yield row[:5], row[5:]
+
+
+def _replace(sums: Sums, known: dict[_Part, _Row], counted: dict[_Part, _Row]) -> None:
+    """Set what conversations add, and add up again what that changes."""
+    width = 2 + len(sums.names)
+    changed = [row for part, row in counted.items() if known.get(part) != row]
+    gone = [part for part in known if part not in counted]
+    execute_many(sums.insert_part, changed)
+    execute_many(sums.delete_part, gone)
+    cells = {(row[width], *row[1:width]) for row in changed}
+    cells.update((known[part][width], *part[1:]) for part in gone)
+    cells.update(
+        (known[row[:width]][width], *row[1:width]) for row in changed if row[:width] in known
+    )
+    if cells:
+        add_up(sums, cells)
+
+
+def add_up(sums: Sums, cells: set[_Cell]) -> None:
+    """Add up again the sums that some quarters of an hour are in, from what they are made of."""
+    cells = cells | {(EVERYWHERE, *cell[1:]) for cell in cells}
+    for level in (QUARTER, HOUR, DAY, MONTH):
+        cells = {(cell[0], _begin(level, cell[1]), *cell[2:]) for cell in cells}
+        execute_many(sums.delete_sum, [(level, *cell) for cell in cells])
+        for is_everywhere in (False, True):
+            execute_many(
+                sums.insert_sum(level, is_everywhere=is_everywhere),
+                [
+                    (cell[0], cell[1], _end(level, cell[1]), *cell[2:])
+                    for cell in cells
+                    if (cell[0] == EVERYWHERE) is is_everywhere
+                ],
+            )
+
+
+_SECONDS = {QUARTER: QUARTER_SECONDS, HOUR: HOUR_SECONDS, DAY: DAY_SECONDS}
+
+
+def _begin(level: int, start: int) -> int:
+    return begin_month(start) if level == MONTH else start - start % _SECONDS[level]
+
+
+def _end(level: int, start: int) -> int:
+    return end_month(start) if level == MONTH else start + _SECONDS[level]
+
+
+def begin_month(moment: int) -> int:
+    """Return when the month of a time began, in UTC; both in Unix seconds."""
+    return _begin_month_of_day(moment // DAY_SECONDS)
+
+
+@lru_cache(maxsize=4096)
+def _begin_month_of_day(day: int) -> int:
+    date = datetime.fromtimestamp(day * DAY_SECONDS, UTC)
+    return int(date.replace(day=1).timestamp())
+
+
+def end_month(start: int) -> int:
+    """Return when a month that began at a time ends, in UTC; both in Unix seconds."""
+    return begin_month(start + 31 * DAY_SECONDS)
