@@ -7,6 +7,7 @@ from typing import Any
 import falcon
 
 from observatory.accounts.signing_in import Accounts, make_random_accounts
+from observatory.api.analytics import REPORTS, AnalyticsReport, Comparison
 from observatory.api.api_keys import ApiKey, ApiKeys
 from observatory.api.audit import AuditLog
 from observatory.api.auth import Authenticator
@@ -33,6 +34,7 @@ from observatory.api.messages import Message
 from observatory.api.metrics import Metrics
 from observatory.api.openapi import Description
 from observatory.api.projects import Project, Projects
+from observatory.api.report_cache import ReportCache
 from observatory.api.request_limits import RequestLimits
 from observatory.api.search import Search, SearchedConversations
 from observatory.api.secrets import Secrets
@@ -151,6 +153,10 @@ def create_app(
     app.add_route("/api/projects", Projects())
     app.add_route("/api/projects/{project_id}", Project())
     app.add_route("/api/secrets", Secrets())
+    reports = ReportCache()
+    for name in REPORTS:
+        app.add_route(f"/api/analytics/{name}", AnalyticsReport(name, reports))
+    app.add_route("/api/analytics/compare", Comparison(reports))
     hub = make_hub(auth, max_streams=max_streams)
     app.add_route("/api/events", Events(hub))
     app.add_route("/api/events/stream", EventStream(hub))

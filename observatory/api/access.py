@@ -92,6 +92,24 @@ RULES: dict[tuple[str, str], frozenset[str]] = {
     ("DELETE", "/api/files/{file_id}"): _UPLOAD,
     ("GET", "/api/files/{file_id}/errors"): _any_of(READ, UPLOAD),
     ("POST", "/api/files/{file_id}/reprocess"): _UPLOAD,
+    **{
+        ("GET", f"/api/analytics/{name}"): _any_of(ANALYTICS)
+        for name in (
+            "overview",
+            "token-usage",
+            "costs",
+            "tools",
+            "tools/slowest",
+            "models",
+            "activity",
+            "blocks",
+            "errors",
+            "subagents",
+            "compare",
+        )
+    },
+    # Paths of files are what conversations say.
+    ("GET", "/api/analytics/files"): _READ,
     ("GET", "/api/webhooks"): _ADMIN,
     ("POST", "/api/webhooks"): _ADMIN,
     ("GET", "/api/webhooks/{webhook_id}"): _ADMIN,

@@ -17,7 +17,7 @@ from observatory.accounts.credentials import (
     is_secret,
     parse_session_token,
 )
-from observatory.accounts.permissions import ADMIN, ALL, ROLES, expand
+from observatory.accounts.permissions import ADMIN, ALL, READ, ROLES, expand
 from observatory.accounts.signing_in import Accounts
 from observatory.api.cookies import check_page, cookie_name, set_cookie
 from observatory.errors import Forbidden, Unauthorized
@@ -72,7 +72,8 @@ class Identity:
     @cached_property
     def viewer(self) -> str:
         """Who sees what, as text: answers to two of the same text are the same."""
-        return f"{self.name}\n{self.is_admin}\n{self.scope.condition('key')}"
+        may = f"{self.is_admin}\n{READ in self.permissions}"
+        return f"{self.name}\n{may}\n{self.scope.condition('key')}"
 
     @property
     def is_admin(self) -> bool:

@@ -24,6 +24,8 @@ from observatory.api.compression import Accepted
 _OURS = re.compile(r'"([0-9a-f]{8})-([0-9a-f]{1,16})-[0-9a-f]{16}"')
 # Made before the workers are forked: all have the same.
 _RUN = token_hex(4)
+# What is answered in the form that a client accepts best.
+_WITH_FORMS = "/api/analytics/"
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -42,7 +44,8 @@ def make_etag(req: falcon.Request, accepted: Accepted, *, revision: int) -> str:
     """Return the strong tag of the answer to a GET as the archive is at a revision."""
     identity = req.context.identity
     viewer = "" if identity is None else identity.viewer
-    digest = _digest(req.path, req.query_string, accepted, viewer, int(time()) // 3600)
+    form = req.env.get("HTTP_ACCEPT", "") if req.path.startswith(_WITH_FORMS) else ""
+    digest = _digest(req.path, req.query_string, accepted, viewer + form, int(time()) // 3600)
     return f'"{_RUN}-{revision:x}-{digest}"'
 
 

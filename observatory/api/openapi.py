@@ -340,6 +340,9 @@ def _good(spec: APISpec, path: str, status: int, operation: Operation) -> dict[s
         return response
     data = _data(spec, operation)
     response["content"] = {JSON: {"schema": _wrap(data)}}
+    for name in operation.other_types:
+        response["content"][name] = {"schema": {"type": "string"}}
+        headers["Content-Disposition"] = _header_ref("Content-Disposition")
     return response
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from marshmallow import Schema
 
 from observatory.api import account_schemas as accounts
+from observatory.api import analytics as reports
 from observatory.api import conversation_changes as changes
 from observatory.api import (
     conversations,
@@ -18,6 +19,7 @@ from observatory.api import (
     files,
     messages,
     projects,
+    report_schemas,
     schemas,
     search,
     secrets,
@@ -27,6 +29,7 @@ from observatory.api import event_schemas as events
 from observatory.api import search_schemas as found
 from observatory.api import webhook_schemas as hooks
 from observatory.api.params import NoParams
+from observatory.api.report_forms import CSV, NDJSON
 
 JSON = "application/json"
 TAGS = {
@@ -35,6 +38,7 @@ TAGS = {
     "Tool uses": "Calls of tools with their results.",
     "Search": "Words in messages and titles.",
     "Projects": "The working directories that conversations belong to.",
+    "Analytics": "What was used, what it cost, what was done with which tools, and when.",
     "Files": "Transcript files, and how far each was read.",
     "Events": "What changed, and what changes now.",
     "Secrets": "Keys and passwords that were found; where, and never which.",
@@ -110,6 +114,7 @@ class Operation:
         takes_key: Whether an ``Idempotency-Key`` is looked at.
         takes_match: Whether ``If-Match`` is looked at.
         needs_database: Whether it fails when the database is busy.
+        other_types: Media types that its rows are answered as when they are asked for.
     """
 
     tag: str
@@ -128,11 +133,24 @@ class Operation:
     takes_key: bool = False
     takes_match: bool = False
     needs_database: bool = True
+    other_types: tuple[str, ...] = ()
 
     @property
     def has_links(self) -> bool:
         """Whether its answer has a ``Link`` header."""
         return self.is_paged or isinstance(self.answer, ListOf)
+
+
+def _report(name: str, identifier: str, summary: str) -> Operation:
+    report = reports.REPORTS[name]
+    answer: Answer = report.schema
+    if name == "subagents":
+        answer = AnyOf((report.schema, report_schemas.SubagentTree))
+    return Operation(
+        "Analytics", identifier, summary, answer, report.params,
+        is_cached=not report.is_of_now, example={"timezone": "Europe/Berlin"},
+        other_types=(CSV, NDJSON),
+    )  # fmt: skip
 
 
 _CONVERSATIONS = "/api/conversations"
@@ -231,6 +249,27 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "Projects", "changeProject",
         "Say for whom a project is there: everyone, or administrators and the users it lists",
         schemas.ProjectDetail, body=projects.ChangeProject, example={"visibility": "everyone"},
+    ),
+    **{
+        ("GET", f"/api/analytics/{name}"): _report(name, identifier, summary)
+        for name, identifier, summary in (
+            ("overview", "getOverview", "Get the whole at a glance"),
+            ("token-usage", "getTokenUsage", "Get tokens by time, model, project, conversation"),
+            ("costs", "getCosts", "Get costs by time, model, project, conversation"),
+            ("tools", "getToolReport", "Get how tools were used, how that went and how long"),
+            ("tools/slowest", "listSlowestToolUses", "List the tool uses that took longest"),
+            ("models", "getModelReport", "Get what models were used for"),
+            ("activity", "getActivity", "Get activity by the hour of the week"),
+            ("blocks", "listBlocks", "List five-hour blocks with burn rate and projection"),
+            ("errors", "getErrorReport", "Get what went wrong"),
+            ("files", "getFileReport", "Get which files were read and edited"),
+            ("subagents", "getSubagentReport", "Get what subagents cost, as a tree for one"),
+        )
+    },
+    ("GET", "/api/analytics/compare"): Operation(
+        "Analytics", "compare", "Compare two periods or projects",
+        AnyOf((report_schemas.Comparison,)), reports.CompareParams, is_cached=True,
+        example={"timezone": "Europe/Berlin"}, other_types=(CSV, NDJSON),
     ),
     ("GET", "/api/files"): Operation(
         "Files", "listFiles", "List transcript files, most recently changed first",

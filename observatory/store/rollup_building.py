@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from observatory.store.database import Reading, execute, fetch_all, fetch_one, writing
-from observatory.store.rollup_tables import EVERYWHERE, TOOLS, USAGE, Sums
+from observatory.store.rollup_tables import DAY, EVERYWHERE, HOUR, MONTH, TOOLS, USAGE, Sums
 from observatory.store.rollups import find_and_count, refresh_rollups
 
 # Raise it when something else is summed up.
@@ -88,12 +88,11 @@ class RollupDifferences:
         return not self.parts and not self.sums
 
 
-_BEGINNINGS = (
-    "start",
-    "start / 3600 * 3600",
-    "start / 86400 * 86400",
-    "unixepoch(start, 'unixepoch', 'start of month')",
-)
+_BEGINNINGS = {
+    HOUR: "start / 3600 * 3600",
+    DAY: "start / 86400 * 86400",
+    MONTH: "unixepoch(start, 'unixepoch', 'start of month')",
+}
 
 
 def verify_rollups() -> RollupDifferences:
@@ -108,7 +107,7 @@ def verify_rollups() -> RollupDifferences:
                 checked += len(counted)
                 parts += _count_differences(known, counted)
         for sums in (USAGE, TOOLS):
-            for level, beginning in enumerate(_BEGINNINGS):
+            for level, beginning in _BEGINNINGS.items():
                 number, differences = _compare_sums(sums, level, beginning)
                 checked += number
                 wrong += differences

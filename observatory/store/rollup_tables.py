@@ -1,9 +1,9 @@
 """What is summed up for reports, and the statements that do it.
 
 Two tables hold what each conversation adds: ``conversation_usage`` by quarter of an hour and model,
-``conversation_tools`` by quarter of an hour, tool and outcome. Two more hold sums of those over
-conversations, at four levels of time, for each place and for all together (place 0). A quarter of
-an hour is the largest unit of which every time zone's days are made.
+``conversation_tools`` by quarter of an hour, tool and outcome. A quarter of an hour is the largest
+unit of which every time zone's days are made. Two more hold sums of those over conversations, by
+hour, day and month, for each place and for all together (place 0).
 
 Times are Unix seconds, at the beginning of what they stand for. Everything is in UTC.
 """
@@ -83,8 +83,10 @@ class Sums:
     def insert_sum(self, level: int, *, is_everywhere: bool) -> str:
         """Return what sums up anew; takes place, start, end and names as ?1, ?2, ?3 and on."""
         named = "".join(f" AND {name} = ?{number}" for number, name in enumerate(self.names, 4))
-        if level == QUARTER:
-            source = f"{self.parts} INDEXED BY {self.parts}_by_time WHERE start = ?2 AND start < ?3"
+        if level == HOUR:
+            source = (
+                f"{self.parts} INDEXED BY {self.parts}_by_time WHERE start >= ?2 AND start < ?3"
+            )
             source += "" if is_everywhere else " AND place_key = ?1"
         else:
             source = (

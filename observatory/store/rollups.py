@@ -22,8 +22,6 @@ from observatory.store.rollup_tables import (
     HOUR,
     HOUR_SECONDS,
     MONTH,
-    QUARTER,
-    QUARTER_SECONDS,
     TOOLS,
     USAGE,
     Sums,
@@ -110,7 +108,7 @@ def _replace(sums: Sums, known: dict[_Part, _Row], counted: dict[_Part, _Row]) -
 def add_up(sums: Sums, cells: set[_Cell]) -> None:
     """Add up again the sums that some quarters of an hour are in, from what they are made of."""
     cells = cells | {(EVERYWHERE, *cell[1:]) for cell in cells}
-    for level in (QUARTER, HOUR, DAY, MONTH):
+    for level in (HOUR, DAY, MONTH):
         cells = {(cell[0], _begin(level, cell[1]), *cell[2:]) for cell in cells}
         execute_many(sums.delete_sum, [(level, *cell) for cell in cells])
         for is_everywhere in (False, True):
@@ -124,7 +122,7 @@ def add_up(sums: Sums, cells: set[_Cell]) -> None:
             )
 
 
-_SECONDS = {QUARTER: QUARTER_SECONDS, HOUR: HOUR_SECONDS, DAY: DAY_SECONDS}
+_SECONDS = {HOUR: HOUR_SECONDS, DAY: DAY_SECONDS}
 
 
 def _begin(level: int, start: int) -> int:

@@ -39,7 +39,7 @@ STATEMENTS = (
     f" {_columns(TIMED)},"
     " PRIMARY KEY (conversation_key, start, tool, status, category)) WITHOUT ROWID",
     "CREATE INDEX conversation_tools_by_time ON conversation_tools (start, place_key)",
-    # Level 0 is a quarter of an hour, 1 an hour, 2 a day, 3 a month, all in UTC. Place 0 is all.
+    # Level 1 is an hour, 2 a day, 3 a month, all in UTC. Place 0 is all together.
     "CREATE TABLE usage_rollups (level INTEGER NOT NULL, place_key INTEGER NOT NULL,"
     " start INTEGER NOT NULL, model TEXT NOT NULL,"
     f" {_columns(COUNTED)}, PRIMARY KEY (level, place_key, start, model)) WITHOUT ROWID",
@@ -60,6 +60,9 @@ STATEMENTS = (
     " (execution_time_ms, started_at, name, conversation_key) WHERE execution_time_ms >= 1000",
     "CREATE INDEX api_calls_by_time ON api_calls (created_at, conversation_key)",
     "CREATE INDEX conversations_by_cost ON conversations (cost_nanodollars, key)"
+    " WHERE deleted_at IS NULL",
+    "CREATE INDEX conversations_by_span ON conversations"
+    " (updated_at, created_at, project_key, kind)"
     " WHERE deleted_at IS NULL",
     "CREATE INDEX conversations_by_length ON conversations"
     " (unixepoch(updated_at) - unixepoch(created_at), created_at, updated_at, project_key)"

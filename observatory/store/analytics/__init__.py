@@ -1,0 +1,1 @@
+"""Reports: each answers one question, from the sums that are kept."""

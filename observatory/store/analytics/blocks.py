@@ -1,0 +1,155 @@
+"""Five-hour blocks: the windows that Claude's limits are counted in.
+
+A block begins at the full hour, in UTC, of the first response after the last block, and holds
+five hours. Source: ccusage 18, ``identifySessionBlocks``; it differs in one thing: a response in
+the very millisecond in which a block ends belongs to the next one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from observatory.store.analytics import figures
+from observatory.store.analytics.figures import Numbers
+from observatory.store.analytics.periods import Period, Segment, as_text
+from observatory.store.analytics.reading import Asked, read_sums
+from observatory.store.database import fetch_all
+from observatory.store.rollup_tables import HOUR, HOUR_SECONDS, NO_MODEL, USAGE
+
+BLOCK_HOURS = 5
+BLOCK_SECONDS = BLOCK_HOURS * HOUR_SECONDS
+# So far back the beginning of a chain of blocks is looked for.
+_LOOK_BACK_SECONDS = 31 * 86400
+_BY_START = "start"
+
+
+@dataclass(slots=True)
+class Block:
+    """One block: its beginning in Unix seconds, and what was used in it by model."""
+
+    start: int
+    models: dict[str, Numbers] = field(default_factory=dict)
+
+    @property
+    def end(self) -> int:
+        """When it ends, in Unix seconds."""
+        return self.start + BLOCK_SECONDS
+
+
+def list_blocks(asked: Asked, *, now: float) -> list[dict[str, Any]]:
+    """Return the blocks that begin in a period, the latest first.
+
+    Args:
+        asked: Of what.
+        now: The present time in Unix seconds, which decides which one is going on.
+    """
+    period = asked.period
+    early = Period(max(0, period.start - _LOOK_BACK_SECONDS), period.end, period.zone)
+    segment = Segment(0, HOUR, _floor(early.start), _floor(early.end + HOUR_SECONDS - 1))
+    rows = read_sums(
+        USAGE,
+        asked,
+        by=(_BY_START, "model"),
+        segments=[segment],
+        only={} if asked.model is None else {"model": asked.model},
+    )
+    blocks = _make_blocks(rows)
+    wanted = [block for block in blocks if period.start <= block.start < period.end]
+    spans = _find_spans(asked, wanted)
+    return [
+        _document(block, span, now=now)
+        for block, span in zip(reversed(wanted), reversed(spans), strict=True)
+    ]
+
+
+def _floor(moment: int) -> int:
+    return moment - moment % HOUR_SECONDS
+
+
+def _make_blocks(rows: list[tuple[Any, ...]]) -> list[Block]:
+    blocks: list[Block] = []
+    for start, model, *values in rows:
+        numbers = figures.number(values)
+        if model == NO_MODEL or not numbers["api_calls"]:
+            continue
+        if not blocks or start >= blocks[-1].end:
+            blocks.append(Block(start))
+        models = blocks[-1].models
+        models[model] = figures.add((models[model], numbers)) if model in models else numbers
+    return blocks
+
+
+def _find_spans(asked: Asked, blocks: list[Block]) -> list[tuple[str, str] | None]:
+    """Return when the first and the last response of each block came."""
+    there = asked.scope.and_there("c")
+    parameters: dict[str, Any] = {}
+    if asked.project_key is not None:
+        there += f" AND c.project_key = {asked.project_key:d}"
+    if asked.model is not None:
+        there += " AND a.model = :model"
+        parameters["model"] = asked.model
+    sql = (
+        "SELECT a.created_at FROM api_calls a INDEXED BY api_calls_by_time"
+        " CROSS JOIN conversations c ON c.key = a.conversation_key"
+        " WHERE a.created_at >= :start AND a.created_at < :end AND c.deleted_at IS NULL"
+        f"{there} ORDER BY a.created_at {{order}} LIMIT 1"
+    )
+    spans: list[tuple[str, str] | None] = []
+    for block in blocks:
+        span = {**parameters, "start": as_text(block.start), "end": as_text(block.end)}
+        first = fetch_all(sql.format(order="ASC"), span)
+        last = fetch_all(sql.format(order="DESC"), span)
+        spans.append((first[0][0], last[0][0]) if first and last else None)
+    return spans
+
+
+def _document(block: Block, span: tuple[str, str] | None, *, now: float) -> dict[str, Any]:
+    total = figures.add(block.models.values())
+    is_active = span is not None and now < block.end and now - _seconds(span[1]) < BLOCK_SECONDS
+    return {
+        "start_at": as_text(block.start),
+        "end_at": as_text(block.end),
+        "first_activity_at": span[0] if span else None,
+        "last_activity_at": span[1] if span else None,
+        "is_active": is_active,
+        "models": sorted(block.models),
+        **figures.usage_figures(total),
+        **_burn(total, block, span, now=now, is_active=is_active),
+    }
+
+
+def _seconds(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()
+
+
+def _burn(
+    total: Numbers, block: Block, span: tuple[str, str] | None, *, now: float, is_active: bool
+) -> dict[str, Any]:
+    """Return how fast a block is used up, and what it comes to at its end if that goes on."""
+    minutes = (_seconds(span[1]) - _seconds(span[0])) / 60 if span else 0.0
+    if minutes <= 0:
+        return {"burn_rate": None, "projection": None}
+    tokens = figures.total_tokens(total)
+    nanodollars = total["cost_nanodollars"]
+    burn_rate = {
+        "tokens_per_minute": round(tokens / minutes, 3),
+        "uncached_tokens_per_minute": round(
+            (total["input_tokens"] + total["output_tokens"]) / minutes, 3
+        ),
+        "microdollars_per_hour": figures.microdollars(round(nanodollars / minutes * 60)),
+    }
+    if not is_active:
+        return {"burn_rate": burn_rate, "projection": None}
+    left = max(0.0, (block.end - now) / 60)
+    return {
+        "burn_rate": burn_rate,
+        "projection": {
+            "minutes_left": round(left),
+            "total_tokens": round(tokens + tokens / minutes * left),
+            "cost_microdollars": figures.microdollars(
+                round(nanodollars + nanodollars / minutes * left)
+            ),
+        },
+    }

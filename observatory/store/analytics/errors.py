@@ -1,0 +1,78 @@
+"""What went wrong: tools that failed, and answers that the API did not give."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from observatory.store.analytics.figures import share
+from observatory.store.analytics.periods import list_buckets, split
+from observatory.store.analytics.reading import BUCKET, Asked, clip, read_sums
+from observatory.store.analytics.usage import time_of
+from observatory.store.rollup_tables import TOOLS, USAGE
+
+# What went wrong; to be interrupted or refused is no error of a tool.
+_STATUSES = ("error", "rejected", "interrupted")
+
+
+def read_errors(asked: Asked) -> list[dict[str, Any]]:
+    """Return how often which tool went wrong in which way, the most frequent first."""
+    rows = read_sums(TOOLS, asked, by=("tool", "status", "category"), measures=("uses",))
+    uses: dict[str, int] = {}
+    for tool, _, _, number in rows:
+        uses[tool] = uses.get(tool, 0) + number
+    return [
+        {
+            "tool": tool,
+            "status": status,
+            "category": category or status,
+            "count": number,
+            "share_of_uses": share(number, uses[tool]),
+        }
+        for tool, status, category, number in sorted(rows, key=lambda r: (-r[3], r[:3]))
+        if status in _STATUSES
+    ]
+
+
+def read_errors_over_time(asked: Asked, *, unit: str) -> list[dict[str, Any]]:
+    """Return how much went wrong in each hour, day, week or month, in order.
+
+    Raises:
+        InvalidParameter: There are too many of them.
+    """
+    period = clip(asked.period, USAGE, asked)
+    if period is None:
+        return []
+    buckets = list_buckets(period, unit)
+    segments = [
+        segment
+        for place, bucket in enumerate(buckets)
+        for segment in split(place, bucket.start, bucket.end)
+    ]
+    found = [{**time_of(bucket), "tool_uses": 0, **dict.fromkeys(_KINDS, 0)} for bucket in buckets]
+    for place, status, uses in read_sums(
+        TOOLS, asked, by=(BUCKET, "status"), measures=("uses",), segments=segments
+    ):
+        found[place]["tool_uses"] += uses
+        if status in _STATUSES:
+            found[place][f"tool_{status}"] += uses
+    for place, *numbers in read_sums(
+        USAGE, asked, by=(BUCKET,), measures=_OF_MESSAGES, segments=segments
+    ):
+        found[place].update(zip(_OF_MESSAGES, numbers, strict=True))
+    return found
+
+
+_OF_MESSAGES = ("api_errors", "retries", "interruptions")
+_KINDS = (*(f"tool_{status}" for status in _STATUSES), *_OF_MESSAGES)
+
+
+def read_error_total(asked: Asked) -> dict[str, Any]:
+    """Return how much went wrong in a period."""
+    total: dict[str, Any] = {"tool_uses": 0, **dict.fromkeys(_KINDS, 0)}
+    for status, uses in read_sums(TOOLS, asked, by=("status",), measures=("uses",)):
+        total["tool_uses"] += uses
+        if status in _STATUSES:
+            total[f"tool_{status}"] += uses
+    for row in read_sums(USAGE, asked, measures=_OF_MESSAGES):
+        total.update(zip(_OF_MESSAGES, row, strict=True))
+    return {**total, "tool_error_rate": share(total["tool_error"], total["tool_uses"])}

@@ -1,0 +1,169 @@
+"""Figures as the API shows them, made of sums."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from observatory.store.conversation_documents import cost
+from observatory.store.rollup_tables import DURATION_BOUNDS_MS, DURATIONS, USAGE
+
+Numbers = dict[str, int]
+
+
+def number(values: Sequence[int | None]) -> Numbers:
+    """Return measures of usage by their names."""
+    return {name: value or 0 for name, value in zip(USAGE.measures, values, strict=True)}
+
+
+def add(rows: Iterable[Numbers]) -> Numbers:
+    """Return the sums over measures of usage."""
+    total = dict.fromkeys(USAGE.measures, 0)
+    for row in rows:
+        for name, value in row.items():
+            total[name] += value
+    return total
+
+
+def total_tokens(row: Numbers) -> int:
+    """Return the tokens of all four kinds."""
+    return (
+        row["input_tokens"]
+        + row["output_tokens"]
+        + row["cache_creation_input_tokens"]
+        + row["cache_read_input_tokens"]
+    )
+
+
+def share(part: int, whole: int) -> float | None:
+    """Return a part of a whole as a number from 0 to 1; of nothing there is none."""
+    return round(part / whole, 6) if whole else None
+
+
+def microdollars(nanodollars: int) -> int:
+    """Return a cost as the API shows it."""
+    return round(nanodollars / 1000)
+
+
+def usage_figures(row: Numbers) -> dict[str, Any]:
+    """Return tokens, and what is to be known of them."""
+    prompt_tokens = (
+        row["input_tokens"] + row["cache_creation_input_tokens"] + row["cache_read_input_tokens"]
+    )
+    return {
+        "api_calls": row["api_calls"],
+        "input_tokens": row["input_tokens"],
+        "output_tokens": row["output_tokens"],
+        "cache_creation_input_tokens": row["cache_creation_input_tokens"],
+        "cache_creation_5m_input_tokens": row["cache_creation_5m_input_tokens"],
+        "cache_creation_1h_input_tokens": row["cache_creation_1h_input_tokens"],
+        "cache_read_input_tokens": row["cache_read_input_tokens"],
+        "total_tokens": total_tokens(row),
+        "cache_hit_rate": share(row["cache_read_input_tokens"], prompt_tokens),
+        "web_search_requests": row["web_search_requests"],
+        **cost_of(row),
+        "usage_quality": "undercounted" if row["undercounted_calls"] else "exact",
+        "undercounted_calls": row["undercounted_calls"],
+        "undercounted_output_tokens": row["undercounted_output_tokens"],
+    }
+
+
+def cost_of(row: Numbers) -> dict[str, Any]:
+    """Return a cost, whether it is all of it, and of how much no price is known."""
+    return {
+        **cost(row["cost_nanodollars"], calls=row["api_calls"], unpriced=row["unpriced_calls"]),
+        "unpriced_calls": row["unpriced_calls"],
+        "unpriced_tokens": row["unpriced_tokens"],
+    }
+
+
+def cost_figures(row: Numbers) -> dict[str, Any]:
+    """Return a cost by what it is for, and what caching saved; null where no price is known."""
+    is_unknown = bool(row["api_calls"]) and row["api_calls"] == row["unpriced_calls"]
+    parts = {
+        "input": row["input_cost_nanodollars"],
+        "output": row["output_cost_nanodollars"],
+        "cache_write": row["cache_write_cost_nanodollars"],
+        "cache_read": row["cache_read_cost_nanodollars"],
+    }
+    parts["other"] = row["cost_nanodollars"] - sum(parts.values())
+    saved = row["uncached_cost_nanodollars"] - row["cost_nanodollars"]
+    known = {
+        **{f"{name}_cost_microdollars": microdollars(value) for name, value in parts.items()},
+        "uncached_cost_microdollars": microdollars(row["uncached_cost_nanodollars"]),
+        "cache_savings_microdollars": microdollars(saved),
+    }
+    return {
+        "api_calls": row["api_calls"],
+        "total_tokens": total_tokens(row),
+        **cost_of(row),
+        **(dict.fromkeys(known) if is_unknown else known),
+        "cache_savings_rate": None
+        if is_unknown
+        else share(saved, row["uncached_cost_nanodollars"]),
+    }
+
+
+def change(now: dict[str, Any], before: dict[str, Any]) -> dict[str, float | None]:
+    """Return by how much each number of figures is more than before, as a share of that."""
+    return {
+        name: share(value - before[name], before[name])
+        for name, value in now.items()
+        if isinstance(value, int) and not isinstance(value, bool) and isinstance(before[name], int)
+    }
+
+
+def quantile(counts: Sequence[int], wanted: float, *, largest: int) -> int | None:
+    """Return about how many milliseconds a share of durations took at most.
+
+    The bound that it lies under is exact; between that and the one before it is estimated as if
+    durations were spread evenly over the logarithm. It is off by a third at most.
+
+    Args:
+        counts: Of durations, by the bounds of DURATION_BOUNDS_MS.
+        wanted: The share, from 0 to 1.
+        largest: The longest of them in milliseconds.
+    """
+    whole = sum(counts)
+    if not whole:
+        return None
+    rank = wanted * whole
+    below = 0
+    for place, count in enumerate(counts):
+        if count and below + count >= rank:
+            low = DURATION_BOUNDS_MS[place - 1] if place else 1
+            high = DURATION_BOUNDS_MS[place] if place < len(DURATION_BOUNDS_MS) else largest
+            high = max(min(high, largest), low)
+            within: float = (high / low) ** max(0.0, (rank - below) / count)
+            return round(low * within)
+        below += count
+    return largest
+
+
+def tool_figures(row: dict[str, int], outcomes: dict[tuple[str, str], int]) -> dict[str, Any]:
+    """Return how often a tool was used, how that went, and how long it took.
+
+    Args:
+        row: Measures of tools by their names, over all outcomes.
+        outcomes: Uses by status and category.
+    """
+    by_status = dict.fromkeys(("success", "error", "rejected", "interrupted", "running"), 0)
+    categories: dict[str, int] = {}
+    for (status, category), uses in outcomes.items():
+        by_status[status] += uses
+        if category:
+            categories[category] = categories.get(category, 0) + uses
+    counts = [row[name] for name in DURATIONS]
+    finished = by_status["success"] + by_status["error"]
+    return {
+        "uses": row["uses"],
+        **{f"{status}_count": uses for status, uses in by_status.items()},
+        "success_rate": share(by_status["success"], finished),
+        "error_categories": dict(sorted(categories.items(), key=lambda c: (-c[1], c[0]))),
+        "timed_uses": row["timed_uses"],
+        "total_duration_ms": row["duration_ms"],
+        "mean_ms": round(row["duration_ms"] / row["timed_uses"]) if row["timed_uses"] else None,
+        "p50_ms": quantile(counts, 0.5, largest=row["max_ms"]),
+        "p95_ms": quantile(counts, 0.95, largest=row["max_ms"]),
+        "max_ms": row["max_ms"] if row["timed_uses"] else None,
+    }

@@ -1,0 +1,143 @@
+"""Subagents: what a session and all that it started cost, as a tree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from observatory.errors import NotFound
+from observatory.store.analytics.periods import as_text
+from observatory.store.analytics.reading import Asked
+from observatory.store.conversation_documents import UNTITLED, cost
+from observatory.store.conversations import find_key
+from observatory.store.database import fetch_all
+from observatory.store.scopes import Scope
+
+MAX_DEPTH = 50
+_COLUMNS = (
+    "c.key, c.id, c.parent_key, c.title, c.agent_type, c.created_at, c.updated_at,"
+    " c.message_count, c.tool_use_count, c.error_count, c.total_tokens, c.cost_nanodollars,"
+    " c.api_call_count, c.unpriced_call_count"
+)
+_TREE = f"""
+    WITH RECURSIVE below (key, depth) AS (
+        SELECT ?1, 0 UNION
+        SELECT c.key, depth + 1 FROM below JOIN conversations c ON c.parent_key = below.key
+        WHERE c.deleted_at IS NULL AND depth < {MAX_DEPTH}{{there}}
+    )
+    SELECT {_COLUMNS} FROM below JOIN conversations c ON c.key = below.key
+    ORDER BY c.created_at, c.key
+"""
+# All subagents with their sessions' keys. There is an index of those with a parent.
+_SESSIONS = """
+    WITH RECURSIVE below (root, key) AS (
+        SELECT c.parent_key, c.key FROM conversations c
+        JOIN conversations p ON p.key = c.parent_key AND p.parent_key IS NULL
+        WHERE c.parent_key IS NOT NULL AND c.deleted_at IS NULL AND p.deleted_at IS NULL
+            AND p.updated_at >= :start AND p.created_at < :end{there}
+        UNION
+        SELECT below.root, c.key FROM below JOIN conversations c ON c.parent_key = below.key
+        WHERE c.deleted_at IS NULL
+    )
+    SELECT s.id, s.title, p.path, s.agent_type, s.cost_nanodollars, s.total_tokens,
+        s.api_call_count, s.unpriced_call_count, count(*), sum(c.cost_nanodollars),
+        sum(c.total_tokens), sum(c.api_call_count), sum(c.unpriced_call_count)
+    FROM below JOIN conversations c ON c.key = below.key{below}
+    JOIN conversations s ON s.key = below.root
+    LEFT JOIN projects p ON p.key = s.project_key
+    GROUP BY below.root
+    ORDER BY s.cost_nanodollars + sum(c.cost_nanodollars) DESC, s.key DESC LIMIT :limit
+"""
+
+
+def list_sessions_with_subagents(asked: Asked, *, limit: int) -> list[dict[str, Any]]:
+    """Return the sessions active in a period that have subagents, the most expensive first.
+
+    What they cost is of all time: a session is not cut at the ends of a period.
+    """
+    there = asked.scope.and_among("p")
+    if asked.project_key is not None:
+        there += f" AND p.project_key = {asked.project_key:d}"
+    rows = fetch_all(
+        _SESSIONS.format(there=there, below=asked.scope.and_among("c")),
+        {
+            "start": as_text(asked.period.start),
+            "end": as_text(asked.period.end),
+            "limit": limit,
+        },
+    )
+    return [_session(row) for row in rows]
+
+
+def _session(row: tuple[Any, ...]) -> dict[str, Any]:
+    identifier, title, path, _, own, tokens, calls, unpriced, number, *below = row
+    return {
+        "conversation_id": identifier,
+        "title": title or UNTITLED,
+        "project_path": path,
+        "subagent_count": number,
+        "own": {"total_tokens": tokens, **cost(own, calls=calls, unpriced=unpriced)},
+        "subagents": {
+            "total_tokens": below[1],
+            **cost(below[0], calls=below[2], unpriced=below[3]),
+        },
+        "total": {
+            "total_tokens": tokens + below[1],
+            **cost(own + below[0], calls=calls + below[2], unpriced=unpriced + below[3]),
+        },
+    }
+
+
+def read_tree(conversation_id: str, *, scope: Scope) -> dict[str, Any]:
+    """Return a conversation with all below it, each with its own figures and those in total.
+
+    Raises:
+        NotFound: There is none, or it is in the trash.
+    """
+    key = find_key(conversation_id, scope=scope)
+    if key is None:
+        raise NotFound("conversation", conversation_id)
+    rows = fetch_all(_TREE.format(there=scope.and_there("c")), (key,))
+    children: dict[int | None, list[tuple[Any, ...]]] = {}
+    for row in rows:
+        if row[0] != key:
+            children.setdefault(row[2], []).append(row)
+    [root] = [row for row in rows if row[0] == key]
+    document, _ = _node(root, children, seen={key})
+    return document
+
+
+# Tokens, nanodollars, calls, and calls without a known price.
+_Figures = tuple[int, int, int, int]
+
+
+def _node(
+    row: tuple[Any, ...], children: dict[int | None, list[tuple[Any, ...]]], *, seen: set[int]
+) -> tuple[dict[str, Any], _Figures]:
+    own: _Figures = row[10:14]
+    total = list(own)
+    below = []
+    for child in children.get(row[0], ()):
+        if child[0] in seen:
+            continue
+        seen.add(child[0])
+        document, figures = _node(child, children, seen=seen)
+        below.append(document)
+        total = [a + b for a, b in zip(total, figures, strict=True)]
+    return {
+        "conversation_id": row[1],
+        "title": row[3] or UNTITLED,
+        "agent_type": row[4],
+        "created_at": row[5],
+        "updated_at": row[6],
+        "message_count": row[7],
+        "tool_use_count": row[8],
+        "error_count": row[9],
+        "own": _figures(own),
+        "total": _figures((total[0], total[1], total[2], total[3])),
+        "subagents": below,
+    }, (total[0], total[1], total[2], total[3])
+
+
+def _figures(figures: _Figures) -> dict[str, Any]:
+    tokens, nanodollars, calls, unpriced = figures
+    return {"total_tokens": tokens, **cost(nanodollars, calls=calls, unpriced=unpriced)}

@@ -1,0 +1,144 @@
+"""Tokens and costs: over time, by model, by project, by conversation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from observatory.store.analytics import figures
+from observatory.store.analytics.conversations import list_conversation_sums
+from observatory.store.analytics.figures import Numbers
+from observatory.store.analytics.periods import UNITS, Bucket, as_text, list_buckets, split
+from observatory.store.analytics.reading import (
+    BUCKET,
+    PROJECT,
+    Asked,
+    clip,
+    name_projects,
+    read_sums,
+)
+from observatory.store.rollup_tables import NO_MODEL, USAGE
+
+GROUPS = (*UNITS, "model", "project", "conversation")
+BREAKDOWNS = ("model", "project")
+Figures = Callable[[Numbers], dict[str, Any]]
+
+
+def read_total(asked: Asked) -> Numbers:
+    """Return the sums of a period over everything."""
+    [row] = read_sums(USAGE, asked, only=_only(asked))
+    return figures.number(row)
+
+
+def _only(asked: Asked) -> dict[str, str]:
+    return {} if asked.model is None else {"model": asked.model}
+
+
+def read_groups(
+    asked: Asked, *, group_by: str, breakdown: str | None = None, limit: int = 100
+) -> list[tuple[dict[str, Any], Numbers]]:
+    """Return sums by what they are of, which is told as the API shows it.
+
+    Times are in order, and without gaps from the first with anything to the last. All else begins
+    with what cost the most.
+
+    Args:
+        asked: Of what.
+        group_by: One of GROUPS.
+        breakdown: One of BREAKDOWNS, which each unit of time is divided by; nothing else is.
+        limit: Largest number of conversations.
+
+    Raises:
+        InvalidParameter: There are too many units of time.
+    """
+    if group_by in UNITS:
+        return _read_times(asked, group_by, breakdown)
+    if group_by == "conversation":
+        return list_conversation_sums(asked, limit=limit)
+    by = PROJECT if group_by == "project" else "model"
+    rows = read_sums(USAGE, asked, by=(by,), only=_only(asked))
+    named = _namer(by, (row[0] for row in rows))
+    found = [(named(row[0]), figures.number(row[1:])) for row in rows]
+    return _largest_first(each for each in found if by == PROJECT or each[1]["api_calls"])
+
+
+def _namer(by: str, keys: Iterable[Any]) -> Callable[[Any], dict[str, Any]]:
+    if by == PROJECT:
+        return name_projects(keys).__getitem__
+    return lambda name: {"model": name}
+
+
+def _largest_first(
+    rows: Iterable[tuple[dict[str, Any], Numbers]],
+) -> list[tuple[dict[str, Any], Numbers]]:
+    return sorted(
+        rows,
+        key=lambda row: (
+            -row[1]["cost_nanodollars"],
+            -figures.total_tokens(row[1]),
+            tuple(str(value) for value in row[0].values()),
+        ),
+    )
+
+
+def _read_times(
+    asked: Asked, unit: str, breakdown: str | None
+) -> list[tuple[dict[str, Any], Numbers]]:
+    period = clip(asked.period, USAGE, asked)
+    if period is None:
+        return []
+    buckets = list_buckets(period, unit)
+    segments = [
+        segment
+        for place, bucket in enumerate(buckets)
+        for segment in split(place, bucket.start, bucket.end)
+    ]
+    if breakdown is None:
+        rows = read_sums(USAGE, asked, by=(BUCKET,), segments=segments, only=_only(asked))
+        found = {row[0]: figures.number(row[1:]) for row in rows}
+        nothing = dict.fromkeys(USAGE.measures, 0)
+        return [
+            (time_of(bucket), found.get(place, nothing)) for place, bucket in enumerate(buckets)
+        ]
+    rows = read_sums(USAGE, asked, by=(BUCKET, breakdown), segments=segments, only=_only(asked))
+    named = _namer(breakdown, {row[1] for row in rows})
+    return [
+        ({**time_of(buckets[row[0]]), **named(row[1])}, figures.number(row[2:]))
+        for row in rows
+        if breakdown == PROJECT or row[1] != NO_MODEL
+    ]
+
+
+def time_of(bucket: Bucket) -> dict[str, str]:
+    """Return what a row over time is of."""
+    return {"date": bucket.name, "from": as_text(bucket.start), "to": as_text(bucket.end)}
+
+
+def read_unpriced(asked: Asked) -> list[dict[str, Any]]:
+    """Return the models of which no price is known at some time, with what that concerns."""
+    measures = ("unpriced_calls", "unpriced_tokens")
+    rows = read_sums(USAGE, asked, by=("model",), measures=measures, only=_only(asked))
+    return [
+        {"model": model, "api_calls": calls, "total_tokens": tokens}
+        for model, calls, tokens in sorted(rows, key=lambda row: (-row[2], row[0]))
+        if calls
+    ]
+
+
+def read_models(asked: Asked) -> list[dict[str, Any]]:
+    """Return what each model was used for, and its share of it; the most expensive first."""
+    rows = read_groups(asked, group_by="model")
+    total = figures.add(row for _, row in rows)
+    return [
+        {
+            **names,
+            **figures.usage_figures(row),
+            **figures.cost_figures(row),
+            "share_of_cost": figures.share(row["cost_nanodollars"], total["cost_nanodollars"]),
+            "share_of_tokens": figures.share(
+                figures.total_tokens(row), figures.total_tokens(total)
+            ),
+            "output_tokens_per_call": round(row["output_tokens"] / row["api_calls"], 1),
+        }
+        for names, row in rows
+    ]
