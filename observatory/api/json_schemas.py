@@ -25,6 +25,7 @@ from observatory.api.conversation_changes import (
 )
 from observatory.api.event_schemas import EventTypes
 from observatory.api.params import Moment, Text, WholeNumber
+from observatory.api.report_params import LocalMoment, Zone
 from observatory.store.event_notes import TYPES
 
 # No NUL; and besides that, something that is no white space; a comma list of names.
@@ -63,7 +64,9 @@ def _bound(self: OpenAPIConverter, field: fields.Field[Any], ret: dict[str, Any]
     if isinstance(field, EventTypes):
         name = "|".join(TYPES)
         return {"pattern": f"^({name})(,({name}))*$"}
-    if isinstance(field, (Moment, TimeField)):
+    if isinstance(field, Zone):
+        return {"format": "time-zone", "default": "UTC"}
+    if isinstance(field, (Moment, TimeField, LocalMoment)):
         return {"format": "day-or-time"}
     if isinstance(field, schemas.FieldErrors):
         return {"anyOf": [_SENTENCES, {"type": "object", "minProperties": 1}]}
@@ -94,6 +97,8 @@ def teach(plugin: MarshmallowPlugin) -> None:
     converter.field_mapping = dict(converter.field_mapping)
     converter.map_to_openapi_type(WholeNumber, "integer", None)
     converter.map_to_openapi_type(Moment, "string", None)
+    converter.map_to_openapi_type(LocalMoment, "string", None)
+    converter.map_to_openapi_type(Zone, "string", None)
     converter.map_to_openapi_type(FieldNames, "string", None)
     converter.map_to_openapi_type(EventTypes, "string", None)
     converter.map_to_openapi_type(SmallObject, "object", None)

@@ -149,7 +149,7 @@ def _report(name: str, identifier: str, summary: str) -> Operation:
     return Operation(
         "Analytics", identifier, summary, answer, report.params,
         is_cached=not report.is_of_now, example={"timezone": "Europe/Berlin"},
-        other_types=(CSV, NDJSON),
+        other_types=(CSV, NDJSON), refusals=(404,),
     )  # fmt: skip
 
 
@@ -242,7 +242,8 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         ListOf("projects", schemas.Project), projects.ProjectParams, is_cached=True,
     ),
     ("GET", "/api/projects/{project_id}"): Operation(
-        "Projects", "getProject", "Get one project, with the sums over its conversations",
+        "Projects", "getProject",
+        "Get one project, with the sums over its conversations, and what was done lately",
         schemas.ProjectDetail, projects.OneProjectParams, is_cached=True,
     ),
     ("PATCH", "/api/projects/{project_id}"): Operation(
@@ -269,7 +270,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("GET", "/api/analytics/compare"): Operation(
         "Analytics", "compare", "Compare two periods or projects",
         AnyOf((report_schemas.Comparison,)), reports.CompareParams, is_cached=True,
-        example={"timezone": "Europe/Berlin"}, other_types=(CSV, NDJSON),
+        example={"timezone": "Europe/Berlin"}, other_types=(CSV, NDJSON), refusals=(404,),
     ),
     ("GET", "/api/files"): Operation(
         "Files", "listFiles", "List transcript files, most recently changed first",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import falcon
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
@@ -13,8 +15,10 @@ from observatory.api.auth import actor_of, identity_of, scope_of
 from observatory.api.bodies import JsonInteger, read_json
 from observatory.api.columns import FieldNames
 from observatory.api.params import NoParams, PageParams, Text, read_key, read_params
+from observatory.api.report_params import Zone
 from observatory.api.schemas import VISIBILITIES
 from observatory.store import audit
+from observatory.store.analytics.project_statistics import read_statistics
 from observatory.store.database import writing
 from observatory.store.projects import change_project, get_project, list_projects, list_user_ids
 
@@ -28,8 +32,9 @@ class ProjectParams(PageParams):
 
 
 class OneProjectParams(NoParams):
-    """Which fields of one project."""
+    """Which fields of one project, and whose clock tells the hours of the day."""
 
+    timezone = Zone(load_default=ZoneInfo("UTC"), metadata={"description": "An IANA name."})
     columns = FieldNames(schemas.ProjectDetail)
 
 
@@ -61,13 +66,14 @@ class Projects:
 
 
 class Project:
-    """``/api/projects/{id}``: one project with the sums over its conversations; for whom it is."""
+    """``/api/projects/{id}``: one project with its sums, and what was done lately."""
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, project_id: str) -> None:
         """Answer with the project."""
-        read_params(req, OneProjectParams)
+        zone = read_params(req, OneProjectParams)["timezone"]
         key = read_key(project_id)
         project = get_project(key, scope=scope_of(req))
+        project |= read_statistics(key, scope=scope_of(req), zone=zone, now=datetime.now(UTC))
         if identity_of(req).is_admin:
             project["user_ids"] = list_user_ids(key)
         answer(req, resp, project)

@@ -40,7 +40,7 @@ class LocalMoment(fields.Field[datetime]):
     """A day, or a time in ISO 8601; without an offset it is of the zone that is asked for."""
 
     def __init__(self, *, is_end: bool = False, **kwargs: Any) -> None:
-        super().__init__(load_default=None, metadata={"format": "date"}, **kwargs)
+        super().__init__(load_default=None, **kwargs)
         self.is_end = is_end
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> datetime:

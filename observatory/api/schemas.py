@@ -313,10 +313,49 @@ class Project(Cost):
     visibility = _one_of(VISIBILITIES)
 
 
+class ProjectWindow(Cost):
+    """What was done in a project in a while that ends now."""
+
+    active_conversations = Count(required=True)
+    messages = Count(required=True)
+    prompts = Count(required=True)
+    tool_uses = Count(required=True)
+    errors = Count(required=True)
+    total_tokens = Count(required=True)
+    unpriced_calls = Count(required=True)
+    unpriced_tokens = Count(required=True)
+
+
+class ProjectStatistics(Schema):
+    """What was done in a project lately; each while is of whole hours."""
+
+    last_24_hours = fields.Nested(ProjectWindow, required=True)
+    last_7_days = fields.Nested(ProjectWindow, required=True)
+    last_30_days = fields.Nested(ProjectWindow, required=True)
+
+
+class UsedTool(Schema):
+    """A tool that was used in the last 30 days."""
+
+    tool = _text()
+    uses = Count(required=True)
+    errors = Count(required=True)
+
+
+class PeakHour(Schema):
+    """An hour of the day in which much was said in the last 30 days, by the zone asked for."""
+
+    hour = fields.Integer(required=True, strict=True, validate=validate.Range(0, 23))
+    messages = Count(required=True)
+
+
 class ProjectDetail(Project):
-    """One project; its users are told to administrators."""
+    """One project; its users are told to administrators, what was done lately when it is asked."""
 
     user_ids = fields.List(Count())
+    statistics = fields.Nested(ProjectStatistics)
+    most_used_tools = fields.List(fields.Nested(UsedTool))
+    peak_hours = fields.List(fields.Nested(PeakHour))
 
 
 class File(Schema):

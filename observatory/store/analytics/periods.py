@@ -66,8 +66,8 @@ class Period:
             before = start.replace(tzinfo=None) - (
                 end.replace(tzinfo=None) - start.replace(tzinfo=None)
             )
-            return Period(_instant(before, self.zone), self.start, self.zone)
-        return Period(self.start - (self.end - self.start), self.start, self.zone)
+            return Period(max(0, _instant(before, self.zone)), self.start, self.zone)
+        return Period(max(0, self.start - (self.end - self.start)), self.start, self.zone)
 
 
 def make_period(start: datetime, end: datetime, zone: ZoneInfo) -> Period:

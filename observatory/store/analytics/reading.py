@@ -79,7 +79,7 @@ def read_sums(
     measures = sums.measures if measures is None else measures
     spans = list(split(0, asked.period.start, asked.period.end) if segments is None else segments)
     if not spans:
-        return []
+        return [] if by else [(0,) * len(measures)]
     places = (
         [place for place, _ in list_places(asked.scope, project_key=asked.project_key)]
         if PROJECT in by
