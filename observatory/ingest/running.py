@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from observatory.ingest.applying import apply_chunks, batches
 from observatory.ingest.discover import FoundFile, find_files
 from observatory.ingest.reading import Chunk, is_unchanged, read_chunks
+from observatory.ingest.repricing import finish_pricing
 from observatory.ingest.sidecars import take_late_agent_types
 from observatory.ingest.uploads import is_upload
 from observatory.log import log
@@ -130,7 +131,7 @@ def ingest(
     with _without_garbage_collection():
         summary = RunSummary()
         run = _Run(summary, on_progress, batch_bytes)
-        mend_interrupted()
+        mend_interrupted(should_stop=should_stop)
         states = read_states()
 
         def note_problem(path: str, reason: str) -> None:
@@ -149,10 +150,15 @@ def ingest(
         return summary
 
 
-def mend_interrupted() -> None:
-    """Put right what a dead process left half done. For the one holder of the lock ``ingest``."""
+def mend_interrupted(*, should_stop: Callable[[], bool] = lambda: False) -> None:
+    """Put right what a dead process left half done, or an older version did otherwise.
+
+    For the one holder of the lock ``ingest``. Pricing ends when ``should_stop`` turns true; the
+    next time it goes on from there.
+    """
     put_back_interrupted()
     finish_removals()
+    finish_pricing(should_stop=should_stop)
 
 
 def ingest_files(
