@@ -113,6 +113,11 @@ class PriceBook:
         found = self.find(model, day)
         return None if found is None else cost_of(usage, found.price)
 
+    def list_prices(self) -> list[ModelPrice]:
+        """Return all prices, own and bundled, in no order."""
+        own = (row for rows in self._own.values() for row in rows)
+        return [*own, *read_bundled_prices().values()]
+
     def days_of_change(self, model: str) -> list[str]:
         """Return the days on which the price of a model may change, in order, after the first."""
         own = (row.valid_from for name in names_of(model) for row in self._own.get(name, ()))
