@@ -83,7 +83,8 @@ def finish_pricing(
             break
         with writing(moves="revision" if total else None):
             key = _price_batch(key, wanted, done, batch_calls)
-        on_progress(done.calls, total)
+        if total:
+            on_progress(done.calls, total)
     return done
 
 

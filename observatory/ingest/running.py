@@ -131,7 +131,10 @@ def ingest(
     with _without_garbage_collection():
         summary = RunSummary()
         run = _Run(summary, on_progress, batch_bytes)
-        mend_interrupted(should_stop=should_stop)
+        mend_interrupted(
+            on_pricing=lambda done, total: on_progress(Progress(done, total, "pricing")),
+            should_stop=should_stop,
+        )
         states = read_states()
 
         def note_problem(path: str, reason: str) -> None:
@@ -150,15 +153,19 @@ def ingest(
         return summary
 
 
-def mend_interrupted(*, should_stop: Callable[[], bool] = lambda: False) -> None:
+def mend_interrupted(
+    *,
+    on_pricing: Callable[[int, int], None] = lambda done, total: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> None:
     """Put right what a dead process left half done, or an older version did otherwise.
 
-    For the one holder of the lock ``ingest``. Pricing ends when ``should_stop`` turns true; the
-    next time it goes on from there.
+    For the one holder of the lock ``ingest``. Pricing tells ``on_pricing`` how many calls are
+    done, of how many, and ends when ``should_stop`` turns true; it goes on the next time.
     """
     put_back_interrupted()
     finish_removals()
-    finish_pricing(should_stop=should_stop)
+    finish_pricing(on_progress=on_pricing, should_stop=should_stop)
 
 
 def ingest_files(
