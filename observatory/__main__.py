@@ -13,6 +13,7 @@ import orjson
 
 from observatory import __version__
 from observatory.account_commands import add_commands
+from observatory.arguments import seconds
 from observatory.errors import LockHeld, ObservatoryError, SettingsError
 from observatory.ingest.progress import show_progress, show_scan, show_summary
 from observatory.ingest.running import RunSummary, ingest
@@ -21,6 +22,7 @@ from observatory.ingest.stopping import StopSignals
 from observatory.ingest.uploads import stored_uploads
 from observatory.log import configure_logging
 from observatory.opening import check_exposure, open_database, prepare_schema
+from observatory.price_commands import add_price_commands
 from observatory.redaction.masking import configure as configure_redaction
 from observatory.settings import Settings, read_redaction_key, read_secret, read_settings
 from observatory.store import schema
@@ -97,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     reading.add_argument("--json", action="store_true", help="print the summary as one JSON line")
     reading.add_argument(
         "--wait",
-        type=_seconds,
+        type=seconds,
         default=0.0,
         metavar="SECONDS",
         help="how long to wait while another ingest runs",
@@ -109,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     secrets.add_argument("--json", action="store_true", help="print the summary as one JSON line")
     secrets.add_argument(
         "--wait",
-        type=_seconds,
+        type=seconds,
         default=0.0,
         metavar="SECONDS",
         help="how long to wait while an ingest runs",
@@ -127,20 +129,10 @@ def _parser() -> argparse.ArgumentParser:
     kinds.add_argument("--status", action="store_true", help="list migrations, change nothing")
     kinds.add_argument("--dry-run", action="store_true", help="say what would be applied")
     migrate.set_defaults(command=run_migrate)
+    add_price_commands(commands)
     add_tail_command(commands)
     add_commands(commands)
     return parser
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 <= seconds < float("inf"):
-        raise ValueError(text)
-    return seconds
-
-
-# argparse says "invalid seconds value".
-_seconds.__name__ = "seconds"
 
 
 def run_migrate(options: argparse.Namespace, settings: Settings) -> int:

@@ -115,6 +115,8 @@ def test_the_version_is_told(home):
         ("ingest",),
         ("migrate",),
         ("secrets",),
+        ("prices",),
+        ("prices", "update"),
         ("tail",),
         ("user", "add"),
         ("key",),

@@ -251,19 +251,10 @@ class MessageBatch(Schema):
     )
 
 
-def new_message(
-    body: dict[str, Any], price: Callable[[str, dict[str, int]], int | None]
-) -> NewMessage:
-    """Return a message to write, as it is stored, from its loaded body.
-
-    Args:
-        body: As MessageBody loads it.
-        price: Returns the cost in nanodollars of tokens of a model.
-    """
+def new_message(body: dict[str, Any]) -> NewMessage:
+    """Return a message to write, as it is stored, from its body as MessageBody loads it."""
     found = Findings()
     metadata = redact_json(body["metadata"] or {}, "metadata", found)
-    tokens = metadata.get("usage")
-    model = metadata.get("model")
     kept = ("temperature", "max_tokens", "stop_reason")
     notes = {name: metadata[name] for name in kept if metadata.get(name) is not None}
     content = redact(body["content"], "content", found)
@@ -272,11 +263,10 @@ def new_message(
         role=body["role"],
         content=content,
         timestamp=body["timestamp"],
-        model=model,
+        model=metadata.get("model"),
         stop_reason=metadata.get("stop_reason"),
         notes=notes or None,
-        tokens=tokens,
-        cost_nanodollars=price(model, tokens) if model and tokens else None,
+        tokens=metadata.get("usage"),
         tool_calls=tool_calls,
         found=listed(found),
     )

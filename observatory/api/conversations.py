@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import falcon
@@ -29,8 +30,10 @@ from observatory.api.conversation_changes import (
 )
 from observatory.api.params import CursorParams, Moment, NoParams, Text, WholeNumber, read_params
 from observatory.api.schemas import CONVERSATION_KINDS, TOOL_USE_STATUSES
+from observatory.ingest.pricing import price_call, read_book
 from observatory.ingest.uploads import remove_upload
 from observatory.store import audit
+from observatory.store.archive import ApiCallRow
 from observatory.store.conversation_changes import (
     insert_conversation,
     restore_conversation,
@@ -51,7 +54,6 @@ from observatory.store.messages import get_message, list_messages
 from observatory.store.time_limits import check_time_limit
 from observatory.store.tool_uses import list_tool_uses
 from observatory.transcripts.layout import normalise_project_path, project_name
-from observatory.transcripts.usage import TokenUsage, cost_nanodollars
 
 _FILTERS = tuple(ConversationFilter.__dataclass_fields__)
 
@@ -264,26 +266,21 @@ class ConversationMessages:
         for message in loaded:
             # Looking for secrets can take long, and no query ends it.
             check_time_limit()
-            messages.append(new_message(message, _price))
+            messages.append(new_message(message))
         scope = scope_of(req)
 
         def write() -> dict[str, Any]:
-            ids = insert_messages(conversation_id, messages, scope=scope)
+            ids = insert_messages(conversation_id, messages, scope=scope, price=_price)
             return {"message_ids": ids} if is_batch else get_message(ids[0], scope=scope)
 
         answer_once(req, resp, raw, status=201, act=write)
 
 
-def _price(model: str, tokens: dict[str, int]) -> int | None:
-    written = tokens["cache_creation_input_tokens"]
-    usage = TokenUsage(
-        tokens["input_tokens"],
-        tokens["output_tokens"],
-        written,
-        tokens["cache_read_input_tokens"],
-        cache_creation_5m_input_tokens=written,
-    )
-    return cost_nanodollars(model, usage)
+def _price(calls: Sequence[ApiCallRow]) -> None:
+    if calls:
+        book = read_book()
+        for call in calls:
+            price_call(call, book)
 
 
 class ConversationToolUses:

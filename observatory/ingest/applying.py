@@ -15,6 +15,7 @@ from typing import NamedTuple
 import zstandard
 
 from observatory.ingest.discover import locate, modified_at
+from observatory.ingest.pricing import price_call, read_book
 from observatory.ingest.reading import Chunk
 from observatory.ingest.sidecars import read_agent_type
 from observatory.redaction.masking import Findings, is_same_text, listed, without_hashes
@@ -98,6 +99,7 @@ class _Batch:
         self.calls: dict[str, ApiCallRow] = archive.find_api_calls(
             {m.api_call.id for m in messages if m.api_call}
         )
+        self.book = read_book()
         self.conversations: dict[str, ConversationState] = {}
         self.new_conversations: set[int] = set()
         self.touched: set[int] = set()
@@ -171,6 +173,8 @@ class _Batch:
         note_conversations(CONVERSATION_STARTED, sorted(self.new_conversations))
         archive.insert_messages(self.messages)
         archive.mark_messages_seen(self.seen)
+        for call in self.changed_calls.values():
+            price_call(call, self.book)
         archive.upsert_api_calls(self.changed_calls.values())
         archive.upsert_tool_uses(self.tool_uses.values())
         archive.insert_cjk(self.cjk)
@@ -688,7 +692,9 @@ class _FileReading:
             row.cache_creation_1h_input_tokens = usage.cache_creation_1h_input_tokens
             row.web_search_requests = usage.web_search_requests
             row.is_fast = int(usage.is_fast)
-            row.cost_nanodollars = call.cost_nanodollars
+            # Others get their cost when the batch is written.
+            row.cost_nanodollars = call.reported_nanodollars
+            row.is_cost_reported = int(call.reported_nanodollars is not None)
             row.usage_quality = call.usage_quality
             batch.changed_calls[call.id] = row
             batch.touched.add(row.conversation_key)

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from observatory.ingest.applying import apply_chunks, batches
 from observatory.ingest.discover import FoundFile, find_files
 from observatory.ingest.reading import Chunk, is_unchanged, read_chunks
+from observatory.ingest.repricing import finish_pricing
 from observatory.ingest.sidecars import take_late_agent_types
 from observatory.ingest.uploads import is_upload
 from observatory.log import log
@@ -130,7 +131,10 @@ def ingest(
     with _without_garbage_collection():
         summary = RunSummary()
         run = _Run(summary, on_progress, batch_bytes)
-        mend_interrupted()
+        mend_interrupted(
+            on_pricing=lambda done, total: on_progress(Progress(done, total, "pricing")),
+            should_stop=should_stop,
+        )
         states = read_states()
 
         def note_problem(path: str, reason: str) -> None:
@@ -149,10 +153,19 @@ def ingest(
         return summary
 
 
-def mend_interrupted() -> None:
-    """Put right what a dead process left half done. For the one holder of the lock ``ingest``."""
+def mend_interrupted(
+    *,
+    on_pricing: Callable[[int, int], None] = lambda done, total: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Put right what a dead process left half done, or an older version did otherwise.
+
+    For the one holder of the lock ``ingest``. Pricing tells ``on_pricing`` how many calls are
+    done, of how many, and ends when ``should_stop`` turns true; it goes on the next time.
+    """
     put_back_interrupted()
     finish_removals()
+    finish_pricing(on_progress=on_pricing, should_stop=should_stop)
 
 
 def ingest_files(

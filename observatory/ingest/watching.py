@@ -356,7 +356,7 @@ class _Watcher:
     def _mend(self) -> None:
         """End what other processes left half done, and index what they did not."""
         with self._turn(), waiting_at_most(_BUSY_MS):
-            mend_interrupted()
+            mend_interrupted(should_stop=self._should_stop)
             ingest_files([], states={}, should_stop=self._should_stop)
         self._is_mended = True
 

@@ -75,6 +75,12 @@ class ApiCallRow:
     is_fast: int
     cost_nanodollars: int | None
     usage_quality: str
+    input_cost_nanodollars: int | None = None
+    output_cost_nanodollars: int | None = None
+    cache_write_cost_nanodollars: int | None = None
+    cache_read_cost_nanodollars: int | None = None
+    uncached_cost_nanodollars: int | None = None
+    is_cost_reported: int = 0
 
     def values(self) -> tuple[Any, ...]:
         """Return the fields in the order of the columns."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,7 +51,6 @@ class NewMessage:
     stop_reason: str | None = None
     notes: dict[str, Any] | None = None
     tokens: dict[str, int] | None = None
-    cost_nanodollars: int | None = None
     tool_calls: Sequence[NewToolCall] = field(default_factory=tuple)
     found: Found = ()
 
@@ -64,9 +63,19 @@ _INSERT = (
 
 
 def insert_messages(
-    conversation_id: str, messages: Sequence[NewMessage], *, scope: Scope
+    conversation_id: str,
+    messages: Sequence[NewMessage],
+    *,
+    scope: Scope,
+    price: Callable[[Sequence[ApiCallRow]], None] = lambda calls: None,
 ) -> list[str]:
     """Insert messages at the end of a conversation, all or none, and return their ids.
+
+    Args:
+        conversation_id: Which conversation.
+        messages: What to insert, in order.
+        scope: Whose conversations are there at all.
+        price: Sets what model calls cost, inside the transaction; by default that is not known.
 
     Raises:
         NotFound: There is no such conversation.
@@ -118,6 +127,7 @@ def insert_messages(
                 spaced.append((message_key, found))
         _refuse_known(conversation_key, uses)
         execute_many(_INSERT, rows)
+        price(calls)
         archive.upsert_api_calls(calls)
         archive.upsert_tool_uses(uses)
         archive.insert_cjk(spaced)
@@ -180,7 +190,7 @@ def _api_call(
         cache_creation_1h_input_tokens=0,
         web_search_requests=0,
         is_fast=0,
-        cost_nanodollars=message.cost_nanodollars,
+        cost_nanodollars=None,
         usage_quality="exact",
     )
 

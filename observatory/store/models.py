@@ -148,6 +148,12 @@ class ApiCall(Table):
     is_fast = pw.BooleanField(default=False)
     cost_nanodollars = pw.BigIntegerField(null=True)
     usage_quality = pw.TextField()
+    input_cost_nanodollars = pw.BigIntegerField(null=True)
+    output_cost_nanodollars = pw.BigIntegerField(null=True)
+    cache_write_cost_nanodollars = pw.BigIntegerField(null=True)
+    cache_read_cost_nanodollars = pw.BigIntegerField(null=True)
+    uncached_cost_nanodollars = pw.BigIntegerField(null=True)
+    is_cost_reported = pw.BooleanField(default=False)
 
     class Meta:
         table_name = "api_calls"
@@ -493,6 +499,25 @@ class WebhookDelivery(Table):
         table_name = "webhook_deliveries"
 
 
+class OwnPrice(Table):
+    """What a model costs from a day on, as the operator says; picodollars per token."""
+
+    model = pw.TextField()
+    valid_from = pw.TextField()
+    input = pw.BigIntegerField()
+    output = pw.BigIntegerField()
+    cache_write_5m = pw.BigIntegerField()
+    cache_write_1h = pw.BigIntegerField()
+    cache_read = pw.BigIntegerField()
+    fast_multiplier = pw.IntegerField(default=1)
+    source = pw.TextField()
+    created_at = pw.TextField()
+
+    class Meta:
+        table_name = "prices"
+        primary_key = pw.CompositeKey("model", "valid_from")
+
+
 class Total(Table):
     """A number over the whole archive."""
 
@@ -531,5 +556,6 @@ TABLES = (
     Webhook,
     WebhookProject,
     WebhookDelivery,
+    OwnPrice,
     Total,
 )

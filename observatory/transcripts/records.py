@@ -23,26 +23,29 @@ from observatory.transcripts.content import (
     replace_binary,
 )
 from observatory.transcripts.layout import path_part
+from observatory.transcripts.prices import MAX_CALL_NANODOLLARS
 from observatory.transcripts.prompts import text_kind, user_kind
 from observatory.transcripts.usage import (
     NANODOLLARS_PER_DOLLAR,
     SYNTHETIC_MODEL,
     TokenUsage,
-    cost_nanodollars,
     parse_usage,
     usage_quality,
 )
 
 
 class ApiCall(NamedTuple):
-    """One model response as one of its lines tells it; lines with the same ``id`` repeat it."""
+    """One model response as one of its lines tells it; lines with the same ``id`` repeat it.
+
+    ``reported_nanodollars`` is what the client itself says that it cost, if it says so.
+    """
 
     id: str
     request_id: str | None
     model: str
     stop_reason: str | None
     usage: TokenUsage
-    cost_nanodollars: int | None
+    reported_nanodollars: int | None
     usage_quality: str
 
 
@@ -197,23 +200,22 @@ def _api_call(record: dict[str, Any], body: dict[str, Any], model: str | None) -
         raise MalformedRecord("assistant record has neither message.id nor uuid")
     usage = parse_usage(usage_record)
     stop_reason = _string(body, "stop_reason")
-    name = model or "unknown"
-    cost = _recorded_cost(record)
     return ApiCall(
         id=identifier,
         request_id=_string(record, "requestId"),
-        model=name,
+        model=model or "unknown",
         stop_reason=stop_reason,
         usage=usage,
-        cost_nanodollars=cost_nanodollars(name, usage) if cost is None else cost,
+        reported_nanodollars=_reported_nanodollars(record),
         usage_quality=usage_quality(_string(record, "version"), stop_reason),
     )
 
 
-def _recorded_cost(record: dict[str, Any]) -> int | None:
+def _reported_nanodollars(record: dict[str, Any]) -> int | None:
     """Return the cost that clients up to mid-2025 wrote themselves (``costUSD``)."""
     cost = record.get("costUSD")
-    if isinstance(cost, (int, float)) and not isinstance(cost, bool) and 0 <= cost < 1e6:
+    most = MAX_CALL_NANODOLLARS // NANODOLLARS_PER_DOLLAR
+    if isinstance(cost, (int, float)) and not isinstance(cost, bool) and 0 <= cost <= most:
         return round(cost * NANODOLLARS_PER_DOLLAR)
     return None
 

@@ -1,23 +1,19 @@
-"""Token usage of one model response, and what it cost.
+"""Token usage of one model response.
 
-Source: docs/transcript-format.md, "Tokens and cost". Costs are whole nanodollars: every list price
-is a whole number of nanodollars per token, so that sums are exact and rounded once, when shown.
+Source: docs/transcript-format.md, "Tokens and cost".
 """
 
 from __future__ import annotations
 
-import json
 import re
-from dataclasses import dataclass
 from functools import lru_cache
-from importlib import resources
 from typing import Any, NamedTuple
 
 SYNTHETIC_MODEL = "<synthetic>"
 NANODOLLARS_PER_DOLLAR = 1_000_000_000
-_DATE_TAIL = re.compile(r"-20\d{6}$")
 _NUMBERS = re.compile(r"\d+")
-_MAX_TOKENS = 2**53
+# No response has more; sums over millions of them stay within 64 bits.
+_MAX_TOKENS = 2**40
 
 
 class TokenUsage(NamedTuple):
@@ -35,18 +31,6 @@ class TokenUsage(NamedTuple):
     cache_creation_1h_input_tokens: int = 0
     web_search_requests: int = 0
     is_fast: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """What a model costs, in nanodollars per token."""
-
-    input: int
-    output: int
-    cache_write_5m: int
-    cache_write_1h: int
-    cache_read: int
-    fast_multiplier: int = 1
 
 
 def count(value: object) -> int:
@@ -80,47 +64,6 @@ def parse_usage(usage: dict[str, Any]) -> TokenUsage:
         count(searches) if searches else 0,
         usage.get("speed") == "fast",
     )
-
-
-@lru_cache(maxsize=1)
-def read_price_table() -> dict[str, Any]:
-    """Return the bundled price table: ``as_of``, ``source``, ``models``, ``aliases``."""
-    text = resources.files(__package__).joinpath("prices.json").read_text(encoding="utf-8")
-    table: dict[str, Any] = json.loads(text)
-    return table
-
-
-@lru_cache(maxsize=1024)
-def find_price(model: str) -> Price | None:
-    """Return the price of a model, or ``None``: a price is never guessed.
-
-    The name is looked up as it is, then without its date, then among the aliases.
-    """
-    table = read_price_table()
-    for name in (model, _DATE_TAIL.sub("", model), table["aliases"].get(model)):
-        if name in table["models"]:
-            return Price(**table["models"][name])
-    return None
-
-
-def cost_nanodollars(model: str, usage: TokenUsage) -> int | None:
-    """Return what a response cost, or ``None`` when the model has no known price."""
-    price = find_price(model)
-    if price is None:
-        return None
-    cost = (
-        usage.input_tokens * price.input
-        + usage.output_tokens * price.output
-        + usage.cache_creation_5m_input_tokens * price.cache_write_5m
-        + usage.cache_creation_1h_input_tokens * price.cache_write_1h
-        + usage.cache_read_input_tokens * price.cache_read
-    )
-    if usage.is_fast:
-        cost *= price.fast_multiplier
-    if usage.web_search_requests:
-        per_search: int = read_price_table()["web_search_nanodollars_per_request"]
-        cost += usage.web_search_requests * per_search
-    return cost
 
 
 @lru_cache(maxsize=1024)

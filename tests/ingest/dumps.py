@@ -31,7 +31,9 @@ QUERIES = {
             a.created_at, a.stop_reason, a.input_tokens, a.output_tokens,
             a.cache_creation_input_tokens, a.cache_read_input_tokens,
             a.cache_creation_5m_input_tokens, a.cache_creation_1h_input_tokens,
-            a.web_search_requests, a.is_fast, a.cost_nanodollars, a.usage_quality
+            a.web_search_requests, a.is_fast, a.cost_nanodollars, a.usage_quality,
+            a.input_cost_nanodollars, a.output_cost_nanodollars, a.cache_write_cost_nanodollars,
+            a.cache_read_cost_nanodollars, a.uncached_cost_nanodollars, a.is_cost_reported
         FROM api_calls a JOIN conversations c ON c.key = a.conversation_key
         LEFT JOIN transcript_files f ON f.key = a.file_key
         LEFT JOIN messages m ON m.key = a.message_key ORDER BY a.id""",

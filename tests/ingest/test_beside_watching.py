@@ -69,7 +69,7 @@ def test_a_failure_may_last_for_ever(db, projects, monkeypatch):
     """It was the end after 1,024 times, some nine hours of a full disk."""
     failures: list[float] = []
 
-    def fail() -> None:
+    def fail(**_options: object) -> None:
         raise OSError(28, "No space left on device")
 
     def note(event: str, *, retry_seconds: float, **_fields: object) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from observatory.app import create_app
 from observatory.errors import LockHeld, SchemaError
+from observatory.ingest.running import mend_interrupted
 from observatory.store import schema, search
 from observatory.store.database import close, configure, connect, database, execute, fetch_all
 from observatory.store.locks import held
@@ -251,4 +252,35 @@ def test_a_result_in_chinese_is_found_after_migrating(older, waits):
     search.index_messages()
     assert [count_hits(q) for q in ("用getZedUser", "x", "flux")] == [1, 1, 2]
     assert fetch_all("SELECT count(*) FROM message_cjk") == [(1,)]
+    check_sound()
+
+
+def test_calls_get_the_parts_of_their_cost_after_migrating(older):
+    older("0009")
+    write_older(["flux"])
+    insert = (
+        "INSERT INTO api_calls (id, conversation_key, position, model, created_at, input_tokens,"
+        " output_tokens, cache_creation_input_tokens, cache_read_input_tokens,"
+        " cache_creation_5m_input_tokens, cache_creation_1h_input_tokens, web_search_requests,"
+        " cost_nanodollars, usage_quality) VALUES (?, 1, 1, ?, ?, 2, 3, 10, 20, 10, 0, 0, ?,"
+        " 'exact')"
+    )
+    priced = 2 * 5000 + 3 * 25000 + 10 * 6250 + 20 * 500
+    execute(insert, ("a", "claude-opus-4-5", MOMENT, priced))
+    # Those that old clients told themselves, and one that nobody knows.
+    execute(insert, ("b", "claude-opus-4-5", "2025-03-04T05:06:07.890Z", 7))
+    execute(insert, ("c", "glm-5", MOMENT, 8))
+    execute(insert, ("d", "glm-5", MOMENT, None))
+    schema.migrate()
+    mend_interrupted()
+    assert fetch_all(
+        "SELECT cost_nanodollars, input_cost_nanodollars, output_cost_nanodollars,"
+        " cache_write_cost_nanodollars, cache_read_cost_nanodollars, uncached_cost_nanodollars,"
+        " is_cost_reported FROM api_calls ORDER BY id"
+    ) == [
+        (priced, 10_000, 75_000, 62_500, 10_000, 32 * 5000 + 75_000, 0),
+        (7, None, None, None, None, None, 1),
+        (8, None, None, None, None, None, 1),
+        (None, None, None, None, None, None, 0),
+    ]
     check_sound()
