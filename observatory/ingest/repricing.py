@@ -23,6 +23,7 @@ from observatory.store.prices import (
     set_priced,
     update_costs,
 )
+from observatory.store.rollups import refresh_rollups
 from observatory.transcripts.prices import PriceBook, fingerprint
 from observatory.transcripts.usage import TokenUsage
 
@@ -99,6 +100,8 @@ def _price_batch(key: int, wanted: int, done: Repriced, batch_calls: int) -> int
         changed = done.add(changes)
         if changed:
             refresh_conversations(changed)
+        # Of others only the parts of costs, which sums have too.
+        refresh_rollups({call.conversation_key for call, _ in changes} - changed)
     key = keys[-1] if keys else ALL_PRICED
     set_priced(priced_with=wanted, priced_key=key)
     return key

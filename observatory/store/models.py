@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import peewee as pw
 
+from observatory.store import rollup_tables
 from observatory.store.database import database
 
 
@@ -50,6 +51,7 @@ class Conversation(Table):
     copied_from = pw.ForeignKeyField(
         "self", column_name="copied_from_key", null=True, backref="copies"
     )
+    place = pw.DeferredForeignKey("Place", column_name="place_key", null=True)
     message_count = pw.IntegerField(default=0)
     prompt_count = pw.IntegerField(default=0)
     copied_message_count = pw.IntegerField(default=0)
@@ -518,6 +520,82 @@ class OwnPrice(Table):
         primary_key = pw.CompositeKey("model", "valid_from")
 
 
+class Place(Table):
+    """Where conversations stand for who may see them."""
+
+    key = pw.AutoField()
+    project_key = pw.IntegerField()
+    above = pw.TextField()
+
+    class Meta:
+        table_name = "places"
+
+
+class ConversationUsage(Table):
+    """What a conversation adds to sums by model, in a quarter of an hour."""
+
+    conversation = pw.ForeignKeyField(Conversation, column_name="conversation_key")
+    start = pw.BigIntegerField()
+    model = pw.TextField()
+    place_key = pw.IntegerField()
+
+    class Meta:
+        table_name = "conversation_usage"
+        primary_key = pw.CompositeKey("conversation", "start", "model")
+
+
+class ConversationTool(Table):
+    """What a conversation adds to sums by tool, in a quarter of an hour."""
+
+    conversation = pw.ForeignKeyField(Conversation, column_name="conversation_key")
+    start = pw.BigIntegerField()
+    tool = pw.TextField()
+    status = pw.TextField()
+    category = pw.TextField()
+    place_key = pw.IntegerField()
+
+    class Meta:
+        table_name = "conversation_tools"
+        primary_key = pw.CompositeKey("conversation", "start", "tool", "status", "category")
+
+
+class UsageRollup(Table):
+    """A sum by model over conversations of a place, or of all, in an hour, day or month."""
+
+    level = pw.IntegerField()
+    place_key = pw.IntegerField()
+    start = pw.BigIntegerField()
+    model = pw.TextField()
+
+    class Meta:
+        table_name = "usage_rollups"
+        primary_key = pw.CompositeKey("level", "place_key", "start", "model")
+
+
+class ToolRollup(Table):
+    """A sum by tool over conversations of a place, or of all, in an hour, day or month."""
+
+    level = pw.IntegerField()
+    place_key = pw.IntegerField()
+    start = pw.BigIntegerField()
+    tool = pw.TextField()
+    status = pw.TextField()
+    category = pw.TextField()
+
+    class Meta:
+        table_name = "tool_rollups"
+        primary_key = pw.CompositeKey("level", "place_key", "start", "tool", "status", "category")
+
+
+for _models, _sums in (
+    ((ConversationUsage, UsageRollup), rollup_tables.USAGE),
+    ((ConversationTool, ToolRollup), rollup_tables.TOOLS),
+):
+    for _model in _models:
+        for _measure in _sums.measures:
+            _model._meta.add_field(_measure, pw.BigIntegerField())
+
+
 class Total(Table):
     """A number over the whole archive."""
 
@@ -557,5 +635,10 @@ TABLES = (
     WebhookProject,
     WebhookDelivery,
     OwnPrice,
+    Place,
+    ConversationUsage,
+    ConversationTool,
+    UsageRollup,
+    ToolRollup,
     Total,
 )

@@ -83,7 +83,8 @@ def _among(scope: Scope, conversations: str) -> str:
         keys, among, wanted = scope.only - scope.hidden, "IN", " AND parent_key IS NULL"
         below = f" WHERE +b.project_key IN ({_list(keys)})"
     if not keys:
-        return "0"
+        # For no row; said so that SQLite does not see it at once, and can use the index it is told.
+        return f"+{conversations}.key < 0"
     first = (
         "SELECT key FROM conversations{index}"
         f" WHERE project_key IN ({_list(keys)}){wanted} AND deleted_at IS "

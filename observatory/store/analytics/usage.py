@@ -17,7 +17,7 @@ from observatory.store.analytics.reading import (
     name_projects,
     read_sums,
 )
-from observatory.store.rollup_tables import NO_MODEL, USAGE
+from observatory.store.rollup_tables import USAGE
 
 GROUPS = (*UNITS, "model", "project", "conversation")
 BREAKDOWNS = ("model", "project")
@@ -102,11 +102,10 @@ def _read_times(
         ]
     rows = read_sums(USAGE, asked, by=(BUCKET, breakdown), segments=segments, only=_only(asked))
     named = _namer(breakdown, {row[1] for row in rows})
-    return [
-        ({**time_of(buckets[row[0]]), **named(row[1])}, figures.number(row[2:]))
-        for row in rows
-        if breakdown == PROJECT or row[1] != NO_MODEL
+    found = [
+        ({**time_of(buckets[row[0]]), **named(row[1])}, figures.number(row[2:])) for row in rows
     ]
+    return [each for each in found if breakdown == PROJECT or each[1]["api_calls"]]
 
 
 def time_of(bucket: Bucket) -> dict[str, str]:
