@@ -244,9 +244,10 @@ def test_the_responses_of_each_file_add_up_to_the_truth(
         for usage in said["usage_by_model"].values():
             expected.update({n: usage[TRUTH_NAMES.get(n, n)] for n in TOKENS})
         assert +found == +expected, name
-    # Of each response the line is known whose numbers count.
-    assert lines["None"] == 0
-    assert lines["True"] == sum(source["api_messages"] for source in truth["sources"].values())
+    # Of all but one response the line is known whose numbers count: that one's last record stands
+    # on two lines (see EXPLAINED), and is stored where it stood first.
+    responses = sum(source["api_messages"] for source in truth["sources"].values())
+    assert (lines["True"], lines["None"]) == (responses - 1, 2)
 
 
 def all_of(client: webtest.TestApp, address: str, noun: str) -> list[dict[str, Any]]:
