@@ -327,7 +327,9 @@ def _list_not_counted(
     """Return how many lines look like responses and are not counted here, by why, and some."""
     position, key = -1, -1
     if cursor is not None:
-        position, key = decode_cursor(cursor, order=_ORDER_OF_OTHERS, types=(int, int))
+        position, key = decode_cursor(
+            cursor, order=_ORDER_OF_OTHERS, types=(int, int), field="not_counted_cursor"
+        )
     there = scope.and_there("o")
     counts = fetch_all(
         f"SELECT {_WHY}, count(*) {_OTHERS.format(and_there=there)} GROUP BY 1 ORDER BY 1",
