@@ -6,6 +6,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -233,6 +234,11 @@ def test_the_responses_of_each_file_add_up_to_the_truth(
         lines["not counted"] += told["not_counted"]["total"]
         for call in calls:
             lines.update(str(line["is_counted"]) for line in call["lines"])
+            for line in call["lines"]:
+                if line["is_counted"]:
+                    assert numbers_on_line(paths[line["file_id"]], line) == [
+                        call[name] for name in TOKENS[:4]
+                    ], line
             for file_id in {line["file_id"] for line in call["lines"]}:
                 sums[paths[file_id]].update({name: call[name] for name in TOKENS})
                 sums[paths[file_id]]["cost_nanodollars"] += call["cost_nanodollars"] or 0
@@ -248,6 +254,22 @@ def test_the_responses_of_each_file_add_up_to_the_truth(
     # on two lines (see EXPLAINED), and is stored where it stood first.
     responses = sum(source["api_messages"] for source in truth["sources"].values())
     assert (lines["True"], lines["None"]) == (responses - 1, 2)
+
+
+def numbers_on_line(path: str, line: dict[str, Any]) -> list[int]:
+    """Return the tokens in the record of a message, on the line where it is said to stand."""
+    text = raw_lines(path)[line["line"] - 1].decode()
+    decoder, place = json.JSONDecoder(), 0
+    while True:
+        record, place = decoder.raw_decode(text, place)
+        if line["message_id"].endswith(record.get("uuid", "?")):
+            usage = record["message"]["usage"]
+            return [usage.get(name) or 0 for name in TOKENS[:4]]
+
+
+@cache
+def raw_lines(path: str) -> list[bytes]:
+    return Path(path).read_bytes().split(b"\n")
 
 
 def all_of(client: webtest.TestApp, address: str, noun: str) -> list[dict[str, Any]]:
