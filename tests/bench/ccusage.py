@@ -43,6 +43,7 @@ CAUSES = {
     "larger_line": "the line with the most tokens counts, not the last",
     "split_writes": "cache writes are what their split says, where a gateway leaves that at zero",
     "progress": "a subagent without a file, of which only progress records tell, is counted",
+    "progress_copy": "a copy in a progress record is preferred to the lines of a sidechain",
     "passed_over": "no line of the response passes its schema",
     "fast_name": "fast responses have a name of their own",
     "other_day": "another line of the response counts, of another day",
@@ -179,6 +180,8 @@ def _find_cause_of_size(entry: Entry, line: LastLine) -> str:
     """Return why version 20 counts another line than the last one, or the last one otherwise."""
     used_in, used_out, written, read = line.tokens
     as_counted = (used_in, used_out, line.split_writes, read)
+    if entry.is_progress:
+        return "progress_copy"
     if entry.tokens != as_counted and sum(entry.tokens) <= sum(as_counted):
         return UNKNOWN
     return "larger_line" if line.split_writes == written else "split_writes"

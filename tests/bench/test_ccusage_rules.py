@@ -174,6 +174,12 @@ def test_a_response_that_only_they_count_is_left_over(write):
     assert found.unexplained == ["1 responses differ for no known cause"]
 
 
+PROGRESS = {
+    "type": "progress", "sessionId": "s",
+    "data": {"message": line(1, requestId=None, isSidechain=None)},
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("records", "version", "cause"),
     [
@@ -182,6 +188,7 @@ def test_a_response_that_only_they_count_is_left_over(write):
         ([line(351, usage={"speed": None})], OLD, "passed_over"),
         ([line(351, usage={"speed": "fast"})], OLD, "fast_name"),
         ([line(900), line(351, at=2)], NEW, "larger_line"),
+        ([PROGRESS, line(351, at=2, isSidechain=True)], NEW, "progress_copy"),
         ([line(351, usage={"cache_creation": {}})], NEW, "split_writes"),
     ],
 )
