@@ -34,6 +34,7 @@ from observatory.api.messages import Message
 from observatory.api.metrics import Metrics
 from observatory.api.openapi import Description
 from observatory.api.projects import Project, Projects
+from observatory.api.reconcile import Reconcile
 from observatory.api.report_cache import ReportCache
 from observatory.api.request_limits import RequestLimits
 from observatory.api.search import Search, SearchedConversations
@@ -150,6 +151,7 @@ def create_app(
     app.add_route("/api/conversations/{conversation_id}/export", ConversationExport())
     app.add_route("/api/messages/{message_id}", Message())
     app.add_route("/api/search", Search())
+    app.add_route("/api/analytics/reconcile", Reconcile())
     app.add_route("/api/projects", Projects())
     app.add_route("/api/projects/{project_id}", Project())
     app.add_route("/api/secrets", Secrets())

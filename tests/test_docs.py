@@ -20,6 +20,7 @@ from observatory.api.conversations import ConversationParams, MessageParams, Too
 from observatory.api.exports import ExportParams
 from observatory.api.files import FileParams
 from observatory.api.metrics import ArchiveCollector
+from observatory.api.reconcile import ReconcileParams
 from observatory.api.secrets import SecretParams
 from observatory.api.webhook_schemas import DeliveryParams
 from observatory.app import create_app
@@ -193,6 +194,7 @@ def test_every_address_in_the_page_of_the_api_is_a_route(path):
         ApiKeyParams,
         AuditParams,
         DeliveryParams,
+        ReconcileParams,
     ],
 )
 def test_every_parameter_is_in_the_page_of_the_api(schema: type[Schema]):

@@ -75,6 +75,7 @@ RULES: dict[tuple[str, str], frozenset[str]] = {
     ("GET", "/api/conversations/{conversation_id}/export"): _READ,
     ("GET", "/api/messages/{message_id}"): _READ,
     ("GET", "/api/search"): _READ,
+    ("GET", "/api/analytics/reconcile"): _any_of(READ, ANALYTICS),
     ("GET", "/api/projects"): _any_of(READ, ANALYTICS),
     ("GET", "/api/projects/{project_id}"): _any_of(READ, ANALYTICS),
     ("PATCH", "/api/projects/{project_id}"): _ADMIN,

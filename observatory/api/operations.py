@@ -19,6 +19,7 @@ from observatory.api import (
     files,
     messages,
     projects,
+    reconcile,
     report_schemas,
     schemas,
     search,
@@ -236,6 +237,13 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "Search", "searchMessages", "Search messages", found.Hits, search.SearchParams,
         is_cached=True, is_paged=True,
         example={"q": '"flux capacitor" -test role:user', "facets": True},
+    ),
+    ("GET", "/api/analytics/reconcile"): Operation(
+        "Analytics", "reconcileConversation",
+        "Get what a conversation's numbers are made of: each response, its lines, and the sums",
+        reconcile.Reconciliation, reconcile.ReconcileParams, is_cached=True, is_paged=True,
+        refusals=(404,),
+        example={"conversation": SessionId},
     ),
     ("GET", "/api/projects"): Operation(
         "Projects", "listProjects", "List projects, most recently active first",

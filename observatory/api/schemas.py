@@ -20,6 +20,7 @@ MESSAGE_KINDS = (
     "compaction", "api_error", "retry", "notice",
 )  # fmt: skip
 TOOL_USE_STATUSES = ("success", "error", "rejected", "interrupted", "running")
+USAGE_QUALITIES = ("exact", "undercounted")
 VISIBILITIES = ("everyone", "listed")
 FILE_ROLES = ("session", "subagent", "workflow_subagent", "workflow_journal")
 FILE_STATUSES = ("pending", "processing", "completed", "error")
@@ -76,7 +77,7 @@ def _one_of(choices: tuple[str, ...]) -> fields.String:
 
 def _usage_quality() -> fields.String:
     """Say whether a client wrote the final numbers of every response, or only first ones."""
-    return _one_of(("exact", "undercounted"))
+    return _one_of(USAGE_QUALITIES)
 
 
 class Pagination(Schema):

@@ -41,8 +41,16 @@ def encode_cursor(order: str, position: tuple[Any, ...]) -> str:
     return base64.urlsafe_b64encode(orjson.dumps([order, *position])).rstrip(b"=").decode()
 
 
-def decode_cursor(cursor: str, *, order: str, types: tuple[type, ...]) -> tuple[Any, ...]:
+def decode_cursor(
+    cursor: str, *, order: str, types: tuple[type, ...], field: str = "cursor"
+) -> tuple[Any, ...]:
     """Return the position in a cursor.
+
+    Args:
+        cursor: What a client sent.
+        order: The name of the order that it must be of.
+        types: Those of the values of a position.
+        field: The name of the parameter, for a refusal.
 
     Raises:
         InvalidParameter: It is no cursor of this list and order.
@@ -53,13 +61,13 @@ def decode_cursor(cursor: str, *, order: str, types: tuple[type, ...]) -> tuple[
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         given, *position = orjson.loads(base64.b64decode(padded, b"-_", validate=True))
     except (ValueError, TypeError, binascii.Error) as error:
-        raise InvalidParameter("cursor", "Not a cursor of this list.") from error
+        raise InvalidParameter(field, "Not a cursor of this list.") from error
     if given != order:
-        raise InvalidParameter("cursor", "This cursor belongs to another order or list.")
+        raise InvalidParameter(field, "This cursor belongs to another order or list.")
     if [type(value) for value in position] != list(types):
-        raise InvalidParameter("cursor", "Not a cursor of this list.")
+        raise InvalidParameter(field, "Not a cursor of this list.")
     if any(isinstance(value, int) and abs(value) >= 2**63 for value in position):
-        raise InvalidParameter("cursor", "Not a cursor of this list.")
+        raise InvalidParameter(field, "Not a cursor of this list.")
     return tuple(position)
 
 

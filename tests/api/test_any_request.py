@@ -43,6 +43,7 @@ ROUTES = [
 PARAMETERS = (
     "limit", "offset", "cursor", "search", "project_path", "date_from", "date_to", "model",
     "has_errors", "kind", "parent_id", "sort_by", "sort_order", "name", "status",
+    "conversation", "not_counted_cursor",
     "token", "owner", "action", "actor", "target", "after", "types", "role", "tool", "ticket",
 )  # fmt: skip
 VALUES = (

@@ -27,6 +27,10 @@ OTHER = {
     "/docs": "text/html", "/docs.css": "text/css", "/openapi.json": "application/json",
     "/api/conversations/{conversation_id}/export": "application/x-ndjson",
 }  # fmt: skip
+# What a good question can not do without.
+QUERIES = {
+    "/api/search": {"q": "count"}, "/api/analytics/reconcile": {"conversation": SESSION},
+}  # fmt: skip
 FORMS = {"conversation_id": SESSION, "message_id": "aaaaaaaa-0000-4000-8000-000000000001"}
 ROUTES = {
     route.path: {m.method for m in route.methods if not m.internal}
@@ -61,7 +65,7 @@ def fill(route: str, unknown: str | None = None) -> str:
 
 @pytest.mark.parametrize("route", READ)
 def test_a_good_answer_is_in_the_envelope(client, session, route):
-    answer = client.get(fill(route) + ("?q=count" if route == "/api/search" else ""))
+    answer = client.get(fill(route), QUERIES.get(route))
     if route == "/login":
         # Who is signed in already needs no form.
         answer = answer.follow()
@@ -80,7 +84,8 @@ def test_an_unknown_id_is_not_found(client, session, route):
 
 @pytest.mark.parametrize("route", READ)
 def test_an_unknown_parameter_is_named(client, session, route):
-    answer = client.get(fill(route) + "?no_such_parameter=1", expect_errors=True)
+    query = {**QUERIES.get(route, {}), "no_such_parameter": "1"}
+    answer = client.get(fill(route), query, expect_errors=True)
     error = check_refusal(answer, 400, "VALIDATION_ERROR")
     assert list(error["details"]["fields"]) == ["no_such_parameter"]
 

@@ -15,6 +15,7 @@ from tests.transcripts_for_tests import Transcript
 
 MESSAGE = "aaaaaaaa-0000-4000-8000-000000000001"
 READS = (
+    f"/api/analytics/reconcile?conversation={SESSION}",
     "/api/conversations", "/api/conversations?limit=2&fields=id", f"/api/conversations/{SESSION}",
     f"/api/conversations/{SESSION}/messages", f"/api/conversations/{SESSION}/tool-uses",
     f"/api/conversations/{SESSION}/export", f"/api/conversations/{SESSION}/export?format=html",

@@ -6,6 +6,7 @@ import pytest
 
 from observatory.api import schemas
 from observatory.api.columns import FieldNames, choose
+from observatory.api.reconcile import CountedCall
 from observatory.api.search_schemas import Hit
 from tests.api.asking import ask, refuse
 from tests.api.sessions import SESSION
@@ -18,6 +19,7 @@ LISTS = {
     "/api/projects": schemas.Project,
     "/api/files": schemas.File,
     "/api/search?q=look": Hit,
+    f"/api/analytics/reconcile?conversation={SESSION}": CountedCall,
 }
 ITEMS = {
     f"/api/conversations/{SESSION}": schemas.ConversationDetail,
@@ -39,7 +41,11 @@ def pick(value, name):
 
 def rows_of(data):
     data.pop("pagination")
-    data.pop("titles", None)
+    for beside in (
+        "titles", "conversation_id", "matches_conversation", "totals", "conversation",
+        "not_counted",
+    ):  # fmt: skip
+        data.pop(beside, None)
     [rows] = data.values()
     return rows
 

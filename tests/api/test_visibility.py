@@ -196,6 +196,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "tag": ("zqtag", "plaintag"),
     "parent_id": (SECRET_SESSION, SHARED_SESSION),
     "conversation_id": (SECRET_SESSION, FORK, SOURCE),
+    "conversation": (SECRET_SESSION, FORK, SOURCE, SHARED_SESSION, f"{SHARED_SESSION}.plain"),
     "name": ("zqtool", "Bash", "Read"),
     "status": ("error", "success", "interrupted", "completed", "pending"),
     "tool": ("zqtool", "Bash"),

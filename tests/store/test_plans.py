@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from observatory.store import archive, conversations, counters, messages
+from observatory.store import archive, conversations, counters, messages, reconciling
 from observatory.store.database import fetch_all
 from observatory.store.scopes import WHOLE, Scope
 
@@ -123,3 +123,15 @@ def test_the_prompts_of_one_parent_are_searched(db):
     )
     assert len(steps) == 1
     assert "messages_prompts (conversation_key=? AND parent_id=?)" in steps[0]
+
+
+@pytest.mark.parametrize("scope", [WHOLE, *NARROW])
+def test_what_numbers_are_made_of_is_found_by_indexes(db, scope):
+    values = {"conversation": 1, "position": 1, "key": 1, "limit": 51, "offset": 0}
+    steps = plan(reconciling._CALLS, values)
+    assert "SEARCH api_calls USING INDEX api_calls_by_conversation (conversation_key=?)" in steps
+    steps = plan(reconciling._LINES.format(and_there=scope.and_there("c")), ("[1]",))
+    assert "SEARCH m USING INDEX messages_by_call (api_call_key=?)" in steps
+    steps = plan(reconciling._OTHER_LINES.format(and_there=scope.and_there("o")), values)
+    assert any(s.startswith("SEARCH m USING INDEX messages_in_order") for s in steps)
+    assert not any("TEMP B-TREE" in step or step.startswith("SCAN m") for step in steps)
