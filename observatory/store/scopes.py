@@ -83,7 +83,7 @@ def _among(scope: Scope, conversations: str) -> str:
         keys, among, wanted = scope.only - scope.hidden, "IN", " AND parent_key IS NULL"
         below = f" WHERE +b.project_key IN ({_list(keys)})"
     if not keys:
-        # For no row; said so that SQLite does not see it at once, and can use the index it is told.
+        # For no row. Where SQLite sees that at once it can not use the index that it is told to.
         return f"+{conversations}.key < 0"
     first = (
         "SELECT key FROM conversations{index}"
@@ -103,7 +103,8 @@ def _among(scope: Scope, conversations: str) -> str:
 @lru_cache(maxsize=1024)
 def _condition(scope: Scope, column: str) -> str:
     if scope.only is not None:
-        return f"{column} IN ({_list(scope.only - scope.hidden)})"
+        keys = scope.only - scope.hidden
+        return f"{column} IN ({_list(keys)})" if keys else f"({column}) < 0"
     if scope.hidden:
         return f"({column} IS NULL OR {column} NOT IN ({_list(scope.hidden)}))"
     return "1"

@@ -7,6 +7,7 @@ import pytest
 
 from observatory.accounts.permissions import ADMIN, ALL, ROLES
 from observatory.api.access import PUBLIC, RULES
+from observatory.api.analytics import REPORTS
 from observatory.api.operations import OPERATIONS, PAGES
 from observatory.app import create_app
 from tests.api.asking import check_refusal
@@ -43,6 +44,7 @@ PATHS_OF_ADMINS = ("/api/users", "/api/admin", "/api/webhooks")
 OF_ANALYSTS = {
     ("GET", "/metrics"), ("GET", "/api/live/status"), ("GET", "/api/projects"),
     ("GET", "/api/projects/{project_id}"), ("GET", "/api/analytics/reconcile"),
+    *(("GET", f"/api/analytics/{name}") for name in {*REPORTS, "compare"} - {"files"}),
 }  # fmt: skip
 
 

@@ -29,8 +29,8 @@ KEY = {"Idempotency-Key": "k-1"}
 
 @pytest.fixture
 def hurried(db) -> webtest.TestApp:
-    """A client of an application whose requests may take 50 ms."""
-    return DescribedApp(create_app(cors_origins=(), folders=(), request_timeout_ms=50), lint=True)
+    """A client of an application whose requests may take a quarter of a second."""
+    return DescribedApp(create_app(cors_origins=(), folders=(), request_timeout_ms=250), lint=True)
 
 
 def endless_read(**_: Any) -> None:

@@ -302,7 +302,9 @@ def test_rows_are_those_that_are_there_and_so_are_totals(archive):
     assert totals == {"hidden": 2, "only": 2, "both": 1, "nothing": 0}
     [engine] = projects["both"]["projects"]
     assert engine["conversation_count"] == len(found["both"])
-    assert ask(viewers["both"], f"/api/projects/{engine['id']}") == engine
+    one = ask(viewers["both"], f"/api/projects/{engine['id']}")
+    assert engine.items() <= one.items()
+    assert one["statistics"]["last_30_days"]["active_conversations"] <= len(found["both"])
     deleted = [ids(c, "/api/conversations", deleted="true") for c in (whole, viewers["hidden"])]
     assert [len(rows) for rows in deleted] == [1, 0]
 

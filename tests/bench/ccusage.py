@@ -26,7 +26,7 @@ from observatory.ingest.running import ingest
 from observatory.log import configure_logging
 from observatory.store import schema
 from observatory.store.database import close, configure, connect, fetch_all
-from observatory.transcripts.usage import find_price
+from observatory.transcripts.prices import PICODOLLARS_PER_NANODOLLAR, Price, PriceBook
 from tests.bench.ccusage_rules import KINDS, RULES, Entry, LastLine, last_lines
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -253,9 +253,19 @@ def compare_costs(
     }
 
 
+_BOOK = PriceBook()
+
+
+def _find_price(model: str) -> Price | None:
+    """Return bundled rates, in picodollars per token."""
+    found = _BOOK.find(model, "9999-12-31")
+    return None if found is None else found.price
+
+
 def _unpriced_writes(response: Response) -> int:
-    price = find_price(response.model)
-    return response.unsplit_writes * price.cache_write_5m if price else 0
+    price = _find_price(response.model)
+    cost = response.unsplit_writes * price.cache_write_5m if price else 0
+    return cost // PICODOLLARS_PER_NANODOLLAR
 
 
 def _cost_cells(entries: Sequence[Entry], *, prices_hours: bool = False) -> dict[Cell, float]:
@@ -266,14 +276,15 @@ def _cost_cells(entries: Sequence[Entry], *, prices_hours: bool = False) -> dict
 
 
 def _nanodollars(entry: Entry, *, prices_hours: bool) -> int:
-    price = find_price(entry.model.removesuffix("-fast"))
+    price = _find_price(entry.model.removesuffix("-fast"))
     if price is None:
         return 0
     used_in, used_out, written, read = entry.tokens
     hour = entry.hour_writes if prices_hours else 0
     cost = used_in * price.input + used_out * price.output + read * price.cache_read
     cost += (written - hour) * price.cache_write_5m + hour * price.cache_write_1h
-    return cost * (price.fast_multiplier if entry.is_fast else 1)
+    cost *= price.fast_multiplier if entry.is_fast else 1
+    return cost // PICODOLLARS_PER_NANODOLLAR
 
 
 # ------------------------------------------------------------------ both programs

@@ -102,10 +102,10 @@ def _read_times(
         ]
     rows = read_sums(USAGE, asked, by=(BUCKET, breakdown), segments=segments, only=_only(asked))
     named = _namer(breakdown, {row[1] for row in rows})
-    found = [
+    divided = [
         ({**time_of(buckets[row[0]]), **named(row[1])}, figures.number(row[2:])) for row in rows
     ]
-    return [each for each in found if breakdown == PROJECT or each[1]["api_calls"]]
+    return [each for each in divided if breakdown == PROJECT or each[1]["api_calls"]]
 
 
 def time_of(bucket: Bucket) -> dict[str, str]:
