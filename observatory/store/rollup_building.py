@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from observatory.store.database import Reading, execute, fetch_all, fetch_one, writing
-from observatory.store.rollup_tables import DAY, EVERYWHERE, HOUR, MONTH, TOOLS, USAGE, Sums
+from observatory.store.rollup_tables import (
+    DAY,
+    EVERYWHERE,
+    HOUR,
+    MONTH,
+    TOGETHER,
+    TOOLS,
+    USAGE,
+    Sums,
+)
 from observatory.store.rollups import find_and_count, refresh_rollups
 
 # Raise it when something else is summed up.
@@ -107,10 +116,11 @@ def verify_rollups() -> RollupDifferences:
                 checked += len(counted)
                 parts += _count_differences(known, counted)
         for sums in (USAGE, TOOLS):
-            for level, beginning in _BEGINNINGS.items():
-                number, differences = _compare_sums(sums, level, beginning)
-                checked += number
-                wrong += differences
+            for level in _BEGINNINGS:
+                for is_together in (False, True):
+                    number, differences = _compare_sums(sums, level, is_together=is_together)
+                    checked += number
+                    wrong += differences
     finally:
         moment.close()
     return RollupDifferences(checked=checked, parts=parts, sums=wrong)
@@ -120,16 +130,20 @@ def _count_differences(known: dict[Any, Any], counted: dict[Any, Any]) -> int:
     return sum(known.get(part) != counted.get(part) for part in known.keys() | counted.keys())
 
 
-def _compare_sums(sums: Sums, level: int, beginning: str) -> tuple[int, int]:
+def _compare_sums(sums: Sums, level: int, *, is_together: bool) -> tuple[int, int]:
     """Return how many sums a level has, and how many differ from what the parts add up to."""
-    names = ", ".join(sums.names)
     kept = (
-        f"SELECT place_key, start, {names}, {', '.join(sums.measures)} FROM {sums.rollups}"
-        f" WHERE level = {level}"
+        f"SELECT place_key, start, {', '.join(sums.names)}, {', '.join(sums.measures)}"
+        f" FROM {sums.rollups} WHERE level = {level + (TOGETHER if is_together else 0)}"
     )
+    others = ", ".join(sums.names[1:])
+    names = ", ".join(sums.names)
+    if is_together:
+        names = f"''{', ' if others else ''}{others}"
+    groups = ", ".join(str(number + 1) for number in range(2 + len(sums.names)))
     recount = " UNION ALL ".join(
-        f"SELECT {place}, {beginning}, {names}, {sums.summed} FROM {sums.parts}"
-        f" GROUP BY 1, 2, {names}"
+        f"SELECT {place}, {_BEGINNINGS[level]}, {names}, {sums.summed} FROM {sums.parts}"
+        f" GROUP BY {groups}"
         for place in ("place_key", f"{EVERYWHERE} + 0 * start")
     )
     counted = fetch_one(

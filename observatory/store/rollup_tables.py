@@ -3,7 +3,8 @@
 Two tables hold what each conversation adds: ``conversation_usage`` by quarter of an hour and model,
 ``conversation_tools`` by quarter of an hour, tool and outcome. A quarter of an hour is the largest
 unit of which every time zone's days are made. Two more hold sums of those over conversations, by
-hour, day and month, for each place and for all together (place 0).
+hour, day and month, for each place and for all together (place 0); and the same once more over all
+models, or all tools, together.
 
 Times are Unix seconds, at the beginning of what they stand for. Everything is in UTC.
 """
@@ -15,6 +16,8 @@ from functools import cached_property
 
 QUARTER, HOUR, DAY, MONTH = range(4)
 QUARTER_SECONDS, HOUR_SECONDS, DAY_SECONDS = 900, 3600, 86400
+# Added to a level: sums over all models, or over all tools with the same outcome.
+TOGETHER = 4
 # Stands for all places in the sums, and for none in lists of projects.
 EVERYWHERE = 0
 
@@ -95,10 +98,24 @@ class Sums:
             )
         names = ", ".join(self.names)
         return (
-            f"INSERT INTO {self.rollups} (level, place_key, start, {names},"
-            f" {', '.join(self.measures)})"
-            f" SELECT {level}, ?1, ?2, {names}, {self.summed} FROM {source}{named}"
+            f"{self._insert} SELECT {level}, ?1, ?2, {names}, {self.summed} FROM {source}{named}"
             f" GROUP BY {names}"
+        )
+
+    @property
+    def _insert(self) -> str:
+        columns = ("level", "place_key", "start", *self.names, *self.measures)
+        return f"INSERT INTO {self.rollups} ({', '.join(columns)})"
+
+    def insert_together(self, level: int) -> str:
+        """Return what sums up over the first of the names; takes place, start and the others."""
+        others = self.names[1:]
+        named = "".join(f" AND {name} = ?{number}" for number, name in enumerate(others, 3))
+        listed = "".join(f", {name}" for name in others)
+        return (
+            f"{self._insert} SELECT {level + TOGETHER}, ?1, ?2, ''{listed}, {self.summed}"
+            f" FROM {self.rollups} WHERE level = {level} AND place_key = ?1 AND start = ?2{named}"
+            f" GROUP BY level{listed}"
         )
 
 

@@ -22,6 +22,7 @@ from observatory.store.rollup_tables import (
     HOUR,
     HOUR_SECONDS,
     MONTH,
+    TOGETHER,
     TOOLS,
     USAGE,
     Sums,
@@ -120,6 +121,12 @@ def add_up(sums: Sums, cells: set[_Cell]) -> None:
                     if (cell[0] == EVERYWHERE) is is_everywhere
                 ],
             )
+        together = {(*cell[:2], *cell[3:]) for cell in cells}
+        execute_many(
+            sums.delete_sum,
+            [(level + TOGETHER, *cell[:2], "", *cell[2:]) for cell in together],
+        )
+        execute_many(sums.insert_together(level), list(together))
 
 
 _SECONDS = {HOUR: HOUR_SECONDS, DAY: DAY_SECONDS}

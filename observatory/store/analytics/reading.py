@@ -12,7 +12,7 @@ from observatory.store.analytics.periods import Period, Segment, split
 from observatory.store.database import fetch_all, fetch_one
 from observatory.store.places import find_places, list_places
 from observatory.store.projects import find_project
-from observatory.store.rollup_tables import EVERYWHERE, QUARTER, Sums
+from observatory.store.rollup_tables import EVERYWHERE, QUARTER, TOGETHER, Sums
 from observatory.store.scopes import Scope
 
 # What a report can be grouped by beside units of time and the names of its sums.
@@ -86,8 +86,16 @@ def read_sums(
         else find_places(asked.scope, project_key=asked.project_key)
     )
     sql = _statement(sums, by, measures, spans, places, tuple(only or ()))
+    is_together = sums.names[0] not in (*by, *(only or ()))
+    levels = TOGETHER if is_together else 0
     parameters = {
-        "segments": json.dumps([span for span in spans if span.level != QUARTER]),
+        "segments": json.dumps(
+            [
+                (span.bucket, span.level + levels, span.start, span.end)
+                for span in spans
+                if span.level != QUARTER
+            ]
+        ),
         "quarters": json.dumps([span for span in spans if span.level == QUARTER]),
         "places": json.dumps(places),
         **(only or {}),
@@ -160,9 +168,9 @@ def find_bounds(sums: Sums, asked: Asked) -> tuple[int, int] | None:
     places = find_places(asked.scope, project_key=asked.project_key)
     row = fetch_one(
         "SELECT min(first), max(last) FROM (SELECT"
-        f" (SELECT start FROM {sums.rollups} WHERE level = 1 AND place_key = p.value"
+        f" (SELECT start FROM {sums.rollups} WHERE level = 5 AND place_key = p.value"
         " ORDER BY start LIMIT 1) AS first,"
-        f" (SELECT start FROM {sums.rollups} WHERE level = 1 AND place_key = p.value"
+        f" (SELECT start FROM {sums.rollups} WHERE level = 5 AND place_key = p.value"
         " ORDER BY start DESC LIMIT 1) AS last FROM json_each(?) p)",
         (json.dumps(places),),
     )

@@ -39,7 +39,8 @@ STATEMENTS = (
     f" {_columns(TIMED)},"
     " PRIMARY KEY (conversation_key, start, tool, status, category)) WITHOUT ROWID",
     "CREATE INDEX conversation_tools_by_time ON conversation_tools (start, place_key)",
-    # Level 1 is an hour, 2 a day, 3 a month, all in UTC. Place 0 is all together.
+    # Level 1 is an hour, 2 a day, 3 a month, all in UTC; 5 to 7 are the same over all models, or
+    # all tools. Place 0 is all places.
     "CREATE TABLE usage_rollups (level INTEGER NOT NULL, place_key INTEGER NOT NULL,"
     " start INTEGER NOT NULL, model TEXT NOT NULL,"
     f" {_columns(COUNTED)}, PRIMARY KEY (level, place_key, start, model)) WITHOUT ROWID",

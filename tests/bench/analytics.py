@@ -1,0 +1,134 @@
+"""Measure each report on a year of conversations: python -m tests.bench.analytics [MESSAGES ...]
+
+Reports are asked for in this process, through the whole application, and made anew each time: none
+is kept. Periods differ from one question to the next.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+
+from observatory.app import create_app
+from observatory.log import configure_logging
+from observatory.store.database import configure, connect, execute, fetch_all, writing
+from observatory.store.rollup_building import verify_rollups
+from tests.api.keyed import KeyedApp, add_key
+from tests.bench.analytics_rows import make_database
+from tests.bench.figures import Figure, Target, format_table
+from tests.bench.machine import describe_machine, list_versions, read_load_average
+from tests.bench.processes import REPOSITORY
+
+_BUILD = REPOSITORY / "build" / "bench"
+_ROUNDS = 30
+_YEAR = "from=2025-11-01&to=2026-10-{day}"
+_MONTH = "from=2026-10-{first}&to=2026-10-31"
+_ZONE = "timezone=America/New_York"
+# Without a period it is the last 30 days; the database ends with October 2026.
+QUESTIONS = {
+    "overview, 30 days": f"overview?{_MONTH}&limit=5",
+    "overview, a year": f"overview?{_YEAR}&limit=5",
+    "token-usage by day, 30 days, New York": f"token-usage?{_MONTH}&{_ZONE}",
+    "token-usage by hour, 30 days": f"token-usage?{_MONTH}&group_by=hour",
+    "token-usage by day, a year": f"token-usage?{_YEAR}",
+    "token-usage by day, a year, New York": f"token-usage?{_YEAR}&{_ZONE}",
+    "token-usage by day, a year, Kathmandu": f"token-usage?{_YEAR}&timezone=Asia/Kathmandu",
+    "token-usage by day and model, a year": f"token-usage?{_YEAR}&breakdown=model",
+    "costs by month, a year, New York": f"costs?{_YEAR}&{_ZONE}&group_by=month&compare=previous",
+    "costs by project, a year": f"costs?{_YEAR}&group_by=project",
+    "costs by conversation, 30 days": f"costs?{_MONTH}&group_by=conversation",
+    "costs by conversation, a year": f"costs?{_YEAR}&group_by=conversation",
+    "costs of a project by day, a year": f"costs?{_YEAR}&project=/home/ada/project3",
+    "tools, 30 days": f"tools?{_MONTH}",
+    "tools, a year": f"tools?{_YEAR}",
+    "tools by day, 30 days": f"tools?{_MONTH}&group_by=day",
+    "tools/slowest, 30 days": f"tools/slowest?{_MONTH}",
+    "tools/slowest, a year": f"tools/slowest?{_YEAR}",
+    "models, a year": f"models?{_YEAR}",
+    "activity, 30 days, New York": f"activity?{_MONTH}&{_ZONE}",
+    "activity, a year, New York": f"activity?{_YEAR}&{_ZONE}",
+    "blocks, 30 days": f"blocks?{_MONTH}",
+    "errors, a year": f"errors?{_YEAR}",
+    "errors by week, a year": f"errors?{_YEAR}&group_by=week",
+    "files, 30 days": f"files?{_MONTH}",
+    "files, a year": f"files?{_YEAR}",
+    "subagents, 30 days": f"subagents?{_MONTH}",
+    "subagents, a year": f"subagents?{_YEAR}",
+    "compare, 30 days": f"compare?{_MONTH}",
+}
+_TARGET = Target(at_most=10.0)
+
+
+def main(arguments: list[str]) -> int:
+    """Measure, print the tables, write the JSON."""
+    configure_logging(level="error", log_format="json")
+    report = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": describe_machine(),
+        "versions": list_versions(),
+        "load_average": read_load_average(),
+        "rounds": _ROUNDS,
+        "figures": {},
+    }
+    for messages in map(int, arguments or ["200000"]):
+        figures = list(measure(messages))
+        print(f"\n{messages} messages\n{format_table(figures)}")
+        report["figures"][str(messages)] = [figure.as_dict() for figure in figures]
+    output = _BUILD / f"analytics-{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}.json"
+    output.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
+    print(f"\nwritten to {output}")
+    return 0
+
+
+def measure(messages: int) -> Iterator[Figure]:
+    """Yield p50 and p95 of each report, for who sees all and for who does not see one project."""
+    path = _BUILD / f"analytics-{messages}.db"
+    if not path.exists():
+        _make(path, messages)
+    configure(path)
+    connect()
+    fetch_all("SELECT count(*) FROM usage_rollups")
+    execute("DELETE FROM api_keys")
+    add_key()
+    client = KeyedApp(create_app(cors_origins=(), folders=()))
+    for name, question in QUESTIONS.items():
+        times = sorted(_ask(client, question))
+        yield Figure(f"{name}, p50", statistics.median(times), "ms", target=_TARGET)
+        yield Figure(f"{name}, p95", times[int(len(times) * 0.95)], "ms")
+
+
+def _make(path: Path, messages: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    making = path.with_suffix(".making")
+    making.unlink(missing_ok=True)
+    for line in make_database(making, messages=messages):
+        print(line, file=sys.stderr)
+    print(verify_rollups(), file=sys.stderr)
+    from observatory.store.database import close
+
+    close()
+    making.rename(path)
+
+
+def _ask(client: KeyedApp, question: str) -> Iterator[float]:
+    for number in range(_ROUNDS + 3):
+        day = 10 + number % 20
+        address = "/api/analytics/" + question.format(day=day, first=f"{1 + number % 3:02d}")
+        # Another revision: nothing that was kept is current.
+        with writing():
+            pass
+        started = time.perf_counter()
+        client.get(address)
+        took = (time.perf_counter() - started) * 1000
+        if number >= 3:
+            yield took
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
