@@ -24,6 +24,7 @@ from observatory.opening import check_exposure, open_database, prepare_schema
 from observatory.redaction.masking import configure as configure_redaction
 from observatory.settings import Settings, read_redaction_key, read_secret, read_settings
 from observatory.store import schema
+from observatory.store.budget_checks import check_budgets
 from observatory.store.database import (
     DatabaseError,
     close,
@@ -34,6 +35,7 @@ from observatory.store.database import (
 from observatory.store.locks import held
 from observatory.supervise import EXIT_LOCKED
 from observatory.tail_command import add_tail_command
+from observatory.timestamps import present
 from observatory.watch_command import add_watch_command
 
 EXIT_FAILED = 1
@@ -192,6 +194,7 @@ def run_ingest(options: argparse.Namespace, settings: Settings) -> int:
             on_progress=on_progress,
             should_stop=stop.is_requested,
         )
+        check_budgets(present())
     for failure in summary.failures:
         print(f"{failure.path}: {failure.reason}", file=sys.stderr)
     _report(summary, as_json=options.json)

@@ -493,6 +493,26 @@ class WebhookDelivery(Table):
         table_name = "webhook_deliveries"
 
 
+class Budget(Table):
+    """A limit of what may be spent in a period."""
+
+    key = pw.AutoField()
+    name = pw.TextField()
+    period = pw.TextField()
+    timezone = pw.TextField()
+    project_path = pw.TextField(null=True)
+    model = pw.TextField(null=True)
+    limit_nanodollars = pw.IntegerField(null=True)
+    limit_tokens = pw.IntegerField(null=True)
+    created_at = pw.TextField()
+    updated_at = pw.TextField()
+    noted_period = pw.TextField(null=True)
+    noted_percent = pw.IntegerField(default=0)
+
+    class Meta:
+        table_name = "budgets"
+
+
 class Total(Table):
     """A number over the whole archive."""
 
@@ -531,5 +551,6 @@ TABLES = (
     Webhook,
     WebhookProject,
     WebhookDelivery,
+    Budget,
     Total,
 )
