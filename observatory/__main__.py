@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import orjson
 
-from observatory import __version__
+from observatory import __version__, timestamps
 from observatory.account_commands import add_commands
 from observatory.errors import LockHeld, ObservatoryError, SettingsError
 from observatory.ingest.progress import show_progress, show_scan, show_summary
@@ -35,7 +35,6 @@ from observatory.store.database import (
 from observatory.store.locks import held
 from observatory.supervise import EXIT_LOCKED
 from observatory.tail_command import add_tail_command
-from observatory.timestamps import present
 from observatory.watch_command import add_watch_command
 
 EXIT_FAILED = 1
@@ -194,7 +193,7 @@ def run_ingest(options: argparse.Namespace, settings: Settings) -> int:
             on_progress=on_progress,
             should_stop=stop.is_requested,
         )
-        check_budgets(present())
+        check_budgets(timestamps.present())
     for failure in summary.failures:
         print(f"{failure.path}: {failure.reason}", file=sys.stderr)
     _report(summary, as_json=options.json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
@@ -28,7 +29,8 @@ class ZoneName(Text):
     """The IANA name of a time zone, as it is stored."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
-        return Zone().deserialize(value).key
+        zone: ZoneInfo = Zone().deserialize(value)
+        return zone.key
 
 
 class Limit(JsonInteger):

@@ -12,6 +12,7 @@ from marshmallow import Schema
 
 from observatory.api import account_schemas as accounts
 from observatory.api import analytics as reports
+from observatory.api import budget_schemas as budgets
 from observatory.api import conversation_changes as changes
 from observatory.api import (
     conversations,
@@ -25,7 +26,6 @@ from observatory.api import (
     secrets,
     uploads,
 )
-from observatory.api import budget_schemas as budgets
 from observatory.api import event_schemas as events
 from observatory.api import search_schemas as found
 from observatory.api import webhook_schemas as hooks
