@@ -222,6 +222,14 @@ def update_budget(key: int, changes: dict[str, Any], *, scope: Scope) -> Budget:
         return get_budget(key, scope=scope)
 
 
+def move_budgets(path: str, *, to: str) -> None:
+    """Let the budgets of a project be of another path, inside a transaction.
+
+    A project got another path because there was a secret in it, which must not stay here.
+    """
+    execute("UPDATE budgets SET project_path = ? WHERE project_path = ?", (to, path))
+
+
 def note_told(key: int, *, period_from: str, percent: int) -> None:
     """Note, inside a transaction, which threshold was told of in a period."""
     execute(

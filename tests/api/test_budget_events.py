@@ -8,8 +8,9 @@ from observatory import __main__ as command_line
 from observatory import timestamps
 from observatory.live import upkeep
 from observatory.store import budget_checks
-from observatory.store.database import connect, execute, fetch_all
+from observatory.store.database import connect, execute, fetch_all, writing
 from observatory.store.scopes import Scope
+from observatory.store.secret_rows import update_project
 from observatory.timestamps import seconds_of
 from observatory.watch_command import list_chores
 from tests.api.asking import ask
@@ -314,6 +315,22 @@ def test_events_of_a_project_that_goes_are_for_who_sees_all(client, spend, check
     assert told(sign_in(scope)) == [(1, 100)]
     client.delete(f"/api/conversations/{conversation}?permanent=true")
     assert (told(client), told(sign_in(scope))) == ([(1, 100)], [])
+
+
+@pytest.mark.parametrize("path", ["/home/ada/masked", WHEEL])
+def test_a_budget_goes_with_its_project(client, spend, check, path):
+    """Its path is masked, which may make it one with another project."""
+    make(client, limit_tokens=10, project_path=ENGINE)
+    spend(10)
+    spend(0, cwd=WHEEL)
+    check()
+    with writing():
+        update_project(project_key(ENGINE), path=path, name="x")
+    check()
+    budget = ask(client, "/api/budgets/1")
+    assert (budget["project_path"], budget["state"]["spent_tokens"]) == (path, 10)
+    assert told(client) == told(sign_in(Scope(only=frozenset({project_key(path)})))) == [(1, 100)]
+    assert ENGINE not in str(fetch_all("SELECT * FROM budgets"))
 
 
 def test_events_are_filtered_by_project(client, spend, check):
