@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import orjson
 
-from observatory import __version__
+from observatory import __version__, timestamps
 from observatory.account_commands import add_commands
 from observatory.arguments import seconds
 from observatory.errors import LockHeld, ObservatoryError, SettingsError
@@ -26,6 +26,7 @@ from observatory.price_commands import add_price_commands
 from observatory.redaction.masking import configure as configure_redaction
 from observatory.settings import Settings, read_redaction_key, read_secret, read_settings
 from observatory.store import schema
+from observatory.store.budget_checks import check_budgets
 from observatory.store.database import (
     DatabaseError,
     close,
@@ -184,6 +185,7 @@ def run_ingest(options: argparse.Namespace, settings: Settings) -> int:
             on_progress=on_progress,
             should_stop=stop.is_requested,
         )
+        check_budgets(timestamps.present())
     for failure in summary.failures:
         print(f"{failure.path}: {failure.reason}", file=sys.stderr)
     _report(summary, as_json=options.json)

@@ -11,6 +11,7 @@ from observatory.api.analytics import REPORTS, AnalyticsReport, Comparison
 from observatory.api.api_keys import ApiKey, ApiKeys
 from observatory.api.audit import AuditLog
 from observatory.api.auth import Authenticator
+from observatory.api.budgets import Budget, Budgets
 from observatory.api.clients import Clients, Hosts
 from observatory.api.conversations import (
     Conversation,
@@ -159,6 +160,8 @@ def create_app(
     for name in REPORTS:
         app.add_route(f"/api/analytics/{name}", AnalyticsReport(name, reports))
     app.add_route("/api/analytics/compare", Comparison(reports))
+    app.add_route("/api/budgets", Budgets())
+    app.add_route("/api/budgets/{budget_id}", Budget())
     hub = make_hub(auth, max_streams=max_streams)
     app.add_route("/api/events", Events(hub))
     app.add_route("/api/events/stream", EventStream(hub))

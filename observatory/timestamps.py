@@ -36,6 +36,11 @@ def now() -> str:
     return f"{text}.{int((moment - whole) * 1000):03d}Z"
 
 
+def present() -> int:
+    """Return the present in Unix seconds."""
+    return int(time())
+
+
 def parse_timestamp(value: object) -> str | None:
     """Return ISO 8601 text in the one text form, or ``None`` when it is no usable time.
 

@@ -93,6 +93,11 @@ def make_webhook(client: webtest.TestApp) -> str:
     return str(delivery)
 
 
+def make_budget(client: webtest.TestApp) -> None:
+    """Make a budget."""
+    client.post_json("/api/budgets", {"name": "x", "period": "day", "limit_tokens": 5})
+
+
 def is_tried(call: Call) -> bool:
     """Tell whether a line can be tried as it is: tests/test_uploading.py tries changes of files."""
     return "/api/files/" not in call.address or call.method == "GET"
@@ -110,6 +115,8 @@ def test_a_curl_line_works(call, client, write, ingest):
     if call.method == "POST" and OWN in call.address:
         session = client.post_json("/api/conversations", {"title": "x"}).json["data"]["id"]
     delivery = make_webhook(client) if call.address.startswith("/api/webhooks") else ""
+    if call.address.startswith("/api/budgets/"):
+        make_budget(client)
     if call.address.endswith("/restore"):
         client.delete(f"/api/conversations/{session}")
     address = call.address.replace("CONVERSATION_ID", session)

@@ -16,16 +16,18 @@ from marshmallow import Schema
 from observatory import __main__ as command_line
 from observatory import settings
 from observatory.api.account_schemas import ApiKeyParams, AuditParams, UserParams
+from observatory.api.budget_schemas import BudgetParams
 from observatory.api.conversations import ConversationParams, MessageParams, ToolUseParams
 from observatory.api.exports import ExportParams
 from observatory.api.files import FileParams
-from observatory.api.metrics import ArchiveCollector
+from observatory.api.metrics import ArchiveCollector, BudgetCollector
 from observatory.api.reconcile import ReconcileParams
 from observatory.api.secrets import SecretParams
 from observatory.api.webhook_schemas import DeliveryParams
 from observatory.app import create_app
 from observatory.metrics import HTTP_DURATION, HTTP_REQUESTS
 from observatory.settings import read_settings
+from observatory.store.scopes import WHOLE
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {path.relative_to(ROOT): path.read_text() for path in [
@@ -195,6 +197,7 @@ def test_every_address_in_the_page_of_the_api_is_a_route(path):
         AuditParams,
         DeliveryParams,
         ReconcileParams,
+        BudgetParams,
     ],
 )
 def test_every_parameter_is_in_the_page_of_the_api(schema: type[Schema]):
@@ -204,7 +207,8 @@ def test_every_parameter_is_in_the_page_of_the_api(schema: type[Schema]):
 
 def test_every_metric_is_in_the_page_of_operations(db):
     families = [
-        *ArchiveCollector().collect(), *HTTP_REQUESTS.collect(), *HTTP_DURATION.collect(),
+        *ArchiveCollector().collect(), *BudgetCollector(scope=WHOLE, moment=0).collect(),
+        *HTTP_REQUESTS.collect(), *HTTP_DURATION.collect(),
     ]  # fmt: skip
     text = PAGES[Path("docs/operations.md")]
     for family in families:

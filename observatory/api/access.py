@@ -111,6 +111,11 @@ RULES: dict[tuple[str, str], frozenset[str]] = {
     },
     # Paths of files are what conversations say.
     ("GET", "/api/analytics/files"): _READ,
+    ("GET", "/api/budgets"): _any_of(ANALYTICS),
+    ("POST", "/api/budgets"): _ADMIN,
+    ("GET", "/api/budgets/{budget_id}"): _any_of(ANALYTICS),
+    ("PATCH", "/api/budgets/{budget_id}"): _ADMIN,
+    ("DELETE", "/api/budgets/{budget_id}"): _ADMIN,
     ("GET", "/api/webhooks"): _ADMIN,
     ("POST", "/api/webhooks"): _ADMIN,
     ("GET", "/api/webhooks/{webhook_id}"): _ADMIN,

@@ -12,6 +12,7 @@ from marshmallow import Schema
 
 from observatory.api import account_schemas as accounts
 from observatory.api import analytics as reports
+from observatory.api import budget_schemas as budgets
 from observatory.api import conversation_changes as changes
 from observatory.api import (
     conversations,
@@ -40,6 +41,7 @@ TAGS = {
     "Search": "Words in messages and titles.",
     "Projects": "The working directories that conversations belong to.",
     "Analytics": "What was used, what it cost, what was done with which tools, and when.",
+    "Budgets": "What may be spent in a day, week or month, and how far that is.",
     "Files": "Transcript files, and how far each was read.",
     "Events": "What changed, and what changes now.",
     "Secrets": "Keys and passwords that were found; where, and never which.",
@@ -62,6 +64,7 @@ PATH_PARAMETERS: dict[str, dict[str, Any]] = {
     "user_id": {"type": "integer", "minimum": 0, "maximum": 2**53, "example": 1},
     "key_id": {"type": "integer", "minimum": 0, "maximum": 2**53, "example": 1},
     "file_id": {"type": "integer", "minimum": 0, "maximum": 2**53, "example": 1},
+    "budget_id": {"type": "integer", "minimum": 0, "maximum": 2**53, "example": 1},
     "webhook_id": {"type": "integer", "minimum": 0, "maximum": 2**53, "example": 1},
     "delivery_id": {
         "type": "string", "minLength": 1, "example": "5f0d3c1e-8a47-4f0e-9c55-2f7f0d6f5a11",
@@ -156,6 +159,7 @@ def _report(name: str, identifier: str, summary: str) -> Operation:
 
 _CONVERSATIONS = "/api/conversations"
 _CONVERSATION = "/api/conversations/{conversation_id}"
+_BUDGET = "/api/budgets/{budget_id}"
 _WEBHOOK = "/api/webhooks/{webhook_id}"
 _TAG = "/api/conversations/{conversation_id}/tags/{tag}"
 
@@ -279,6 +283,26 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "Analytics", "compare", "Compare two periods or projects",
         AnyOf((report_schemas.Comparison,)), reports.CompareParams, is_cached=True,
         example={"timezone": "Europe/Berlin"}, other_types=(CSV, NDJSON), refusals=(404,),
+    ),
+    ("GET", "/api/budgets"): Operation(
+        "Budgets", "listBudgets", "List budgets with how far they are used",
+        ListOf("budgets", budgets.Budget), budgets.BudgetParams,
+    ),
+    ("POST", "/api/budgets"): Operation(
+        "Budgets", "createBudget", "Say what may be spent in a day, week or month",
+        budgets.Budget, body=budgets.CreateBudget, statuses=(201,), refusals=(404, 409),
+        example={"name": "Engine", "period": "month", "timezone": "Europe/Berlin",
+                 "limit_microdollars": 100_000_000},
+    ),
+    ("GET", _BUDGET): Operation(
+        "Budgets", "getBudget", "Get one budget and how far it is used", budgets.Budget,
+    ),
+    ("PATCH", _BUDGET): Operation(
+        "Budgets", "changeBudget", "Change a budget", budgets.Budget, body=budgets.ChangeBudget,
+        example={"limit_tokens": 50_000_000},
+    ),
+    ("DELETE", _BUDGET): Operation(
+        "Budgets", "deleteBudget", "Delete a budget with its events", accounts.Removed,
     ),
     ("GET", "/api/files"): Operation(
         "Files", "listFiles", "List transcript files, most recently changed first",
@@ -501,6 +525,10 @@ LINKS: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
     "createApiKey": (
         ("getApiKey", "key_id", "/data/id"), ("revokeApiKey", "key_id", "/data/id"),
+    ),
+    "createBudget": tuple(
+        (target, "budget_id", "/data/id")
+        for target in ("getBudget", "changeBudget", "deleteBudget")
     ),
     "createWebhook": tuple(
         (target, "webhook_id", "/data/id")

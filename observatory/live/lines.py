@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from observatory.store.event_notes import (
     ANALYTICS_UPDATE,
+    BUDGET_THRESHOLD,
     CONVERSATION_DELETED,
     CONVERSATION_ENDED,
     CONVERSATION_STARTED,
@@ -116,6 +117,20 @@ def _project(body: dict[str, Any], _is_asked_for: bool) -> list[Part]:
 
 def _analytics(body: dict[str, Any], _is_asked_for: bool) -> list[Part]:
     return [Part("= the project's numbers are others", DIM)]
+
+
+def _budget(body: dict[str, Any], _is_asked_for: bool) -> list[Part] | None:
+    told = body["data"]
+    if told["budget"] is None:
+        return None
+    limit = told["limit_microdollars"]
+    if limit is not None:
+        spent = f"${told['spent_microdollars'] / 1e6:,.2f} of ${limit / 1e6:,.2f}"
+    else:
+        spent = f"{short_count(told['spent_tokens'])} of {short_count(told['limit_tokens'])} tokens"
+    style = BAD if told["percent"] >= 100 else DOUBTFUL
+    words = f"{told['budget']['name']}: {told['used_percent']} % used, {spent}"
+    return [Part("! ", style), Part(words, style)]
 
 
 def _file(body: dict[str, Any], is_asked_for: bool) -> list[Part] | None:
@@ -283,4 +298,5 @@ _DESCRIBERS: dict[str, Callable[[dict[str, Any], bool], list[Part] | None]] = {
     PROJECT_DISCOVERED: _project,
     FILE_PROCESSING_UPDATE: _file,
     ANALYTICS_UPDATE: _analytics,
+    BUDGET_THRESHOLD: _budget,
 }

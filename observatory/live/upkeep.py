@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
+from observatory import timestamps
+from observatory.store.budget_checks import Span, check_budgets
 from observatory.store.database import writing
 from observatory.store.event_notes import (
     bring_back_activity,
@@ -19,12 +21,14 @@ from observatory.store.events import (
     find_oldest_time,
     read_bounds,
 )
+from observatory.store.totals import read_totals
 from observatory.timestamps import format_timestamp
 
 KEEP_FOR = timedelta(days=7)
 KEEP = 100_000
 END_SECONDS = 5.0
 ANALYTICS_SECONDS = 10.0
+BUDGET_SECONDS = 3.0
 EXPIRE_SECONDS = 30.0
 _EXPIRE_FOR_SECONDS = 0.25
 
@@ -59,6 +63,24 @@ class AnalyticsNotes:
             latest = read_bounds().latest
         # Not before that is kept: what a full disk refuses is noted the next time.
         self._position = latest
+
+
+class BudgetChecks:
+    """Tells which budgets crossed a threshold."""
+
+    def __init__(self) -> None:
+        self._revision = -1
+        self._span = Span(0.0, 0.0)
+
+    def __call__(self) -> None:
+        """Tell it, if anything changed in the archive or a period ended."""
+        moment = timestamps.present()
+        revision = read_totals()["revision"]
+        if revision == self._revision and self._span.holds(moment):
+            return
+        self._span = check_budgets(moment)
+        # Not before that: what a full disk refuses is told the next time.
+        self._revision = revision
 
 
 def let_go_of_old_events() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from observatory.store.database import execute, execute_many, fetch_all
 from observatory.timestamps import format_timestamp, now
@@ -22,6 +23,7 @@ TOOL_USE_FINISHED = "tool_use_finished"
 PROJECT_DISCOVERED = "project_discovered"
 FILE_PROCESSING_UPDATE = "file_processing_update"
 ANALYTICS_UPDATE = "analytics_update"
+BUDGET_THRESHOLD = "budget_threshold"
 TYPES = (
     CONVERSATION_STARTED,
     CONVERSATION_UPDATED,
@@ -32,6 +34,7 @@ TYPES = (
     PROJECT_DISCOVERED,
     FILE_PROCESSING_UPDATE,
     ANALYTICS_UPDATE,
+    BUDGET_THRESHOLD,
 )
 # A conversation goes on as long as the last thing in it was said less than this ago: of the
 # pauses between two records one in a hundred is longer than three minutes.
@@ -110,6 +113,32 @@ def note_analytics(after: int) -> None:
     )
 
 
+def note_budget(key: int, numbers: dict[str, Any]) -> None:
+    """Note that a budget crossed a threshold, with what was spent then.
+
+    Args:
+        key: The budget.
+        numbers: What is told; ``projects`` holds the keys of those that were counted.
+    """
+    sql = _INSERT.format(columns="subject_key, data", values="?, ?")
+    execute(sql, (now(), BUDGET_THRESHOLD, key, json.dumps(numbers)))
+
+
+def find_noted_percent(key: int, period_from: str) -> int:
+    """Return the highest threshold of a budget that events still tell of for a period, or 0."""
+    [(percent,)] = fetch_all(
+        "SELECT max(data ->> '$.percent') FROM events"
+        " WHERE type = ? AND subject_key = ? AND data ->> '$.period_from' = ?",
+        (BUDGET_THRESHOLD, key, period_from),
+    )
+    return percent or 0
+
+
+def forget_budget(key: int) -> None:
+    """Take a budget out of the events: it was deleted, or is of another project."""
+    execute("DELETE FROM events WHERE subject_key = ? AND type = ?", (key, BUDGET_THRESHOLD))
+
+
 def forget_conversation(key: int) -> None:
     """Take a conversation that is removed for good out of the events."""
     execute("DELETE FROM events WHERE conversation_key = ?", (key,))
@@ -134,8 +163,9 @@ def forget_project(key: int, *, into: int = _NO_PROJECT) -> None:
         "UPDATE events SET data = json_set(data, '$.projects',"
         " (SELECT json_group_array(iif(value = ?1, ?2, value))"
         " FROM json_each(events.data, '$.projects')))"
-        " WHERE type = ?3 AND ?1 IN (SELECT value FROM json_each(events.data, '$.projects'))",
-        (key, into, CONVERSATION_DELETED),
+        " WHERE type IN (?3, ?4)"
+        " AND ?1 IN (SELECT value FROM json_each(events.data, '$.projects'))",
+        (key, into, CONVERSATION_DELETED, BUDGET_THRESHOLD),
     )
 
 

@@ -17,6 +17,7 @@ from orjson import Fragment
 from observatory.store.database import execute, fetch_all, fetch_one
 from observatory.store.event_notes import (
     ANALYTICS_UPDATE,
+    BUDGET_THRESHOLD,
     CONVERSATION_DELETED,
     FILE_PROCESSING_UPDATE,
     MESSAGE_ADDED,
@@ -52,10 +53,11 @@ class Event:
         role: Of a message.
         tools: The tool that ended, or those that a message calls.
         conversation_key: Its conversation while it is there.
-        subject_key: A message, a file or a project.
+        subject_key: A message, a file, a project or a budget.
         subject_id: A tool use.
         data: What was noted with it.
         needs_whole: Whether it is only for who sees everything.
+        projects: Those that all have to be there for who may know of it; 0 is none.
     """
 
     id: int
@@ -71,12 +73,13 @@ class Event:
     subject_id: str | None
     data: dict[str, Any]
     needs_whole: bool = False
+    projects: tuple[int, ...] = ()
 
     def is_there(self, scope: Scope) -> bool:
         """Tell whether somebody may know of it."""
         if scope.is_whole:
             return True
-        if self.needs_whole:
+        if self.needs_whole or not all(scope.allows(key or None) for key in self.projects):
             return False
         if self.family:
             return all(scope.allows(member.project_key) for member in self.family)
@@ -178,9 +181,14 @@ def read_events(after: int, *, limit: int, until: int = 2**63 - 1) -> Batch:
     families = _find_families({row[3] for row in rows if row[9] is not None})
     projects = _find_projects(rows)
     file_families = _find_file_families(rows)
+    budgets = _find_budgets(row[4] for row in rows if row[1] == BUDGET_THRESHOLD)
     events = []
     for row in rows:
-        event = _event(row, families, projects, file_families)
+        event = (
+            _budget_event(row, budgets)
+            if row[1] == BUDGET_THRESHOLD
+            else _event(row, families, projects, file_families)
+        )
         if event is not None:
             events.append(event)
     position = rows[-1][0] if rows else after
@@ -232,6 +240,42 @@ def _event(
         None if project_key is None else projects.get(project_key),
         role, tools, conversation_key, subject_key, subject_id, noted, needs_whole,
     )  # fmt: skip
+
+
+def _budget_event(row: tuple[Any, ...], budgets: dict[int, _Budget]) -> Event | None:
+    """Return an event of a budget: for whom its project is there, and all that was counted."""
+    event_id, event_type, created_at, _, key, _, data, *_ = row
+    budget = budgets.get(key)
+    if budget is None:
+        return None
+    noted = json.loads(data)
+    return Event(
+        event_id, event_type, created_at, (), budget.project_key,
+        None if budget.project_key is None else budget.project_path,
+        None, (), None, key, None, noted,
+        needs_whole=budget.project_key is None, projects=tuple(noted["projects"]),
+    )  # fmt: skip
+
+
+class _Budget(NamedTuple):
+    """A budget as events tell of it; without a project that is there it has no key of one."""
+
+    name: str
+    project_path: str | None
+    project_key: int | None
+
+
+def _find_budgets(keys: Iterable[int | None]) -> dict[int, _Budget]:
+    wanted = _keys(keys)
+    if wanted == "[]":
+        return {}
+    rows = fetch_all(
+        "SELECT b.key, b.name, b.project_path, p.key FROM budgets b"
+        " LEFT JOIN projects p ON p.path = b.project_path"
+        " WHERE b.key IN (SELECT value FROM json_each(?))",
+        (wanted,),
+    )
+    return {key: _Budget(*values) for key, *values in rows}
 
 
 _ABOVE = """
@@ -299,6 +343,7 @@ def make_bodies(events: Sequence[Event]) -> list[bytes]:
     messages = _read_messages(events)
     uses = _read_tool_uses(events)
     files = _read_files(events)
+    budgets = _find_budgets(e.subject_key for e in events if e.type == BUDGET_THRESHOLD)
     bodies = []
     for event in events:
         data: Any = None
@@ -310,6 +355,8 @@ def make_bodies(events: Sequence[Event]) -> list[bytes]:
             data = {"is_permanent": event.data["is_permanent"]}
         elif event.type == FILE_PROCESSING_UPDATE:
             data = {"file": {**files.get(event.subject_key or 0, {}), **event.data}}
+        elif event.type == BUDGET_THRESHOLD:
+            data = _tell_budget(event, budgets)
         elif event.conversation_key is not None:
             data = {"conversation": conversations.get(event.conversation_key)}
         else:
@@ -397,6 +444,14 @@ def _read_messages(events: Iterable[Event]) -> dict[int, dict[str, Any]]:
         }
         for row in rows
     }
+
+
+def _tell_budget(event: Event, budgets: dict[int, _Budget]) -> dict[str, Any]:
+    budget = budgets.get(event.subject_key or 0)
+    if budget is None:
+        return {"budget": None}
+    numbers = {name: value for name, value in event.data.items() if name != "projects"}
+    return {"budget": {"id": event.subject_key, "name": budget.name}, **numbers}
 
 
 _TOOL_USE_NAMES = (

@@ -596,6 +596,26 @@ for _models, _sums in (
             _model._meta.add_field(_measure, pw.BigIntegerField())
 
 
+class Budget(Table):
+    """A limit of what may be spent in a period."""
+
+    key = pw.AutoField()
+    name = pw.TextField()
+    period = pw.TextField()
+    timezone = pw.TextField()
+    project_path = pw.TextField(null=True)
+    model = pw.TextField(null=True)
+    limit_nanodollars = pw.IntegerField(null=True)
+    limit_tokens = pw.IntegerField(null=True)
+    created_at = pw.TextField()
+    updated_at = pw.TextField()
+    noted_period = pw.TextField(null=True)
+    noted_percent = pw.IntegerField(default=0)
+
+    class Meta:
+        table_name = "budgets"
+
+
 class Total(Table):
     """A number over the whole archive."""
 
@@ -640,5 +660,6 @@ TABLES = (
     ConversationTool,
     UsageRollup,
     ToolRollup,
+    Budget,
     Total,
 )

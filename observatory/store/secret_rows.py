@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from observatory.store import archive, search
+from observatory.store.budgets import move_budgets
 from observatory.store.conversation_changes import set_metadata
 from observatory.store.counters import refresh_conversations
 from observatory.store.database import (
@@ -231,6 +232,9 @@ def read_projects() -> list[tuple[int, str, str]]:
 
 def update_project(key: int, *, path: str, name: str) -> None:
     """Give a project another path and name, and tell its conversations."""
+    before = fetch_one("SELECT path FROM projects WHERE key = ?", (key,))
+    assert before is not None
+    move_budgets(before[0], to=path)
     changed = execute(
         "UPDATE OR IGNORE projects SET path = ?, name = ? WHERE key = ?", (path, name, key)
     )

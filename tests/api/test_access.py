@@ -23,7 +23,7 @@ ROUTES = {
 PLACES = {
     "{conversation_id}": SESSION, "{message_id}": "a" * 8, "{project_id}": "1", "{file_id}": "1",
     "{tag}": "later", "{user_id}": "1", "{key_id}": "1",
-    "{webhook_id}": "1", "{delivery_id}": "b" * 8,
+    "{webhook_id}": "1", "{delivery_id}": "b" * 8, "{budget_id}": "1",
 }  # fmt: skip
 GUARDED = sorted(key for key, rule in RULES.items() if rule is not PUBLIC)
 EACH = pytest.mark.parametrize(("method", "path"), GUARDED, ids=lambda part: part)
@@ -45,6 +45,7 @@ OF_ANALYSTS = {
     ("GET", "/metrics"), ("GET", "/api/live/status"), ("GET", "/api/projects"),
     ("GET", "/api/projects/{project_id}"), ("GET", "/api/analytics/reconcile"),
     *(("GET", f"/api/analytics/{name}") for name in {*REPORTS, "compare"} - {"files"}),
+    ("GET", "/api/budgets"), ("GET", "/api/budgets/{budget_id}"),
 }  # fmt: skip
 
 

@@ -126,7 +126,7 @@ def test_any_query_string(app, route, query):
     path = route.format(
         conversation_id=SESSION, message_id="aaaaaaaa-0000-4000-8000-000000000001",
         project_id="1", file_id="1", tag="later", user_id="1", key_id="1",
-        webhook_id="1", delivery_id="x",
+        webhook_id="1", delivery_id="x", budget_id="1",
     )  # fmt: skip
     check(*call(app, path, query), path=path)
 
@@ -151,7 +151,7 @@ def test_any_id(app, route, identifier):
     path = route.format(
         conversation_id=identifier, message_id=identifier, project_id=identifier,
         file_id=identifier, tag=identifier, user_id=identifier, key_id=identifier,
-        webhook_id=identifier, delivery_id=identifier,
+        webhook_id=identifier, delivery_id=identifier, budget_id=identifier,
     )  # fmt: skip
     check(*call(app, path), path=path)
 

@@ -12,6 +12,7 @@ from observatory.accounts.signing_in import make_random_accounts
 from observatory.api import schemas
 from observatory.api.cookies import csrf_token
 from observatory.app import create_app
+from observatory.store.budgets import insert_budget
 from observatory.store.scopes import WHOLE
 from observatory.store.users import insert_user
 from observatory.store.webhooks import insert_webhook
@@ -47,6 +48,10 @@ def client(db) -> webtest.TestApp:
     insert_webhook(
         url="https://example.org/", description="", events=(), filters={}, secret="s" * 16,
         is_active=True, scope=WHOLE,
+    )  # fmt: skip
+    insert_budget(
+        name="all", period="day", timezone="UTC", project_path=None, model=None,
+        limit_microdollars=None, limit_tokens=1, scope=WHOLE,
     )  # fmt: skip
     cookie = make_random_accounts().begin_session(ada, kind="cookie").token.text
     app = DescribedApp(create_app(cors_origins=(), folders=()), lint=True)

@@ -41,10 +41,10 @@ from tests.transcripts_for_tests import Transcript
 EACH_SCOPE = pytest.mark.parametrize("name", ["hidden", "only", "both", "nothing"])
 UNKNOWN = {
     "conversation_id": "no-such-conversation", "message_id": "no-such-message",
-    "project_id": "404404", "file_id": "404404",
+    "project_id": "404404", "file_id": "404404", "budget_id": "404404",
 }  # fmt: skip
 BY_ID = sorted(
-    key for key in OPERATIONS if re.search(r"{(conversation|message|project|file)_", key[1])
+    key for key in OPERATIONS if re.search(r"{(conversation|message|project|file|budget)_", key[1])
 )
 READS = sorted(path for method, path in OPERATIONS if method == "GET")
 
@@ -77,6 +77,9 @@ def hidden_ids() -> dict[str, list[str]]:
         "message_id": [row[0] for row in messages],
         "project_id": [str(project_key(HIDDEN))],
         "file_id": [str(row[0]) for row in files],
+        "budget_id": [
+            str(row[0]) for row in fetch_all("SELECT key FROM budgets WHERE name LIKE 'zq%'")
+        ],
     }
 
 
@@ -114,7 +117,7 @@ def as_told(answer: Any, identifier: str) -> tuple[int, str, str, Any]:
 @pytest.mark.parametrize("key", BY_ID, ids=" ".join)
 def test_what_is_hidden_is_answered_as_what_is_not_there(archive, key, name):
     method, path = key
-    permissions = ("admin",) if path.startswith("/api/projects") else ()
+    permissions = ("admin",) if path.startswith(("/api/projects", "/api/budgets")) else ()
     client = sign_in(scopes()[name], permissions=permissions)
     parameter, to = send(client, method, path)
     nothing = as_told(to(UNKNOWN[parameter]), UNKNOWN[parameter])
@@ -167,6 +170,7 @@ def addresses(path: str) -> list[str]:
         "file_id": [str(row[0]) for row in fetch_all("SELECT key FROM transcript_files")],
         "key_id": [str(row[0]) for row in fetch_all("SELECT key FROM api_keys")],
         "user_id": [str(row[0]) for row in fetch_all("SELECT key FROM users")],
+        "budget_id": [str(row[0]) for row in fetch_all("SELECT key FROM budgets")],
         "webhook_id": [str(row[0]) for row in fetch_all("SELECT key FROM webhooks")],
     }
     parameter = next(iter(re.findall(r"{(\w+)}", path)), None)

@@ -16,6 +16,7 @@ from observatory.accounts.permissions import ADMIN, ALL
 from observatory.accounts.signing_in import make_random_accounts
 from observatory.api.auth import Authenticator, Identity
 from observatory.app import create_app
+from observatory.store.budgets import insert_budget
 from observatory.store.database import execute, fetch_all, fetch_one
 from observatory.store.scopes import WHOLE, Scope
 from tests.api.described import DescribedApp
@@ -134,6 +135,11 @@ def build(write: Any, ingest: Any, *, secret: str) -> None:
     gone = _write_by_api(whole, HIDDEN, "zqgone", model="zqmodel-3")
     whole.delete(f"/api/conversations/{gone}")
     execute("UPDATE projects SET visibility = 'listed' WHERE path = ?", (HIDDEN,))
+    for name, path in (("zqsecret", HIDDEN), ("zqwhole", None), ("zqlater", "/x"), ("ok", VISIBLE)):
+        insert_budget(
+            name=name, period="day", timezone="UTC", project_path=path, model=None,
+            limit_microdollars=10**6, limit_tokens=None, scope=WHOLE,
+        )  # fmt: skip
     execute(
         "INSERT INTO transcript_files (path, filename, role, created_at)"
         " VALUES ('/x/zqlost.jsonl', 'zqlost.jsonl', 'session', '2026-01-01T00:00:00.000Z')"
@@ -199,7 +205,11 @@ def unchanged() -> Iterator[None]:
 
 
 def _hidden_rows() -> list[tuple[Any, ...]]:
-    return fetch_all(
-        "SELECT id, title, metadata, deleted_at, message_count, document, revision"
-        " FROM conversations ORDER BY key"
-    ) + fetch_all("SELECT key, path, visibility FROM projects ORDER BY key")
+    return (
+        fetch_all(
+            "SELECT id, title, metadata, deleted_at, message_count, document, revision"
+            " FROM conversations ORDER BY key"
+        )
+        + fetch_all("SELECT key, path, visibility FROM projects ORDER BY key")
+        + fetch_all("SELECT * FROM budgets ORDER BY key")
+    )

@@ -47,3 +47,11 @@ def conversation(kind: str, **fields: Any) -> dict:
 def file(status: str, **fields: Any) -> dict:
     told = {"status": status, "file_path": "/p/a.jsonl", "error_message": None, **fields}
     return body("file_processing_update", {"file": told}, conversation_id=None, project_path=None)
+
+
+def budget(percent: int, **numbers: Any) -> dict:
+    told = {
+        "budget": {"id": 1, "name": "Team"}, "percent": percent, "limit_microdollars": None,
+        **numbers,
+    }  # fmt: skip
+    return body("budget_threshold", told, conversation_id=None)

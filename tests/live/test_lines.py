@@ -18,7 +18,7 @@ from observatory.live.lines import (
     telling_argument,
 )
 from observatory.store.event_notes import TYPES
-from tests.live.bodies import body, conversation, file, message, tool_use
+from tests.live.bodies import body, budget, conversation, file, message, tool_use
 
 COMMAND = (
     "<command-name>/compact</command-name>\n<command-message>compact</command-message>\n"
@@ -79,6 +79,10 @@ def told(event: dict, **options: object) -> str | None:
          "✗ a1  removed for good"),
         (body("conversation_deleted", {"is_permanent": False}, conversation_id="a1"),
          "✗ a1  moved to the trash"),
+        (budget(80, used_percent=83.4, spent_microdollars=8_340_000, limit_microdollars=10**7),
+         "! Team: 83.4 % used, $8.34 of $10.00"),
+        (budget(100, used_percent=123.4, spent_tokens=1_234_000, limit_tokens=10**6),
+         "! Team: 123.4 % used, 1.2 M of 1.0 M tokens"),
     ],
 )  # fmt: skip
 def test_an_event_says(event, line):
@@ -115,6 +119,7 @@ def test_some_events_are_told_to_who_asks_for_them(event, line):
         body("tool_use_finished", {"tool_use": None}),
         body("conversation_started", {"conversation": None}),
         body("conversation_updated", {"conversation": None}),
+        body("budget_threshold", {"budget": None}),
         body("of_a_later_version", {}),
     ],
 )
