@@ -7,6 +7,7 @@ the very millisecond in which a block ends belongs to the next one.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -90,19 +91,19 @@ def _find_spans(asked: Asked, blocks: list[Block]) -> list[tuple[str, str] | Non
     if asked.model is not None:
         there += " AND a.model = :model"
         parameters["model"] = asked.model
-    sql = (
-        "SELECT a.created_at FROM api_calls a INDEXED BY api_calls_by_time"
+    one = (
+        "(SELECT a.created_at FROM api_calls a INDEXED BY api_calls_by_time"
         " CROSS JOIN conversations c ON c.key = a.conversation_key"
-        " WHERE a.created_at >= :start AND a.created_at < :end AND c.deleted_at IS NULL"
-        f"{there} ORDER BY a.created_at {{order}} LIMIT 1"
+        " WHERE a.created_at >= b.value ->> 0 AND a.created_at < b.value ->> 1"
+        f" AND c.deleted_at IS NULL{there} ORDER BY a.created_at {{order}} LIMIT 1)"
     )
-    spans: list[tuple[str, str] | None] = []
-    for block in blocks:
-        span = {**parameters, "start": as_text(block.start), "end": as_text(block.end)}
-        first = fetch_all(sql.format(order="ASC"), span)
-        last = fetch_all(sql.format(order="DESC"), span)
-        spans.append((first[0][0], last[0][0]) if first and last else None)
-    return spans
+    parameters["blocks"] = json.dumps([(as_text(b.start), as_text(b.end)) for b in blocks])
+    rows = fetch_all(
+        f"SELECT {one.format(order='ASC')}, {one.format(order='DESC')}"
+        " FROM json_each(:blocks) b ORDER BY b.key",
+        parameters,
+    )
+    return [(first, last) if first is not None else None for first, last in rows]
 
 
 def _document(block: Block, span: tuple[str, str] | None, *, now: float) -> dict[str, Any]:

@@ -24,6 +24,8 @@ from observatory.timestamps import format_timestamp
 
 UNITS = ("hour", "day", "week", "month")
 MAX_BUCKETS = 2000
+# Reports ask for the same days again and again.
+_REMEMBERED = 16_384
 
 
 class Segment(NamedTuple):
@@ -85,6 +87,7 @@ def make_period(start: datetime, end: datetime, zone: ZoneInfo) -> Period:
     return Period(max(first, 0), max(end_hour, QUARTER_SECONDS), zone)
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def begin_unit(unit: str, moment: int, zone: ZoneInfo) -> int:
     """Return when the hour, day, week or month of a time began in a zone, in Unix seconds."""
     if unit == "hour":
@@ -92,6 +95,7 @@ def begin_unit(unit: str, moment: int, zone: ZoneInfo) -> int:
     return _instant(_midnight(_first_day(unit, datetime.fromtimestamp(moment, zone).date())), zone)
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def end_unit(unit: str, start: int, zone: ZoneInfo) -> int:
     """Return when the hour, day, week or month that began at a time ends, in Unix seconds."""
     if unit == "hour":
@@ -120,6 +124,7 @@ def list_buckets(period: Period, unit: str) -> list[Bucket]:
     return buckets
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def _name(unit: str, start: int, zone: ZoneInfo) -> str:
     moment = datetime.fromtimestamp(start, zone)
     if unit == "hour":
@@ -244,6 +249,7 @@ def _find_change(low: int, high: int, zone: ZoneInfo) -> int:
     return high
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def as_text(moment: int) -> str:
     """Return Unix seconds in the one text form."""
     return format_timestamp(datetime.fromtimestamp(moment, UTC))
