@@ -140,13 +140,16 @@ def _overview(asked: Asked, params: Params) -> Parts:
     }
 
 
-def _usage_by(make: Callable[[Numbers], Parts]) -> Callable[[Asked, Params], Parts]:
+def _usage_by(
+    make: Callable[[Numbers], Parts], measures: tuple[str, ...]
+) -> Callable[[Asked, Params], Parts]:
     def read(asked: Asked, params: Params) -> Parts:
         rows = usage.read_groups(
             asked,
             group_by=params["group_by"],
             breakdown=params["breakdown"],
             limit=params["limit"],
+            measures=measures,
         )
         return {
             "rows": [{**names, **make(row)} for names, row in rows],
@@ -218,9 +221,17 @@ REPORTS: dict[str, Report] = {
         OverviewParams, schemas.OverviewReport, _overview, overview.read_overview_total
     ),
     "token-usage": Report(
-        UsageParams, schemas.TokenUsageReport, _usage_by(figures.usage_figures), _usage_total
+        UsageParams,
+        schemas.TokenUsageReport,
+        _usage_by(figures.usage_figures, figures.FOR_USAGE),
+        _usage_total,
     ),
-    "costs": Report(UsageParams, schemas.CostReport, _usage_by(figures.cost_figures), _cost_total),
+    "costs": Report(
+        UsageParams,
+        schemas.CostReport,
+        _usage_by(figures.cost_figures, figures.FOR_COSTS),
+        _cost_total,
+    ),
     "tools": Report(ToolParams, schemas.ToolReport, _tools, tools.read_tool_total),
     "tools/slowest": Report(SlowestParams, schemas.SlowestToolReport, _slowest),
     "models": Report(ComparableParams, schemas.ModelReport, _models, _usage_total),

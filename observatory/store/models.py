@@ -587,7 +587,44 @@ class ToolRollup(Table):
         primary_key = pw.CompositeKey("level", "place_key", "start", "tool", "status", "category")
 
 
+class FilePath(Table):
+    """A file that a tool read or edited."""
+
+    key = pw.AutoField()
+    path = pw.TextField(unique=True)
+
+    class Meta:
+        table_name = "file_paths"
+
+
+class ConversationFile(Table):
+    """What a conversation adds to sums by file, in a quarter of an hour."""
+
+    conversation = pw.ForeignKeyField(Conversation, column_name="conversation_key")
+    start = pw.BigIntegerField()
+    path_key = pw.IntegerField()
+    place_key = pw.IntegerField()
+
+    class Meta:
+        table_name = "conversation_files"
+        primary_key = pw.CompositeKey("conversation", "start", "path_key")
+
+
+class FileRollup(Table):
+    """A sum by file over conversations of a place, or of all, in an hour, day or month."""
+
+    level = pw.IntegerField()
+    place_key = pw.IntegerField()
+    start = pw.BigIntegerField()
+    path_key = pw.IntegerField()
+
+    class Meta:
+        table_name = "file_rollups"
+        primary_key = pw.CompositeKey("level", "place_key", "start", "path_key")
+
+
 for _models, _sums in (
+    ((ConversationFile, FileRollup), rollup_tables.FILES),
     ((ConversationUsage, UsageRollup), rollup_tables.USAGE),
     ((ConversationTool, ToolRollup), rollup_tables.TOOLS),
 ):
@@ -660,6 +697,9 @@ TABLES = (
     ConversationTool,
     UsageRollup,
     ToolRollup,
+    FilePath,
+    ConversationFile,
+    FileRollup,
     Budget,
     Total,
 )

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from observatory.store.database import Reading, execute, fetch_all, fetch_one, writing
+from observatory.store.file_paths import name_paths
 from observatory.store.rollup_tables import (
+    ALL,
     DAY,
     EVERYWHERE,
+    FILES,
     HOUR,
     MONTH,
     TOGETHER,
-    TOOLS,
-    USAGE,
     Sums,
 )
 from observatory.store.rollups import find_and_count, refresh_rollups
@@ -44,9 +45,10 @@ def build_rollups(*, should_stop: Callable[[], bool] = lambda: False) -> int:
     number = 0
     with writing():
         if _read("rollups_built_key") == 0:
-            for sums in (USAGE, TOOLS):
+            for sums in ALL:
                 execute(f"DELETE FROM {sums.parts}")
                 execute(f"DELETE FROM {sums.rollups}")
+            execute("DELETE FROM file_paths")
     while not should_stop():
         with writing():
             after = _read("rollups_built_key")
@@ -111,11 +113,13 @@ def verify_rollups() -> RollupDifferences:
         keys = [key for (key,) in fetch_all("SELECT key FROM conversations ORDER BY key")]
         checked = parts = wrong = 0
         for first in range(0, len(keys), _BATCH):
-            for sums in (USAGE, TOOLS):
+            for sums in ALL:
                 known, counted = find_and_count(sums, keys[first : first + _BATCH])
+                if sums is FILES:
+                    known = _with_paths(known)
                 checked += len(counted)
                 parts += _count_differences(known, counted)
-        for sums in (USAGE, TOOLS):
+        for sums in ALL:
             for level in _BEGINNINGS:
                 for is_together in (False, True):
                     number, differences = _compare_sums(sums, level, is_together=is_together)
@@ -124,6 +128,15 @@ def verify_rollups() -> RollupDifferences:
     finally:
         moment.close()
     return RollupDifferences(checked=checked, parts=parts, sums=wrong)
+
+
+def _with_paths(known: dict[Any, Any]) -> dict[Any, Any]:
+    """Return rows of files with paths in the place of keys."""
+    paths = name_paths({part[2] for part in known})
+    return {
+        (key, start, paths.get(path)): (key, start, paths.get(path), *row[3:])
+        for (key, start, path), row in known.items()
+    }
 
 
 def _count_differences(known: dict[Any, Any], counted: dict[Any, Any]) -> int:
@@ -139,7 +152,7 @@ def _compare_sums(sums: Sums, level: int, *, is_together: bool) -> tuple[int, in
     others = ", ".join(sums.names[1:])
     names = ", ".join(sums.names)
     if is_together:
-        names = f"''{', ' if others else ''}{others}"
+        names = f"{sums.nobody!r}{', ' if others else ''}{others}"
     groups = ", ".join(str(number + 1) for number in range(2 + len(sums.names)))
     recount = " UNION ALL ".join(
         f"SELECT {place}, {_BEGINNINGS[level]}, {names}, {sums.summed} FROM {sums.parts}"

@@ -1,10 +1,10 @@
 """What is summed up for reports, and the statements that do it.
 
-Two tables hold what each conversation adds: ``conversation_usage`` by quarter of an hour and model,
-``conversation_tools`` by quarter of an hour, tool and outcome. A quarter of an hour is the largest
-unit of which every time zone's days are made. Two more hold sums of those over conversations, by
-hour, day and month, for each place and for all together (place 0); and the same once more over all
-models, or all tools, together.
+Three tables hold what each conversation adds in a quarter of an hour: ``conversation_usage`` by
+model, ``conversation_tools`` by tool and outcome, ``conversation_files`` by file. A quarter of an
+hour is the largest unit of which every time zone's days are made. Three more hold sums of those
+over conversations, by hour, day and month, for each place and for all together (place 0); and the
+same once more over all models, tools or files together.
 
 Times are Unix seconds, at the beginning of what they stand for. Everything is in UTC.
 """
@@ -44,6 +44,8 @@ class Sums:
     names: tuple[str, ...]
     measures: tuple[str, ...]
     largest: tuple[str, ...] = ()
+    # The first of the names in sums over all that it tells apart.
+    nobody: str | int = ""
 
     @cached_property
     def summed(self) -> str:
@@ -58,7 +60,7 @@ class Sums:
         """Set what a conversation adds; takes a row in the order of the columns."""
         columns = ("conversation_key", "start", *self.names, "place_key", *self.measures)
         return (
-            f"INSERT OR REPLACE INTO {self.parts} ({', '.join(columns)})"
+            f"REPLACE INTO {self.parts} ({', '.join(columns)})"
             f" VALUES ({', '.join('?' * len(columns))})"
         )
 
@@ -105,7 +107,7 @@ class Sums:
     @property
     def _insert(self) -> str:
         columns = ("level", "place_key", "start", *self.names, *self.measures)
-        return f"INSERT INTO {self.rollups} ({', '.join(columns)})"
+        return f"REPLACE INTO {self.rollups} ({', '.join(columns)})"
 
     def insert_together(self, level: int) -> str:
         """Return what sums up over the first of the names; takes place, start and the others."""
@@ -113,9 +115,9 @@ class Sums:
         named = "".join(f" AND {name} = ?{number}" for number, name in enumerate(others, 3))
         listed = "".join(f", {name}" for name in others)
         return (
-            f"{self._insert} SELECT {level + TOGETHER}, ?1, ?2, ''{listed}, {self.summed}"
-            f" FROM {self.rollups} WHERE level = {level} AND place_key = ?1 AND start = ?2{named}"
-            f" GROUP BY level{listed}"
+            f"{self._insert} SELECT {level + TOGETHER}, ?1, ?2, {self.nobody!r}{listed},"
+            f" {self.summed} FROM {self.rollups} WHERE level = {level} AND place_key = ?1"
+            f" AND start = ?2{named} GROUP BY level{listed}"
         )
 
 
@@ -141,6 +143,18 @@ TOOLS = Sums(
     measures=("uses", "failures", "timed_uses", "duration_ms", "max_ms", *DURATIONS),
     largest=("max_ms",),
 )
+
+FILES = Sums(
+    parts="conversation_files",
+    rollups="file_rollups",
+    names=("path_key",),
+    measures=(
+        "reads", "edits", "writes", "reworks", "editing_conversations", "conversations", "last_at",
+    ),
+    largest=("last_at",),
+    nobody=0,
+)  # fmt: skip
+ALL = (USAGE, TOOLS, FILES)
 
 # What is no model's, such as prompts, is under this name.
 NO_MODEL = ""
@@ -200,4 +214,26 @@ COUNT_TOOL_USES = f"""
         coalesce(sum(ms), 0), coalesce(max(ms), 0),
         {", ".join(f"coalesce(sum(bucket = {number}), 0)" for number in range(len(DURATIONS)))}
     FROM uses GROUP BY 1, 2, 3, 4, 5
+"""
+
+_EDITING = "('Edit', 'MultiEdit', 'Write', 'NotebookEdit')"
+# A tool that failed changed nothing. Told by the index alone.
+COUNT_FILES = f"""
+    WITH uses AS (
+        SELECT t.conversation_key, {_QUARTER_OF.format(column="t.started_at")} AS start, t.path,
+            sum(t.name = 'Read') AS reads, sum(t.name IN {_EDITING}) AS edits,
+            sum(t.name = 'Write') AS writes, unixepoch(max(t.started_at)) AS last_at
+        FROM json_each(?) w CROSS JOIN conversations c ON c.key = w.value AND c.deleted_at IS NULL
+        CROSS JOIN tool_uses t INDEXED BY tool_uses_of_files ON t.conversation_key = c.key
+        WHERE t.path IS NOT NULL AND t.status = 'success' AND t.started_at IS NOT NULL
+        GROUP BY 1, 2, 3
+    ), told AS (
+        SELECT *, row_number() OVER before AS number,
+            coalesce(sum(edits) OVER (before ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)
+                AS earlier
+        FROM uses WINDOW before AS (PARTITION BY conversation_key, path ORDER BY start)
+    )
+    SELECT conversation_key, start, path, reads, edits, writes,
+        edits - (edits > 0 AND earlier = 0), edits > 0 AND earlier = 0, number = 1, last_at
+    FROM told
 """

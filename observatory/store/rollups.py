@@ -14,11 +14,13 @@ from typing import Any
 
 from observatory.store import rollup_tables as tables
 from observatory.store.database import execute_many, fetch_all
+from observatory.store.file_paths import ensure_paths, forget_paths
 from observatory.store.places import settle_places
 from observatory.store.rollup_tables import (
     DAY,
     DAY_SECONDS,
     EVERYWHERE,
+    FILES,
     HOUR,
     HOUR_SECONDS,
     MONTH,
@@ -52,20 +54,25 @@ def refresh_rollups(keys: Iterable[int]) -> None:
     What is in the trash adds nothing.
     """
     places = settle_places(keys)
-    for sums in (USAGE, TOOLS):
+    for sums in tables.ALL:
         known, counted = find_and_count(sums, places)
-        _replace(sums, known, counted)
+        if sums is FILES:
+            counted = _with_keys(counted, ensure_paths(part[2] for part in counted))
+        gone = _replace(sums, known, counted)
+        if sums is FILES:
+            forget_paths(part[2] for part in gone)
 
 
 def find_and_count(sums: Sums, keys: Iterable[int]) -> tuple[dict[_Part, _Row], dict[_Part, _Row]]:
     """Return what conversations are said to add, and what they add as counted now.
 
-    Both as rows of the table of parts, by what tells them apart.
+    Both as rows of the table of parts, by what tells them apart; files that are counted are told
+    by their paths.
     """
     wanted = json.dumps(list(keys))
     width = 2 + len(sums.names)
     known = {row[:width]: row for row in fetch_all(sums.find_parts, (wanted,))}
-    counted = _count_usage(wanted) if sums is USAGE else _count_tools(wanted)
+    counted = _count_usage(wanted) if sums is USAGE else _count(sums, wanted)
     places = dict(fetch_all(_PLACES, (wanted,)))
     return known, {part: (*part, places[part[0]], *numbers) for part, numbers in counted}
 
@@ -85,33 +92,54 @@ def _count_usage(wanted: str) -> Iterator[tuple[_Part, tuple[int, ...]]]:
         yield part, tuple(row)
 
 
-def _count_tools(wanted: str) -> Iterator[tuple[_Part, tuple[int, ...]]]:
-    for row in fetch_all(tables.COUNT_TOOL_USES, (wanted,)):
-        yield row[:5], row[5:]
+_OTHERS = {TOOLS.parts: tables.COUNT_TOOL_USES, FILES.parts: tables.COUNT_FILES}
 
 
-def _replace(sums: Sums, known: dict[_Part, _Row], counted: dict[_Part, _Row]) -> None:
-    """Set what conversations add, and add up again what that changes."""
+def _count(sums: Sums, wanted: str) -> Iterator[tuple[_Part, tuple[int, ...]]]:
+    width = 2 + len(sums.names)
+    for row in fetch_all(_OTHERS[sums.parts], (wanted,)):
+        yield row[:width], row[width:]
+
+
+def _with_keys(counted: dict[_Part, _Row], keys: dict[str, int]) -> dict[_Part, _Row]:
+    """Return rows of files with keys in the place of paths."""
+    return {
+        (key, start, keys[path]): (key, start, keys[path], *row[3:])
+        for (key, start, path), row in counted.items()
+    }
+
+
+def _replace(sums: Sums, known: dict[_Part, _Row], counted: dict[_Part, _Row]) -> list[_Part]:
+    """Set what conversations add, and add up again what that changes; return what is gone."""
     width = 2 + len(sums.names)
     changed = [row for part, row in counted.items() if known.get(part) != row]
     gone = [part for part in known if part not in counted]
+    if not changed and not gone:
+        return []
     execute_many(sums.insert_part, changed)
     execute_many(sums.delete_part, gone)
     cells = {(row[width], *row[1:width]) for row in changed}
-    cells.update((known[part][width], *part[1:]) for part in gone)
-    cells.update(
+    left = {(known[part][width], *part[1:]) for part in gone}
+    left.update(
         (known[row[:width]][width], *row[1:width]) for row in changed if row[:width] in known
     )
-    if cells:
-        add_up(sums, cells)
+    add_up(sums, cells | left, emptied=left - cells)
+    return gone
 
 
-def add_up(sums: Sums, cells: set[_Cell]) -> None:
-    """Add up again the sums that some quarters of an hour are in, from what they are made of."""
-    cells = cells | {(EVERYWHERE, *cell[1:]) for cell in cells}
+def add_up(sums: Sums, cells: set[_Cell], *, emptied: set[_Cell]) -> None:
+    """Add up again the sums that some quarters of an hour are in, from what they are made of.
+
+    Args:
+        sums: Which sums.
+        cells: Places, times and names.
+        emptied: Those of them of which nothing may be left.
+    """
+    cells, emptied = _everywhere(cells), _everywhere(emptied)
     for level in (HOUR, DAY, MONTH):
         cells = {(cell[0], _begin(level, cell[1]), *cell[2:]) for cell in cells}
-        execute_many(sums.delete_sum, [(level, *cell) for cell in cells])
+        emptied = {(cell[0], _begin(level, cell[1]), *cell[2:]) for cell in emptied}
+        execute_many(sums.delete_sum, [(level, *cell) for cell in emptied])
         for is_everywhere in (False, True):
             execute_many(
                 sums.insert_sum(level, is_everywhere=is_everywhere),
@@ -121,12 +149,15 @@ def add_up(sums: Sums, cells: set[_Cell]) -> None:
                     if (cell[0] == EVERYWHERE) is is_everywhere
                 ],
             )
-        together = {(*cell[:2], *cell[3:]) for cell in cells}
         execute_many(
             sums.delete_sum,
-            [(level + TOGETHER, *cell[:2], "", *cell[2:]) for cell in together],
+            list({(level + TOGETHER, *cell[:2], sums.nobody, *cell[3:]) for cell in emptied}),
         )
-        execute_many(sums.insert_together(level), list(together))
+        execute_many(sums.insert_together(level), list({(*cell[:2], *cell[3:]) for cell in cells}))
+
+
+def _everywhere(cells: set[_Cell]) -> set[_Cell]:
+    return cells | {(EVERYWHERE, *cell[1:]) for cell in cells}
 
 
 _SECONDS = {HOUR: HOUR_SECONDS, DAY: DAY_SECONDS}

@@ -64,6 +64,7 @@ class _Rows:
         self._rng = rng
         self.message_key = self.call_key = self.use_key = 0
         self.sessions: list[int] = []
+        self.projects: dict[int, int] = {}
         self.messages: list[tuple[object, ...]] = []
         self.calls: list[tuple[object, ...]] = []
         self.uses: list[tuple[object, ...]] = []
@@ -75,8 +76,12 @@ class _Rows:
         parent = rng.choice(self.sessions[-50:]) if self.sessions and rng.random() < 0.2 else None
         if parent is None:
             self.sessions.append(key)
-        # Most work is done in a few projects, and in ten hours of the day.
+        # Most work is done in a few projects, and in ten hours of the day; subagents where the
+        # session is.
         project = 1 + int(_PROJECTS * rng.random() ** 2.5)
+        if parent is not None and rng.random() < 0.98:
+            project = self.projects[parent]
+        self.projects[key] = project
         day = _LAST_DAY - timedelta(days=rng.random() * _DAYS)
         start = day.replace(hour=0, minute=0) + timedelta(hours=rng.gauss(13, 3.5))
         moment = start

@@ -14,10 +14,10 @@ from typing import Any
 
 from observatory.store.analytics import figures
 from observatory.store.analytics.figures import Numbers
-from observatory.store.analytics.periods import Period, Segment, as_text
-from observatory.store.analytics.reading import Asked, read_sums
+from observatory.store.analytics.periods import Segment, as_text, split
+from observatory.store.analytics.reading import BUCKET, Asked, read_sums
 from observatory.store.database import fetch_all
-from observatory.store.rollup_tables import HOUR, HOUR_SECONDS, NO_MODEL, USAGE
+from observatory.store.rollup_tables import HOUR, HOUR_SECONDS, USAGE
 
 BLOCK_HOURS = 5
 BLOCK_SECONDS = BLOCK_HOURS * HOUR_SECONDS
@@ -47,21 +47,32 @@ def list_blocks(asked: Asked, *, now: float) -> list[dict[str, Any]]:
         now: The present time in Unix seconds, which decides which one is going on.
     """
     period = asked.period
-    early = Period(max(0, period.start - _LOOK_BACK_SECONDS), period.end, period.zone)
-    segment = Segment(0, HOUR, _floor(early.start), _floor(early.end + HOUR_SECONDS - 1))
-    rows = read_sums(
+    early = max(0, period.start - _LOOK_BACK_SECONDS)
+    segment = Segment(0, HOUR, _floor(early), _floor(period.end + HOUR_SECONDS - 1))
+    only = {} if asked.model is None else {"model": asked.model}
+    hours = read_sums(
+        USAGE, asked, by=(_BY_START,), measures=("api_calls",), segments=[segment], only=only
+    )
+    starts = [start for start in _find_starts(hours) if period.start <= start < period.end]
+    blocks = [Block(start) for start in starts]
+    segments = [
+        part for place, block in enumerate(blocks) for part in split(place, block.start, block.end)
+    ]
+    for place, model, *values in read_sums(
         USAGE,
         asked,
-        by=(_BY_START, "model"),
-        segments=[segment],
-        only={} if asked.model is None else {"model": asked.model},
-    )
-    blocks = _make_blocks(rows)
-    wanted = [block for block in blocks if period.start <= block.start < period.end]
-    spans = _find_spans(asked, wanted)
+        by=(BUCKET, "model"),
+        measures=figures.FOR_USAGE,
+        segments=segments,
+        only=only,
+    ):
+        numbers = figures.number(values, figures.FOR_USAGE)
+        if numbers["api_calls"]:
+            blocks[place].models[model] = numbers
+    spans = _find_spans(asked, blocks)
     return [
         _document(block, span, now=now)
-        for block, span in zip(reversed(wanted), reversed(spans), strict=True)
+        for block, span in zip(reversed(blocks), reversed(spans), strict=True)
     ]
 
 
@@ -69,17 +80,13 @@ def _floor(moment: int) -> int:
     return moment - moment % HOUR_SECONDS
 
 
-def _make_blocks(rows: list[tuple[Any, ...]]) -> list[Block]:
-    blocks: list[Block] = []
-    for start, model, *values in rows:
-        numbers = figures.number(values)
-        if model == NO_MODEL or not numbers["api_calls"]:
-            continue
-        if not blocks or start >= blocks[-1].end:
-            blocks.append(Block(start))
-        models = blocks[-1].models
-        models[model] = figures.add((models[model], numbers)) if model in models else numbers
-    return blocks
+def _find_starts(hours: list[tuple[int, int]]) -> list[int]:
+    """Return when blocks begin, of hours with the calls in each, in order."""
+    starts: list[int] = []
+    for start, calls in hours:
+        if calls and (not starts or start >= starts[-1] + BLOCK_SECONDS):
+            starts.append(start)
+    return starts
 
 
 def _find_spans(asked: Asked, blocks: list[Block]) -> list[tuple[str, str] | None]:
@@ -107,7 +114,7 @@ def _find_spans(asked: Asked, blocks: list[Block]) -> list[tuple[str, str] | Non
 
 
 def _document(block: Block, span: tuple[str, str] | None, *, now: float) -> dict[str, Any]:
-    total = figures.add(block.models.values())
+    total = figures.add(block.models.values(), figures.FOR_USAGE)
     is_active = span is not None and now < block.end and now - _seconds(span[1]) < BLOCK_SECONDS
     return {
         "start_at": as_text(block.start),

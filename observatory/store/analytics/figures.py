@@ -11,14 +11,29 @@ from observatory.store.rollup_tables import DURATION_BOUNDS_MS, DURATIONS, USAGE
 Numbers = dict[str, int]
 
 
-def number(values: Sequence[int | None]) -> Numbers:
+_TOKENS = (
+    "input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens",
+)  # fmt: skip
+_PRICED = ("api_calls", "unpriced_calls", "unpriced_tokens", "cost_nanodollars")
+# What usage_figures and cost_figures are made of.
+FOR_USAGE = (
+    *_PRICED, *_TOKENS, "cache_creation_5m_input_tokens", "cache_creation_1h_input_tokens",
+    "web_search_requests", "undercounted_calls", "undercounted_output_tokens",
+)  # fmt: skip
+FOR_COSTS = (
+    *_PRICED, *_TOKENS, "input_cost_nanodollars", "output_cost_nanodollars",
+    "cache_write_cost_nanodollars", "cache_read_cost_nanodollars", "uncached_cost_nanodollars",
+)  # fmt: skip
+
+
+def number(values: Sequence[int], measures: Sequence[str] = USAGE.measures) -> Numbers:
     """Return measures of usage by their names."""
-    return {name: value or 0 for name, value in zip(USAGE.measures, values, strict=True)}
+    return dict(zip(measures, values, strict=True))
 
 
-def add(rows: Iterable[Numbers]) -> Numbers:
+def add(rows: Iterable[Numbers], measures: Sequence[str] = USAGE.measures) -> Numbers:
     """Return the sums over measures of usage."""
-    total = dict.fromkeys(USAGE.measures, 0)
+    total = dict.fromkeys(measures, 0)
     for row in rows:
         for name, value in row.items():
             total[name] += value

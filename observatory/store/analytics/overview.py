@@ -32,7 +32,7 @@ def read_overview(asked: Asked, *, limit: int) -> dict[str, list[dict[str, Any]]
     found = {
         group: [
             {**names, **figures.usage_figures(row)}
-            for names, row in read_groups(asked, group_by=group)
+            for names, row in read_groups(asked, group_by=group, measures=figures.FOR_USAGE)
         ]
         for group in ("day", "model", "project")
     }

@@ -64,7 +64,10 @@ def read_sums(
     by: Sequence[str] = (),
     measures: Sequence[str] | None = None,
     segments: Iterable[Segment] | None = None,
-    only: Mapping[str, str] | None = None,
+    only: Mapping[str, str | int] | None = None,
+    order_by: str | None = None,
+    limit: int | None = None,
+    offset: int = 0,
 ) -> list[tuple[Any, ...]]:
     """Return sums as rows: what they are by, then the measures.
 
@@ -75,6 +78,9 @@ def read_sums(
         measures: Which measures; by default all.
         segments: The spans to read; by default the period.
         only: Names of the sums with what they must be.
+        order_by: The measure of which the largest come first.
+        limit: Largest number of rows.
+        offset: How many of them to pass over.
     """
     measures = sums.measures if measures is None else measures
     spans = list(split(0, asked.period.start, asked.period.end) if segments is None else segments)
@@ -88,7 +94,7 @@ def read_sums(
     sql = _statement(sums, by, measures, spans, places, tuple(only or ()))
     is_together = sums.names[0] not in (*by, *(only or ()))
     levels = TOGETHER if is_together else 0
-    parameters = {
+    parameters: dict[str, Any] = {
         "segments": json.dumps(
             [
                 (span.bucket, span.level + levels, span.start, span.end)
@@ -100,6 +106,10 @@ def read_sums(
         "places": json.dumps(places),
         **(only or {}),
     }
+    if order_by is not None:
+        place = len(by) + measures.index(order_by) + 1
+        sql += f" ORDER BY {place} DESC, 1 LIMIT :limit OFFSET :offset"
+        parameters |= {"limit": -1 if limit is None else limit, "offset": offset}
     rows = fetch_all(sql, parameters)
     # One row over nothing holds nothing.
     return rows if by else [tuple(value or 0 for value in row) for row in rows]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from observatory.store.analytics import figures
@@ -35,7 +35,12 @@ def _only(asked: Asked) -> dict[str, str]:
 
 
 def read_groups(
-    asked: Asked, *, group_by: str, breakdown: str | None = None, limit: int = 100
+    asked: Asked,
+    *,
+    group_by: str,
+    breakdown: str | None = None,
+    limit: int = 100,
+    measures: Sequence[str] = USAGE.measures,
 ) -> list[tuple[dict[str, Any], Numbers]]:
     """Return sums by what they are of, which is told as the API shows it.
 
@@ -47,18 +52,19 @@ def read_groups(
         group_by: One of GROUPS.
         breakdown: One of BREAKDOWNS, which each unit of time is divided by; nothing else is.
         limit: Largest number of conversations.
+        measures: Which measures; costs, tokens and calls are among them.
 
     Raises:
         InvalidParameter: There are too many units of time.
     """
     if group_by in UNITS:
-        return _read_times(asked, group_by, breakdown)
+        return _read_times(asked, group_by, breakdown, measures)
     if group_by == "conversation":
         return list_conversation_sums(asked, limit=limit)
     by = PROJECT if group_by == "project" else "model"
-    rows = read_sums(USAGE, asked, by=(by,), only=_only(asked))
+    rows = read_sums(USAGE, asked, by=(by,), only=_only(asked), measures=measures)
     named = _namer(by, (row[0] for row in rows))
-    found = [(named(row[0]), figures.number(row[1:])) for row in rows]
+    found = [(named(row[0]), figures.number(row[1:], measures)) for row in rows]
     return _largest_first(each for each in found if by == PROJECT or each[1]["api_calls"])
 
 
@@ -82,7 +88,7 @@ def _largest_first(
 
 
 def _read_times(
-    asked: Asked, unit: str, breakdown: str | None
+    asked: Asked, unit: str, breakdown: str | None, measures: Sequence[str]
 ) -> list[tuple[dict[str, Any], Numbers]]:
     period = clip(asked.period, USAGE, asked)
     if period is None:
@@ -93,17 +99,18 @@ def _read_times(
         for place, bucket in enumerate(buckets)
         for segment in split(place, bucket.start, bucket.end)
     ]
+    by = (BUCKET,) if breakdown is None else (BUCKET, breakdown)
+    rows = read_sums(USAGE, asked, by=by, segments=segments, only=_only(asked), measures=measures)
     if breakdown is None:
-        rows = read_sums(USAGE, asked, by=(BUCKET,), segments=segments, only=_only(asked))
-        found = {row[0]: figures.number(row[1:]) for row in rows}
-        nothing = dict.fromkeys(USAGE.measures, 0)
+        found = {row[0]: figures.number(row[1:], measures) for row in rows}
+        nothing = dict.fromkeys(measures, 0)
         return [
             (time_of(bucket), found.get(place, nothing)) for place, bucket in enumerate(buckets)
         ]
-    rows = read_sums(USAGE, asked, by=(BUCKET, breakdown), segments=segments, only=_only(asked))
     named = _namer(breakdown, {row[1] for row in rows})
     divided = [
-        ({**time_of(buckets[row[0]]), **named(row[1])}, figures.number(row[2:])) for row in rows
+        ({**time_of(buckets[row[0]]), **named(row[1])}, figures.number(row[2:], measures))
+        for row in rows
     ]
     return [each for each in divided if breakdown == PROJECT or each[1]["api_calls"]]
 

@@ -15,6 +15,9 @@ TIMED = (
     "uses", "failures", "timed_uses", "duration_ms", "max_ms",
     *(f"under_{number}" for number in range(25)),
 )  # fmt: skip
+USED = (
+    "reads", "edits", "writes", "reworks", "editing_conversations", "conversations", "last_at",
+)  # fmt: skip
 
 
 def _columns(names: tuple[str, ...]) -> str:
@@ -31,14 +34,15 @@ STATEMENTS = (
     " conversation_key INTEGER NOT NULL REFERENCES conversations (key) ON DELETE CASCADE,"
     " start INTEGER NOT NULL, model TEXT NOT NULL, place_key INTEGER NOT NULL,"
     f" {_columns(COUNTED)}, PRIMARY KEY (conversation_key, start, model)) WITHOUT ROWID",
-    "CREATE INDEX conversation_usage_by_time ON conversation_usage (start, place_key)",
+    "CREATE INDEX conversation_usage_by_time ON conversation_usage (start, model, place_key)",
     "CREATE TABLE conversation_tools ("
     " conversation_key INTEGER NOT NULL REFERENCES conversations (key) ON DELETE CASCADE,"
     " start INTEGER NOT NULL, tool TEXT NOT NULL, status TEXT NOT NULL,"
     " category TEXT NOT NULL, place_key INTEGER NOT NULL,"
     f" {_columns(TIMED)},"
     " PRIMARY KEY (conversation_key, start, tool, status, category)) WITHOUT ROWID",
-    "CREATE INDEX conversation_tools_by_time ON conversation_tools (start, place_key)",
+    "CREATE INDEX conversation_tools_by_time ON conversation_tools"
+    " (start, tool, status, category, place_key)",
     # Level 1 is an hour, 2 a day, 3 a month, all in UTC; 5 to 7 are the same over all models, or
     # all tools. Place 0 is all places.
     "CREATE TABLE usage_rollups (level INTEGER NOT NULL, place_key INTEGER NOT NULL,"
@@ -56,7 +60,17 @@ STATEMENTS = (
     "ALTER TABLE tool_uses ADD COLUMN path TEXT GENERATED ALWAYS AS"
     " (coalesce(parameters ->> '$.file_path', parameters ->> '$.notebook_path')) VIRTUAL",
     "CREATE INDEX tool_uses_of_files ON tool_uses"
-    " (started_at, path, name, status, conversation_key) WHERE path IS NOT NULL",
+    " (conversation_key, started_at, path, name, status) WHERE path IS NOT NULL",
+    "CREATE TABLE file_paths (key INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE)",
+    "CREATE TABLE conversation_files ("
+    " conversation_key INTEGER NOT NULL REFERENCES conversations (key) ON DELETE CASCADE,"
+    " start INTEGER NOT NULL, path_key INTEGER NOT NULL, place_key INTEGER NOT NULL,"
+    f" {_columns(USED)}, PRIMARY KEY (conversation_key, start, path_key)) WITHOUT ROWID",
+    "CREATE INDEX conversation_files_by_time ON conversation_files (start, path_key, place_key)",
+    "CREATE INDEX conversation_files_by_path ON conversation_files (path_key, start)",
+    "CREATE TABLE file_rollups (level INTEGER NOT NULL, place_key INTEGER NOT NULL,"
+    " start INTEGER NOT NULL, path_key INTEGER NOT NULL,"
+    f" {_columns(USED)}, PRIMARY KEY (level, place_key, start, path_key)) WITHOUT ROWID",
     "CREATE INDEX tool_uses_by_duration ON tool_uses"
     " (execution_time_ms, started_at, name, conversation_key) WHERE execution_time_ms >= 1000",
     "CREATE INDEX api_calls_by_time ON api_calls (created_at, conversation_key)",
