@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
 
 from observatory.errors import Conflict, NotFound
 from observatory.ingest.running import ingest
@@ -41,6 +41,15 @@ COMPARED = (
 
 class SummedArchive(AnyArchive):
     """Also: time passes, subagents run elsewhere, clients write, all is trashed and restored."""
+
+    @initialize()
+    def begin(self) -> None:
+        """Begin with a session whose subagent ran in another project."""
+        super().begin()
+        self.say(SESSIONS[0], "go")
+        self.answer(SESSIONS[0], MODELS[0], 9, 5, "end_turn", False)
+        self.write_and_read(SESSIONS[0])
+        self.run_subagent(SESSIONS[0], AGENTS[0], FOLDERS[1], SPANS[0], MODELS[1])
 
     @rule(session=st.sampled_from(SESSIONS), seconds=st.sampled_from(SPANS))
     def let_time_pass(self, session: str, seconds: int) -> None:
