@@ -20,7 +20,12 @@ from observatory.ingest.secret_scan import scan_secrets
 from observatory.ingest.stopping import StopSignals
 from observatory.ingest.uploads import stored_uploads
 from observatory.log import configure_logging
-from observatory.opening import check_exposure, open_database, prepare_schema
+from observatory.opening import (
+    build_missing_rollups,
+    check_exposure,
+    open_database,
+    prepare_schema,
+)
 from observatory.redaction.masking import configure as configure_redaction
 from observatory.settings import Settings, read_redaction_key, read_secret, read_settings
 from observatory.store import schema
@@ -34,6 +39,7 @@ from observatory.store.database import (
 from observatory.store.locks import held
 from observatory.supervise import EXIT_LOCKED
 from observatory.tail_command import add_tail_command
+from observatory.verify_command import add_verify_command
 from observatory.watch_command import add_watch_command
 
 EXIT_FAILED = 1
@@ -127,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     kinds.add_argument("--status", action="store_true", help="list migrations, change nothing")
     kinds.add_argument("--dry-run", action="store_true", help="say what would be applied")
     migrate.set_defaults(command=run_migrate)
+    add_verify_command(commands)
     add_tail_command(commands)
     add_commands(commands)
     return parser
@@ -164,6 +171,7 @@ def run_migrate(options: argparse.Namespace, settings: Settings) -> int:
         return 0
     for name in schema.migrate():
         print(f"{name}  applied")
+    build_missing_rollups(settings)
     print(f"{settings.db_path}: the schema is current.")
     return 0
 

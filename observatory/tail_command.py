@@ -16,13 +16,12 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
-from observatory.errors import ObservatoryError, SchemaError
+from observatory.errors import ObservatoryError
 from observatory.ingest.discover import text_path
 from observatory.live.printing import JsonPrinter, LinePrinter, Output, Printer, go_on_after
 from observatory.live.terminal_text import clean
-from observatory.opening import open_database
+from observatory.opening import open_existing_database
 from observatory.settings import Settings
-from observatory.store import schema
 from observatory.store.conversation_names import (
     LEAST_CHARACTERS,
     find_conversation_ids,
@@ -136,12 +135,8 @@ def _open(settings: Settings) -> None:
     Raises:
         SchemaError: There is none, or it is older or newer.
     """
-    # An empty file would get its first page by being opened.
-    if not settings.db_path.exists() or not settings.db_path.stat().st_size:
-        raise SchemaError(f"{settings.db_path} does not exist yet; `observatory serve` makes it.")
-    open_database(settings)
+    open_existing_database(settings)
     execute("PRAGMA query_only = 1")
-    schema.check_current()
 
 
 def _is_followed(settings: Settings) -> bool:

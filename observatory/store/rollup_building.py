@@ -17,6 +17,7 @@ from observatory.store.rollups import find_and_count, refresh_rollups
 # Raise it when something else is summed up.
 VERSION = 1
 _BATCH = 50
+_MAX_KEY = 2**63 - 1
 
 
 def are_built() -> bool:
@@ -24,15 +25,23 @@ def are_built() -> bool:
     return _read("rollups_version") == VERSION
 
 
-def build_rollups(*, should_stop: Callable[[], bool] = lambda: False) -> int:
+def build_rollups(
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
     """Build the sums unless they are built; return of how many conversations.
+
+    The caller holds the lock ``migrate``, so that two processes do not both build them.
 
     Args:
         should_stop: Asked between transactions; what is missing then is built the next time.
+        on_progress: Told of how many conversations they are built, and how many there are.
     """
     if are_built():
         return 0
     number = 0
+    total = _count_conversations()
     with writing():
         if _read("rollups_built_key") == 0:
             for sums in (USAGE, TOOLS):
@@ -55,7 +64,21 @@ def build_rollups(*, should_stop: Callable[[], bool] = lambda: False) -> int:
             refresh_rollups(keys)
             _set("rollups_built_key", keys[-1])
         number += len(keys)
+        on_progress(_count_conversations(until=keys[-1]), total)
     return number
+
+
+def forget_rollups() -> None:
+    """Let the sums be built anew, from nothing."""
+    with writing():
+        _set("rollups_version", 0)
+        _set("rollups_built_key", 0)
+
+
+def _count_conversations(*, until: int = _MAX_KEY) -> int:
+    row = fetch_one("SELECT count(*) FROM conversations WHERE key <= ?", (until,))
+    assert row is not None
+    return int(row[0])
 
 
 def _read(name: str) -> int:

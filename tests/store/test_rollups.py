@@ -44,12 +44,13 @@ class SummedArchive(AnyArchive):
 
     @initialize()
     def begin(self) -> None:
-        """Begin with a session whose subagent ran in another project."""
+        """Begin with a session whose subagent ran in another project, and with a third one."""
         super().begin()
         self.say(SESSIONS[0], "go")
         self.answer(SESSIONS[0], MODELS[0], 9, 5, "end_turn", False)
         self.write_and_read(SESSIONS[0])
         self.run_subagent(SESSIONS[0], AGENTS[0], FOLDERS[1], SPANS[0], MODELS[1])
+        self.make_conversation(FOLDERS[2])
 
     @rule(session=st.sampled_from(SESSIONS), seconds=st.sampled_from(SPANS))
     def let_time_pass(self, session: str, seconds: int) -> None:
