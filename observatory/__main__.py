@@ -13,12 +13,12 @@ import orjson
 
 from observatory import __version__
 from observatory.account_commands import add_commands
+from observatory.catching_up import open_for_reading_in, read_new
 from observatory.errors import LockHeld, ObservatoryError, SettingsError
 from observatory.ingest.progress import show_progress, show_scan, show_summary
-from observatory.ingest.running import RunSummary, ingest
+from observatory.ingest.running import RunSummary
 from observatory.ingest.secret_scan import scan_secrets
 from observatory.ingest.stopping import StopSignals
-from observatory.ingest.uploads import stored_uploads
 from observatory.log import configure_logging
 from observatory.opening import (
     build_missing_rollups,
@@ -26,7 +26,6 @@ from observatory.opening import (
     open_database,
     prepare_schema,
 )
-from observatory.redaction.masking import configure as configure_redaction
 from observatory.settings import Settings, read_redaction_key, read_secret, read_settings
 from observatory.store import schema
 from observatory.store.database import (
@@ -39,6 +38,7 @@ from observatory.store.database import (
 from observatory.store.locks import held
 from observatory.supervise import EXIT_LOCKED
 from observatory.tail_command import add_tail_command
+from observatory.usage_command import add_usage_command
 from observatory.verify_command import add_verify_command
 from observatory.watch_command import add_watch_command
 
@@ -135,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     migrate.set_defaults(command=run_migrate)
     add_verify_command(commands)
     add_tail_command(commands)
+    add_usage_command(commands)
     add_commands(commands)
     return parser
 
@@ -185,26 +186,11 @@ def run_ingest(options: argparse.Namespace, settings: Settings) -> int:
         return EXIT_USAGE
     if missing:
         print(f"No transcripts in {', '.join(missing)} yet.", file=sys.stderr)
-    open_database(settings, cache_mib=64)
-    prepare_schema(settings)
-    configure_redaction(settings.redact_secrets, read_redaction_key(settings))
-    with (
-        held(settings.db_path, "ingest", wait_seconds=options.wait),
-        StopSignals() as stop,
-        show_progress(sys.stderr) as on_progress,
-    ):
-        # What was uploaded while another ingest ran waits there.
-        uploads = [] if options.paths else stored_uploads(settings.db_path)
-        summary = ingest(
-            [*(path for path in paths if path not in missing), *uploads],
-            on_progress=on_progress,
-            should_stop=stop.is_requested,
-        )
-    for failure in summary.failures:
-        print(f"{failure.path}: {failure.reason}", file=sys.stderr)
+    open_for_reading_in(settings)
+    summary, ended_by = read_new(settings, options.paths or None, wait_seconds=options.wait)
     _report(summary, as_json=options.json)
     if not summary.is_complete:
-        return 128 + stop.number
+        return 128 + ended_by
     return EXIT_PARTIAL if summary.has_failures else 0
 
 
@@ -213,9 +199,7 @@ def run_secrets(options: argparse.Namespace, settings: Settings) -> int:
     if settings.redact_secrets == "off":
         problem = "is off, so no secrets are looked for; set it to mask or flag"
         raise SettingsError({"REDACT_SECRETS": problem})
-    open_database(settings, cache_mib=64)
-    prepare_schema(settings)
-    configure_redaction(settings.redact_secrets, read_redaction_key(settings))
+    open_for_reading_in(settings)
     with (
         held(settings.db_path, "ingest", wait_seconds=options.wait),
         StopSignals() as stop,
