@@ -98,7 +98,7 @@ class Lines:
                 Text(column.name.replace(" ", "\n"), style="bold"),
                 Text(_cell(last[place], width), style="bold"),
                 justify="right" if column.is_number else "left",
-                min_width=width,
+                width=width,
                 no_wrap=True,
                 overflow="crop",
             )

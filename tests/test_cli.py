@@ -116,6 +116,8 @@ def test_the_version_is_told(home):
         ("migrate",),
         ("secrets",),
         ("tail",),
+        ("usage",),
+        ("verify",),
         ("user", "add"),
         ("key",),
         ("link",),
