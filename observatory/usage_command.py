@@ -94,6 +94,9 @@ def _zone(text: str) -> ZoneInfo:
 
 def run_usage(options: argparse.Namespace, settings: Settings) -> int:
     """Print a report of all that there is, or of what is asked for."""
+    if sys.stdout is None:
+        # Nobody reads, and the number of the output may be that of another file by now.
+        return 0
     problem = _find_problem(options)
     if problem is not None:
         print(problem, file=sys.stderr)

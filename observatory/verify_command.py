@@ -59,6 +59,7 @@ class Verdict:
             "conversations": self.conversations,
             "different_parts": self.differences.parts,
             "different_sums": self.differences.sums,
+            "different_places": self.differences.places,
             "repaired_conversations": self.repaired,
         }
 
@@ -109,6 +110,7 @@ def _describe(verdict: Verdict) -> list[str]:
     else:
         lines.append(
             f"{compared} {found.parts:,} of single conversations and {found.sums:,} over several"
-            " differ. `observatory verify --rollups --repair` builds them anew."
+            f" differ, {found.places:,} conversations count for another project than theirs."
+            " `observatory verify --rollups --repair` builds them anew."
         )
     return lines

@@ -152,6 +152,7 @@ def test_processes_that_start_at_once_build_one_after_the_other(home):
         "DELETE FROM tool_rollups WHERE level = 3",
         "UPDATE conversation_usage SET prompts = 7 WHERE conversation_key = 3",
         "DELETE FROM conversation_tools WHERE conversation_key = 3",
+        "UPDATE conversations SET project_key = 1 + project_key % 3 WHERE key = 3",
     ],
 )
 def test_a_difference_is_told_and_repaired(home, damage):
@@ -174,6 +175,7 @@ def test_a_difference_is_told_and_repaired(home, damage):
         "conversations": 120,
         "different_parts": 0,
         "different_sums": 0,
+        "different_places": 0,
         "repaired_conversations": None,
     }
 

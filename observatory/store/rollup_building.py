@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from observatory.store.database import Reading, execute, fetch_all, fetch_one, writing
+from observatory.store.places import count_misplaced
 from observatory.store.rollup_tables import DAY, EVERYWHERE, HOUR, MONTH, TOOLS, USAGE, Sums
 from observatory.store.rollups import find_and_count, refresh_rollups
 
@@ -99,16 +100,18 @@ class RollupDifferences:
         checked: Rows that were compared.
         parts: What conversations add.
         sums: Sums over conversations.
+        places: Conversations that count where they do not stand.
     """
 
     checked: int
     parts: int
     sums: int
+    places: int
 
     @property
     def are_none(self) -> bool:
         """Whether all is as it should be."""
-        return not self.parts and not self.sums
+        return not self.parts and not self.sums and not self.places
 
 
 _BEGINNINGS = {
@@ -129,6 +132,7 @@ def verify_rollups() -> RollupDifferences:
                 known, counted = find_and_count(sums, keys[first : first + _BATCH])
                 checked += len(counted)
                 parts += _count_differences(known, counted)
+        misplaced = count_misplaced(keys)
         for sums in (USAGE, TOOLS):
             for level, beginning in _BEGINNINGS.items():
                 number, differences = _compare_sums(sums, level, beginning)
@@ -136,7 +140,7 @@ def verify_rollups() -> RollupDifferences:
                 wrong += differences
     finally:
         moment.close()
-    return RollupDifferences(checked=checked, parts=parts, sums=wrong)
+    return RollupDifferences(checked=checked, parts=parts, sums=wrong, places=misplaced)
 
 
 def _count_differences(known: dict[Any, Any], counted: dict[Any, Any]) -> int:
