@@ -1,46 +1,19 @@
-"""Printing reports of usage as tables, that fit the terminal without cutting a number off."""
+"""Printing reports of usage: the columns of each, and what is to be known of the figures."""
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TextIO
 from zoneinfo import ZoneInfo
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from observatory.live.terminal_text import clean, cut, measure
+from observatory.live.terminal_text import clean
 from observatory.store.conversation_names import shorten_conversation_id
+from observatory.terminal_tables import Column, Lines, Row
 from observatory.usage_reports import Question
 
-Row = dict[str, Any]
-_GAP = 3
-_UNLIMITED = 100_000
 _MODEL = re.compile(r"claude-(?P<name>.+?)(?:-\d{8})?")
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column.
-
-    Attributes:
-        name: What stands above it.
-        cell: Makes the text of a row; of several lines, if need be.
-        dropped: Where not all columns fit, those with the largest number go first; 0 stay.
-        least: How narrow a text may be cut; numbers are never cut.
-    """
-
-    name: str
-    cell: Callable[[Row], str]
-    dropped: int = 0
-    least: int | None = None
-    is_number: bool = True
 
 
 def print_report(name: str, report: dict[str, Any], question: Question, stream: TextIO) -> None:
@@ -50,7 +23,7 @@ def print_report(name: str, report: dict[str, Any], question: Question, stream: 
     if not rows:
         lines.add(_NOTHING["active" if question.only_active else _why_empty(question)])
     else:
-        lines.add_table(_list_columns(name, question), rows, report["totals"])
+        lines.add_table(_list_columns(name, question), _with_parts(rows), report["totals"])
         for note in _list_notes(report, question):
             lines.add(note)
     lines.write()
@@ -69,69 +42,6 @@ def _why_empty(question: Question) -> str:
     return "narrowed" if is_narrowed else "empty"
 
 
-class Lines:
-    """What is to be printed, made for a stream and written in one piece."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._is_terminal = stream.isatty()
-        found = Console(file=stream)
-        self._width = found.width if self._is_terminal else _UNLIMITED
-        # Made apart, so that nothing is printed of what fails, and letters that the stream can
-        # not write are replaced.
-        self._made = io.StringIO()
-        self._colors = found.color_system if self._is_terminal and not found.no_color else None
-
-    def add(self, text: str) -> None:
-        """Add a line, which a terminal breaks where it is too long."""
-        self._print(Text(text), self._width)
-
-    def add_table(self, columns: Sequence[Column], rows: Sequence[Row], totals: Row) -> None:
-        """Add rows and below them their sums."""
-        cells = [[column.cell(row).split("\n") for column in columns] for row in _with_parts(rows)]
-        last = [column.cell({**totals, "is_total": True}).split("\n") for column in columns]
-        kept, widths = _fit(columns, [*cells, last], self._width)
-        table = Table(box=box.SIMPLE, show_edge=False, pad_edge=False, show_footer=True)
-        for place in kept:
-            column, width = columns[place], widths[place]
-            table.add_column(
-                Text(column.name.replace(" ", "\n"), style="bold"),
-                Text(_cell(last[place], width), style="bold"),
-                justify="right" if column.is_number else "left",
-                width=width,
-                no_wrap=True,
-                overflow="crop",
-            )
-        for row, part in zip(cells, _with_parts(rows), strict=True):
-            texts = [Text(_cell(row[place], widths[place])) for place in kept]
-            table.add_row(*texts, style="dim" if "is_part" in part else None)
-        needed = sum(widths[place] for place in kept) + _GAP * (len(kept) - 1)
-        self._print(table, max(needed, self._width))
-
-    def _print(self, what: Any, width: int) -> None:
-        Console(
-            file=self._made,
-            width=min(width, _UNLIMITED),
-            force_terminal=self._is_terminal,
-            color_system=self._colors,  # type: ignore[arg-type]
-            no_color=self._colors is None,
-            markup=False,
-            highlight=False,
-            emoji=False,
-        ).print(what)
-
-    def write(self) -> None:
-        """Write all lines, without blanks at their ends."""
-        encoding = self._stream.encoding or "utf-8"
-        for line in self._made.getvalue().splitlines():
-            text = line if self._is_terminal else line.rstrip()
-            self._stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
-
-
-def _cell(lines: Sequence[str], width: int) -> str:
-    return "\n".join(cut(line, width) for line in lines)
-
-
 def _with_parts(rows: Sequence[Row]) -> list[Row]:
     """Return rows, each followed by what its models used."""
     return [
@@ -139,35 +49,6 @@ def _with_parts(rows: Sequence[Row]) -> list[Row]:
         for row in rows
         for each in (row, *({**part, "is_part": True} for part in row.get("breakdown", ())))
     ]
-
-
-def _fit(
-    columns: Sequence[Column], rows: Sequence[Sequence[Sequence[str]]], width: int
-) -> tuple[list[int], list[int]]:
-    """Return the places of the columns that fit into a width, and how wide each is."""
-    widths = [
-        max(
-            *(len(word) for word in column.name.split(" ")),
-            *(measure(line) for row in rows for line in row[place]),
-        )
-        for place, column in enumerate(columns)
-    ]
-    least = [
-        natural if column.least is None else min(natural, column.least)
-        for column, natural in zip(columns, widths, strict=True)
-    ]
-    kept = list(range(len(columns)))
-
-    def needed(of: list[int]) -> int:
-        return sum(of[place] for place in kept) + _GAP * (len(kept) - 1)
-
-    while needed(least) > width and any(columns[place].dropped for place in kept):
-        largest = max(columns[place].dropped for place in kept)
-        kept = [place for place in kept if columns[place].dropped != largest]
-    for place in kept:
-        excess = max(0, needed(widths) - width)
-        widths[place] -= min(excess, widths[place] - least[place])
-    return kept, widths
 
 
 def _list_columns(name: str, question: Question) -> list[Column]:
@@ -217,14 +98,14 @@ def _number(name: str) -> Callable[[Row], str]:
     return lambda row: f"{row[name]:,}"
 
 
-def describe_cost(row: Row) -> str:
+def _describe_cost(row: Row) -> str:
     """Return a cost in dollars; ``?`` is what no price is known of."""
     if row["cost_microdollars"] is None:
         return "?"
-    return dollars(row["cost_microdollars"]) + ("" if row["cost_complete"] else "+?")
+    return _dollars(row["cost_microdollars"]) + ("" if row["cost_complete"] else "+?")
 
 
-def dollars(microdollars: int) -> str:
+def _dollars(microdollars: int) -> str:
     """Return microdollars as dollars and cents."""
     return f"{microdollars / 1e6:,.2f}"
 
@@ -236,7 +117,7 @@ _USAGE_COLUMNS = [
     Column("Cache Create", _number("cache_creation_input_tokens"), dropped=8),
     Column("Cache Read", _number("cache_read_input_tokens"), dropped=8),
     Column("Total Tokens", _number("total_tokens"), dropped=2),
-    Column("Cost (USD)", describe_cost),
+    Column("Cost (USD)", _describe_cost),
 ]
 
 
@@ -328,12 +209,12 @@ def _describe_burning(row: Row, question: Question) -> list[str]:
     more = "" if row["cost_complete"] else "+?"
     lines = [
         f"Burn rate: {rate['tokens_per_minute']:,.0f} tokens a minute,"
-        f" {dollars(rate['microdollars_per_hour'])}{more} USD an hour."
+        f" {_dollars(rate['microdollars_per_hour'])}{more} USD an hour."
     ]
     if projection is not None:
         lines.append(
             f"At that rate: {projection['total_tokens']:,} tokens and"
-            f" {dollars(projection['cost_microdollars'])}{more} USD"
+            f" {_dollars(projection['cost_microdollars'])}{more} USD"
             f" by {_local(row['end_at'], question.zone)}."
         )
     return lines
