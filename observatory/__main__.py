@@ -11,22 +11,25 @@ from collections.abc import Callable, Sequence
 
 import orjson
 
-from observatory import __version__, timestamps
+from observatory import __version__
 from observatory.account_commands import add_commands
 from observatory.arguments import seconds
+from observatory.catching_up import open_for_reading_in, read_new
 from observatory.errors import LockHeld, ObservatoryError, SettingsError
 from observatory.ingest.progress import show_progress, show_scan, show_summary
-from observatory.ingest.running import RunSummary, ingest
+from observatory.ingest.running import RunSummary
 from observatory.ingest.secret_scan import scan_secrets
 from observatory.ingest.stopping import StopSignals
-from observatory.ingest.uploads import stored_uploads
 from observatory.log import configure_logging
-from observatory.opening import check_exposure, open_database, prepare_schema
+from observatory.opening import (
+    build_missing_rollups,
+    check_exposure,
+    open_database,
+    prepare_schema,
+)
 from observatory.price_commands import add_price_commands
-from observatory.redaction.masking import configure as configure_redaction
 from observatory.settings import Settings, read_redaction_key, read_secret, read_settings
 from observatory.store import schema
-from observatory.store.budget_checks import check_budgets
 from observatory.store.database import (
     DatabaseError,
     close,
@@ -37,6 +40,8 @@ from observatory.store.database import (
 from observatory.store.locks import held
 from observatory.supervise import EXIT_LOCKED
 from observatory.tail_command import add_tail_command
+from observatory.usage_command import add_usage_command
+from observatory.verify_command import add_verify_command
 from observatory.watch_command import add_watch_command
 
 EXIT_FAILED = 1
@@ -131,7 +136,9 @@ def _parser() -> argparse.ArgumentParser:
     kinds.add_argument("--dry-run", action="store_true", help="say what would be applied")
     migrate.set_defaults(command=run_migrate)
     add_price_commands(commands)
+    add_verify_command(commands)
     add_tail_command(commands)
+    add_usage_command(commands)
     add_commands(commands)
     return parser
 
@@ -157,6 +164,7 @@ def run_migrate(options: argparse.Namespace, settings: Settings) -> int:
         return 0
     for name in schema.migrate():
         print(f"{name}  applied")
+    build_missing_rollups(settings)
     print(f"{settings.db_path}: the schema is current.")
     return 0
 
@@ -170,27 +178,11 @@ def run_ingest(options: argparse.Namespace, settings: Settings) -> int:
         return EXIT_USAGE
     if missing:
         print(f"No transcripts in {', '.join(missing)} yet.", file=sys.stderr)
-    open_database(settings, cache_mib=64)
-    prepare_schema(settings)
-    configure_redaction(settings.redact_secrets, read_redaction_key(settings))
-    with (
-        held(settings.db_path, "ingest", wait_seconds=options.wait),
-        StopSignals() as stop,
-        show_progress(sys.stderr) as on_progress,
-    ):
-        # What was uploaded while another ingest ran waits there.
-        uploads = [] if options.paths else stored_uploads(settings.db_path)
-        summary = ingest(
-            [*(path for path in paths if path not in missing), *uploads],
-            on_progress=on_progress,
-            should_stop=stop.is_requested,
-        )
-        check_budgets(timestamps.present())
-    for failure in summary.failures:
-        print(f"{failure.path}: {failure.reason}", file=sys.stderr)
+    open_for_reading_in(settings)
+    summary, ended_by = read_new(settings, options.paths or None, wait_seconds=options.wait)
     _report(summary, as_json=options.json)
     if not summary.is_complete:
-        return 128 + stop.number
+        return 128 + ended_by
     return EXIT_PARTIAL if summary.has_failures else 0
 
 
@@ -199,9 +191,7 @@ def run_secrets(options: argparse.Namespace, settings: Settings) -> int:
     if settings.redact_secrets == "off":
         problem = "is off, so no secrets are looked for; set it to mask or flag"
         raise SettingsError({"REDACT_SECRETS": problem})
-    open_database(settings, cache_mib=64)
-    prepare_schema(settings)
-    configure_redaction(settings.redact_secrets, read_redaction_key(settings))
+    open_for_reading_in(settings)
     with (
         held(settings.db_path, "ingest", wait_seconds=options.wait),
         StopSignals() as stop,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from observatory.errors import SettingsError
+from observatory.errors import SchemaError, SettingsError
+from observatory.ingest.progress import show_progress
+from observatory.ingest.running import Progress
 from observatory.loopback import is_loopback
 from observatory.settings import Settings
-from observatory.store import schema, users
+from observatory.store import rollup_building, schema, users
 from observatory.store.database import close, configure, connect
+from observatory.store.locks import held
 
 
 def open_database(settings: Settings, *, cache_mib: int = 4) -> None:
@@ -30,11 +34,52 @@ def open_database(settings: Settings, *, cache_mib: int = 4) -> None:
     connect()
 
 
+def open_existing_database(settings: Settings) -> None:
+    """Connect to a database that is there and has the schema of this code.
+
+    Raises:
+        SchemaError: There is none, or it is older or newer.
+    """
+    # An empty file would get its first page by being opened.
+    if not settings.db_path.exists() or not settings.db_path.stat().st_size:
+        raise SchemaError(f"{settings.db_path} does not exist yet; `observatory serve` makes it.")
+    open_database(settings)
+    schema.check_current()
+
+
 def prepare_schema(settings: Settings) -> None:
-    """Make the schema of a new database; refuse one that is older or newer than the code."""
+    """Make the schema of a new database; refuse one that is older or newer than the code.
+
+    Sums that are not of this code are built, too.
+    """
     if not schema.read_status().applied:
         schema.migrate()
     schema.check_current()
+    build_missing_rollups(settings)
+
+
+def build_missing_rollups(settings: Settings) -> None:
+    """Build the sums for reports unless they are built; how far that is goes to standard error.
+
+    Whoever else wants to waits for it, and then finds nothing to do. What is interrupted goes on
+    the next time.
+
+    Raises:
+        LockHeld: Another process has been building them, or migrating, for over a minute.
+    """
+    if rollup_building.are_built():
+        return
+    with (
+        held(settings.db_path, "migrate", wait_seconds=schema.LOCK_WAIT_SECONDS),
+        show_progress(sys.stderr) as show,
+    ):
+
+        def tell(done: int, total: int) -> None:
+            # The terminal may be closed.
+            with suppress(OSError):
+                show(Progress(done, total, "summing up"))
+
+        rollup_building.build_rollups(on_progress=tell)
 
 
 @contextmanager

@@ -251,6 +251,11 @@ def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
     )
 
 
+def read_zone_variable() -> str | None:
+    """Return what TZ says of this machine's time zone, or ``None`` where it is not set."""
+    return os.environ.get("TZ")
+
+
 def _check_lines(env_file: Path) -> None:
     """Refuse a file with lines that are no settings, which would be passed over in silence."""
     with env_file.open(encoding="utf-8") as stream:

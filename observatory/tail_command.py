@@ -6,27 +6,22 @@ It asks the database itself, so that it needs no server and no key; and it only 
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
 from rich.console import Console
 
-from observatory.errors import ObservatoryError, SchemaError
+from observatory.command_names import NAMED_AT_MOST, UnknownName, find_the_project, the_only
 from observatory.ingest.discover import text_path
 from observatory.live.printing import JsonPrinter, LinePrinter, Output, Printer, go_on_after
-from observatory.live.terminal_text import clean
-from observatory.opening import open_database
+from observatory.opening import open_existing_database
 from observatory.settings import Settings
-from observatory.store import schema
 from observatory.store.conversation_names import (
     LEAST_CHARACTERS,
     find_conversation_ids,
-    find_project_paths,
     shorten_conversation_id,
 )
 from observatory.store.database import Reading, execute, read_data_version
@@ -42,11 +37,6 @@ _LOOK_SECONDS = 0.1
 _PIECE = 500
 _MAX_ID = 2**53
 _BEFORE_ALL = -1
-_NAMED_AT_MOST = 5
-
-
-class UnknownName(ObservatoryError):
-    """What somebody named is not there, or could be several things."""
 
 
 def add_tail_command(commands: Any) -> None:
@@ -136,12 +126,8 @@ def _open(settings: Settings) -> None:
     Raises:
         SchemaError: There is none, or it is older or newer.
     """
-    # An empty file would get its first page by being opened.
-    if not settings.db_path.exists() or not settings.db_path.stat().st_size:
-        raise SchemaError(f"{settings.db_path} does not exist yet; `observatory serve` makes it.")
-    open_database(settings)
+    open_existing_database(settings)
     execute("PRAGMA query_only = 1")
-    schema.check_current()
 
 
 def _is_followed(settings: Settings) -> bool:
@@ -157,37 +143,18 @@ def _find_wanted(options: argparse.Namespace) -> EventFilter:
     project, conversation = options.project, options.conversation
     return EventFilter(
         types=options.type or frozenset(),
-        project_path=None if project is None else _find_project(project),
+        project_path=None if project is None else find_the_project(project),
         conversation_id=None if conversation is None else _find_conversation(conversation),
         role=options.role,
         tool=options.tool,
     )
 
 
-def _find_project(text: str) -> str:
-    # A name, or a path as it is stored, which may be of another machine; else one of this one.
-    paths = find_project_paths(text_path(text), limit=_NAMED_AT_MOST)
-    if not paths:
-        paths = find_project_paths(text_path(os.path.abspath(text)), limit=1)
-    return _the_only("project", text, paths)
-
-
 def _find_conversation(text: str) -> str:
-    found = find_conversation_ids(text_path(text), limit=_NAMED_AT_MOST)
+    found = find_conversation_ids(text_path(text), limit=NAMED_AT_MOST)
     if not found and len(text) < LEAST_CHARACTERS:
         raise UnknownName(f"--conversation takes {LEAST_CHARACTERS} characters of an id at least.")
-    return _the_only("conversation", text, found)
-
-
-def _the_only(noun: str, text: str, found: Sequence[str]) -> str:
-    named = clean(text_path(text))
-    if not found:
-        raise UnknownName(f"There is no {noun} {named}.")
-    if len(found) > 1:
-        listed = ", ".join(map(clean, found))
-        more = " and maybe more" if len(found) == _NAMED_AT_MOST else ""
-        raise UnknownName(f"{named} could be {listed}{more}; name one {noun}.")
-    return found[0]
+    return the_only("conversation", text, found)
 
 
 def _begin(printer: Printer, wanted: EventFilter, *, since: int | None, lines: int) -> int:

@@ -11,6 +11,7 @@ from observatory.ingest.uploads import remove_leftovers
 from observatory.log import configure_logging
 from observatory.loopback import is_loopback
 from observatory.metrics import is_multiprocess
+from observatory.opening import build_missing_rollups
 from observatory.rate_limits import Limits
 from observatory.redaction.masking import configure as configure_redaction
 from observatory.settings import (
@@ -43,6 +44,7 @@ def build() -> Application:
         connect()
         try:
             check_current()
+            build_missing_rollups(settings)
         finally:
             close()
     except ObservatoryError as error:

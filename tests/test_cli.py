@@ -118,6 +118,8 @@ def test_the_version_is_told(home):
         ("prices",),
         ("prices", "update"),
         ("tail",),
+        ("usage",),
+        ("verify",),
         ("user", "add"),
         ("key",),
         ("link",),

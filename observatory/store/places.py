@@ -54,6 +54,18 @@ def settle_places(keys: Iterable[int]) -> dict[int, int]:
     return places
 
 
+def count_misplaced(keys: Iterable[int]) -> int:
+    """Return how many conversations have another place than the one where they stand."""
+    places = {
+        place: (project, json.loads(above))
+        for place, project, above in fetch_all("SELECT key, project_key, above FROM places")
+    }
+    return sum(
+        places.get(known) != (own, sorted(json.loads(projects)))
+        for _, known, own, projects in fetch_all(_ABOVE, (json.dumps(list(keys)),))
+    )
+
+
 def _ensure_place(project_key: int, projects: list[int]) -> int:
     above = json.dumps(projects)
     row = fetch_one(

@@ -12,6 +12,7 @@ from typing import Any
 
 from observatory.store.database import Reading, execute, fetch_all, fetch_one, writing
 from observatory.store.file_paths import name_paths
+from observatory.store.places import count_misplaced
 from observatory.store.rollup_tables import (
     ALL,
     DAY,
@@ -27,6 +28,7 @@ from observatory.store.rollups import find_and_count, refresh_rollups
 # Raise it when something else is summed up.
 VERSION = 1
 _BATCH = 50
+_MAX_KEY = 2**63 - 1
 
 
 def are_built() -> bool:
@@ -34,15 +36,23 @@ def are_built() -> bool:
     return _read("rollups_version") == VERSION
 
 
-def build_rollups(*, should_stop: Callable[[], bool] = lambda: False) -> int:
+def build_rollups(
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
     """Build the sums unless they are built; return of how many conversations.
+
+    The caller holds the lock ``migrate``, so that two processes do not both build them.
 
     Args:
         should_stop: Asked between transactions; what is missing then is built the next time.
+        on_progress: Told of how many conversations they are built, and how many there are.
     """
     if are_built():
         return 0
     number = 0
+    total = _count_conversations()
     with writing():
         if _read("rollups_built_key") == 0:
             for sums in ALL:
@@ -66,7 +76,21 @@ def build_rollups(*, should_stop: Callable[[], bool] = lambda: False) -> int:
             refresh_rollups(keys)
             _set("rollups_built_key", keys[-1])
         number += len(keys)
+        on_progress(_count_conversations(until=keys[-1]), total)
     return number
+
+
+def forget_rollups() -> None:
+    """Let the sums be built anew, from nothing."""
+    with writing():
+        _set("rollups_version", 0)
+        _set("rollups_built_key", 0)
+
+
+def _count_conversations(*, until: int = _MAX_KEY) -> int:
+    row = fetch_one("SELECT count(*) FROM conversations WHERE key <= ?", (until,))
+    assert row is not None
+    return int(row[0])
 
 
 def _read(name: str) -> int:
@@ -87,16 +111,18 @@ class RollupDifferences:
         checked: Rows that were compared.
         parts: What conversations add.
         sums: Sums over conversations.
+        places: Conversations that count where they do not stand.
     """
 
     checked: int
     parts: int
     sums: int
+    places: int
 
     @property
     def are_none(self) -> bool:
         """Whether all is as it should be."""
-        return not self.parts and not self.sums
+        return not self.parts and not self.sums and not self.places
 
 
 _BEGINNINGS = {
@@ -119,6 +145,7 @@ def verify_rollups() -> RollupDifferences:
                     known = _with_paths(known)
                 checked += len(counted)
                 parts += _count_differences(known, counted)
+        misplaced = count_misplaced(keys)
         for sums in ALL:
             for level in _BEGINNINGS:
                 for is_together in (False, True):
@@ -127,7 +154,7 @@ def verify_rollups() -> RollupDifferences:
                     wrong += differences
     finally:
         moment.close()
-    return RollupDifferences(checked=checked, parts=parts, sums=wrong)
+    return RollupDifferences(checked=checked, parts=parts, sums=wrong, places=misplaced)
 
 
 def _with_paths(known: dict[Any, Any]) -> dict[Any, Any]:
