@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from observatory import timestamps
 from observatory.ingest.progress import show_progress
 from observatory.ingest.running import RunSummary, ingest
 from observatory.ingest.stopping import StopSignals
@@ -15,7 +16,6 @@ from observatory.redaction.masking import configure as configure_redaction
 from observatory.settings import Settings, read_redaction_key
 from observatory.store.budget_checks import check_budgets
 from observatory.store.locks import held
-from observatory.timestamps import present
 
 
 def open_for_reading_in(settings: Settings) -> None:
@@ -53,7 +53,7 @@ def read_new(
             there = [path for path in folders if os.path.exists(path)]
             paths = [*there, *stored_uploads(settings.db_path)]
         summary = ingest(paths, on_progress=on_progress, should_stop=stop.is_requested)
-        check_budgets(present())
+        check_budgets(timestamps.present())
     for failure in summary.failures:
         print(f"{failure.path}: {failure.reason}", file=sys.stderr)
     return summary, 0 if summary.is_complete else stop.number

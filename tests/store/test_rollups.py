@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -13,6 +13,7 @@ from hypothesis.stateful import initialize, invariant, rule
 
 from observatory.errors import Conflict, NotFound
 from observatory.ingest.running import ingest
+from observatory.store.archive import ApiCallRow
 from observatory.store.conversation_changes import (
     insert_conversation,
     restore_conversation,
@@ -102,17 +103,28 @@ class SummedArchive(AnyArchive):
     def write_message(
         self, position: int, role: str, moment: str | None, price: int | None, status: str | None
     ) -> None:
-        calls = [NewToolCall("Read", "{}", status=status, execution_time_ms=70)] if status else []
+        calls = []
+        if status:
+            for tool, file in (("Read", "a"), ("Edit", "a"), ("Write", "b"), ("Edit", "a")):
+                path = f'{{"file_path": "/{file}{position % 2}.py"}}'
+                calls.append(NewToolCall(tool, path, status=status, execution_time_ms=70))
+
+        def set_price(rows: Sequence[ApiCallRow]) -> None:
+            for row in rows:
+                row.cost_nanodollars = price
+
         message = NewMessage(
             role,
             "fig",
             timestamp=moment,
             model="claude-opus-4-5" if role == "assistant" else None,
             tokens=dict.fromkeys(USED, 5) if role == "assistant" else None,
-            cost_nanodollars=price if role == "assistant" else None,
             tool_calls=calls,
         )
-        self.try_on(position, lambda name: insert_messages(name, [message], scope=WHOLE))
+        self.try_on(
+            position,
+            lambda name: insert_messages(name, [message], scope=WHOLE, price=set_price),
+        )
 
     @rule(position=st.integers(0, 5))
     def trash(self, position: int) -> None:
@@ -169,6 +181,35 @@ class SummedArchive(AnyArchive):
             usage, tools = count_in_python(is_of_projects=is_of_projects)
             assert usage == read_usage(is_of_projects=is_of_projects)
             assert tools == read_tools(is_of_projects=is_of_projects)
+
+    @invariant()
+    def files_equal_a_count_in_python(self) -> None:
+        counted: dict[str, Counter[str]] = {}
+        edited: set[tuple[int, str]] = set()
+        for conversation, name, parameters in fetch_all(
+            "SELECT t.conversation_key, t.name, t.parameters FROM tool_uses t"
+            " JOIN conversations c ON c.key = t.conversation_key AND c.deleted_at IS NULL"
+            " WHERE t.status = 'success' AND t.started_at IS NOT NULL AND parameters IS NOT NULL"
+            " ORDER BY t.started_at"
+        ):
+            path = json.loads(parameters).get("file_path")
+            if path is None:
+                continue
+            found = counted.setdefault(path, Counter())
+            found["reads"] += name == "Read"
+            found["edits"] += name in ("Edit", "Write")
+            found["reworks"] += name in ("Edit", "Write") and (conversation, path) in edited
+            if name in ("Edit", "Write"):
+                edited.add((conversation, path))
+        rows = fetch_all(
+            "SELECT p.path, sum(reads), sum(edits), sum(reworks) FROM file_paths p"
+            " LEFT JOIN file_rollups r ON r.path_key = p.key AND level = 3 AND place_key = 0"
+            " GROUP BY p.key"
+        )
+        names = ("reads", "edits", "reworks")
+        assert {row[0]: row[1:] for row in rows} == {
+            path: tuple(found[name] for name in names) for path, found in counted.items()
+        }
 
     @property
     def projects(self) -> Any:
