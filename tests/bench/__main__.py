@@ -15,7 +15,7 @@ from pathlib import Path
 
 import orjson
 
-from tests.bench import corpus, live, stages
+from tests.bench import analytics, corpus, live, stages
 from tests.bench.figures import Figure, format_table
 from tests.bench.floor import is_product_there, measure_parsing
 from tests.bench.load import LoadFailed
@@ -26,6 +26,7 @@ from tests.bench.transcripts import Totals
 _BUILD = REPOSITORY / "build" / "bench"
 _QUICK_MEGABYTES = 5
 _CONNECTIONS = (1, 50, 1_000)
+_REPORTED_MESSAGES = 200_000
 
 
 def main(arguments: list[str]) -> int:
@@ -118,6 +119,7 @@ def _measure(bench: stages.Bench) -> Iterator[Figure]:
     yield from stages.measure_inprocess(bench, conversation_id)
     yield from stages.measure_server(bench, conversation_id)
     yield from live.measure_live(bench)
+    yield from analytics.measure(_REPORTED_MESSAGES)
 
 
 def _summarise(figures: list[Figure]) -> str:
