@@ -30,7 +30,7 @@ _TREE = f"""
 # All subagents with their sessions' keys. There is an index of those with a parent.
 _SESSIONS = """
     WITH RECURSIVE below (root, key) AS (
-        SELECT c.parent_key, c.key FROM conversations c
+        SELECT c.parent_key, c.key FROM conversations c INDEXED BY conversations_by_parent
         JOIN conversations p ON p.key = c.parent_key AND p.parent_key IS NULL
         WHERE c.parent_key IS NOT NULL AND c.deleted_at IS NULL AND p.deleted_at IS NULL
             AND p.updated_at >= :start AND p.created_at < :end{there}
