@@ -21,10 +21,10 @@ _COLUMNS = (
 _TREE = f"""
     WITH RECURSIVE below (key, depth) AS (
         SELECT ?1, 0 UNION
-        SELECT c.key, depth + 1 FROM below JOIN conversations c ON c.parent_key = below.key
+        SELECT c.key, depth + 1 FROM below CROSS JOIN conversations c ON c.parent_key = below.key
         WHERE c.deleted_at IS NULL AND depth < {MAX_DEPTH}{{there}}
     )
-    SELECT {_COLUMNS} FROM below JOIN conversations c ON c.key = below.key
+    SELECT {_COLUMNS} FROM below CROSS JOIN conversations c ON c.key = below.key
     ORDER BY c.created_at, c.key
 """
 # All subagents with their sessions' keys. There is an index of those with a parent.
@@ -35,14 +35,14 @@ _SESSIONS = """
         WHERE c.parent_key IS NOT NULL AND c.deleted_at IS NULL AND p.deleted_at IS NULL
             AND p.updated_at >= :start AND p.created_at < :end{there}
         UNION
-        SELECT below.root, c.key FROM below JOIN conversations c ON c.parent_key = below.key
+        SELECT below.root, c.key FROM below CROSS JOIN conversations c ON c.parent_key = below.key
         WHERE c.deleted_at IS NULL
     )
     SELECT s.id, s.title, p.path, s.agent_type, s.cost_nanodollars, s.total_tokens,
         s.api_call_count, s.unpriced_call_count, count(*), sum(c.cost_nanodollars),
         sum(c.total_tokens), sum(c.api_call_count), sum(c.unpriced_call_count)
-    FROM below JOIN conversations c ON c.key = below.key{below}
-    JOIN conversations s ON s.key = below.root
+    FROM below CROSS JOIN conversations c ON c.key = below.key{below}
+    CROSS JOIN conversations s ON s.key = below.root
     LEFT JOIN projects p ON p.key = s.project_key
     GROUP BY below.root
     ORDER BY s.cost_nanodollars + sum(c.cost_nanodollars) DESC, s.key DESC LIMIT :limit
