@@ -70,7 +70,7 @@ def test_days_on_which_the_clock_is_set_have_other_lengths(client, say):
     rows = rows_of(client, "token-usage", timezone="Europe/Berlin")
     assert [(r["date"], r["from"], r["to"], r["api_calls"]) for r in rows] == [
         ("2026-03-29", "2026-03-28T23:00:00.000Z", "2026-03-29T22:00:00.000Z", 2),
-        ("2026-03-30", "2026-03-29T22:00:00.000Z", "2026-03-29T23:00:00.000Z", 1),
+        ("2026-03-30", "2026-03-29T22:00:00.000Z", "2026-03-30T22:00:00.000Z", 1),
     ]
 
 

@@ -39,7 +39,7 @@ def read_errors_over_time(asked: Asked, *, unit: str) -> list[dict[str, Any]]:
     Raises:
         InvalidParameter: There are too many of them.
     """
-    period = clip(asked.period, USAGE, asked)
+    period = clip(asked.period, USAGE, asked, unit=unit)
     if period is None:
         return []
     buckets = list_buckets(period, unit)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from observatory.errors import NotFound
-from observatory.store.analytics.periods import Period, Segment, split
+from observatory.store.analytics.periods import Period, Segment, begin_unit, end_unit, split
 from observatory.store.database import fetch_all, fetch_one
 from observatory.store.places import find_places, list_places
 from observatory.store.projects import find_project
@@ -189,13 +189,20 @@ def find_bounds(sums: Sums, asked: Asked) -> tuple[int, int] | None:
     return row[0], row[1] + 3600
 
 
-def clip(period: Period, sums: Sums, asked: Asked) -> Period | None:
-    """Return the part of a period in which there is anything, or ``None`` when there is nothing."""
+def clip(period: Period, sums: Sums, asked: Asked, *, unit: str = "hour") -> Period | None:
+    """Return the part of a period in which there is anything, or ``None`` when there is nothing.
+
+    It is of whole hours, days, weeks or months, as far as the period is.
+    """
     bounds = find_bounds(sums, asked)
     if bounds is None:
         return None
-    start, end = max(period.start, bounds[0]), min(period.end, bounds[1])
-    return Period(start, end, period.zone) if start < end else None
+    first, last = max(period.start, bounds[0]), min(period.end, bounds[1])
+    if first >= last:
+        return None
+    start = max(period.start, begin_unit(unit, first, period.zone))
+    end = end_unit(unit, begin_unit(unit, last - 1, period.zone), period.zone)
+    return Period(start, min(period.end, end), period.zone)
 
 
 def name_projects(keys: Iterable[int]) -> dict[int, dict[str, Any]]:

@@ -40,7 +40,7 @@ def read_tool_groups(
     """
     only = {} if tool is None else {"tool": tool}
     if group_by in UNITS:
-        period = clip(asked.period, TOOLS, asked)
+        period = clip(asked.period, TOOLS, asked, unit=group_by)
         if period is None:
             return []
         buckets = list_buckets(period, group_by)

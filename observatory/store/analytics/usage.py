@@ -90,7 +90,7 @@ def _largest_first(
 def _read_times(
     asked: Asked, unit: str, breakdown: str | None, measures: Sequence[str]
 ) -> list[tuple[dict[str, Any], Numbers]]:
-    period = clip(asked.period, USAGE, asked)
+    period = clip(asked.period, USAGE, asked, unit=unit)
     if period is None:
         return []
     buckets = list_buckets(period, unit)
