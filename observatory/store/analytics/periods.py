@@ -161,14 +161,17 @@ def _offset(moment: int, zone: ZoneInfo) -> int:
 
 
 def _begin_hour(moment: int, zone: ZoneInfo) -> int:
-    return moment - (moment + _offset(moment, zone)) % HOUR_SECONDS
+    """Return when the hour of a time began; where the clock is set inside of one, then."""
+    offset = _offset(moment, zone)
+    start = moment - (moment + offset) % HOUR_SECONDS
+    return start if _offset(start, zone) == offset else _find_change(start, moment, zone)
 
 
 def _next_hour(start: int, zone: ZoneInfo) -> int:
-    """Return when the hour after one begins; where the clock is set it may be another length."""
-    end = start + HOUR_SECONDS
-    shift = (end + _offset(end, zone)) % HOUR_SECONDS
-    return end - shift if shift and end - shift > start else end
+    """Return when the hour after one begins; it is shorter where the clock is set inside of it."""
+    offset = _offset(start, zone)
+    end = start + HOUR_SECONDS - (start + offset) % HOUR_SECONDS
+    return end if _offset(end, zone) == offset else _find_change(start, end, zone)
 
 
 def split(bucket: int, start: int, end: int) -> list[Segment]:
