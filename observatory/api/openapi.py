@@ -342,7 +342,10 @@ def _good(spec: APISpec, path: str, status: int, operation: Operation) -> dict[s
     response["content"] = {JSON: {"schema": _wrap(data)}}
     for name in operation.other_types:
         response["content"][name] = {"schema": {"type": "string"}}
-        headers["Content-Disposition"] = _header_ref("Content-Disposition")
+        headers["Content-Disposition"] = {
+            "description": "A name for the file; not with JSON.",
+            "schema": {"type": "string"},
+        }
     return response
 
 
