@@ -320,7 +320,7 @@ def list_refusals(key: tuple[str, str], operation: Operation) -> set[int]:
 
 
 def _good(spec: APISpec, path: str, status: int, operation: Operation) -> dict[str, Any]:
-    headers = {"X-Request-ID": _header_ref("X-Request-ID")}
+    headers: dict[str, Any] = {"X-Request-ID": _header_ref("X-Request-ID")}
     if path.startswith("/api/"):
         headers |= {name: _header_ref(name) for name in _LIMIT_HEADERS}
     if operation.is_cached:

@@ -104,18 +104,24 @@ def end_unit(unit: str, start: int, zone: ZoneInfo) -> int:
     return _instant(_midnight(_next_day(unit, _first_day(unit, day))), zone)
 
 
-def list_buckets(period: Period, unit: str) -> list[Bucket]:
-    """Return the hours, days, weeks or months that a period touches, cut to it.
+def list_buckets(period: Period, unit: str, *, within: Period | None = None) -> list[Bucket]:
+    """Return the hours, days, weeks or months that a period touches.
+
+    Args:
+        period: Which ones.
+        unit: One of UNITS.
+        within: What they are cut to, which holds the period; by default the period.
 
     Raises:
         InvalidParameter: They are too many.
     """
     buckets = []
+    whole = within or period
     start = begin_unit(unit, period.start, period.zone)
     while start < period.end:
         end = end_unit(unit, start, period.zone)
         name = _name(unit, start, period.zone)
-        buckets.append(Bucket(name, max(start, period.start), min(end, period.end)))
+        buckets.append(Bucket(name, max(start, whole.start), min(end, whole.end)))
         if len(buckets) > MAX_BUCKETS:
             raise InvalidParameter(
                 "group_by", f"More than {MAX_BUCKETS} rows; ask for less time, or longer units."

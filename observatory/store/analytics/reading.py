@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from observatory.errors import NotFound
-from observatory.store.analytics.periods import Period, Segment, split
+from observatory.store.analytics.periods import Bucket, Period, Segment, list_buckets, split
 from observatory.store.database import fetch_all, fetch_one
 from observatory.store.places import find_places, list_places
 from observatory.store.projects import find_project
@@ -41,6 +41,10 @@ class Asked:
     def over(self, period: Period) -> Asked:
         """Return the same question about another time."""
         return Asked(period, self.scope, self.project_key, self.model)
+
+    def of_all_models(self) -> Asked:
+        """Return the same question about all models."""
+        return Asked(self.period, self.scope, self.project_key)
 
 
 def find_project_key(path: str | None, *, scope: Scope) -> int | None:
@@ -196,6 +200,23 @@ def clip(period: Period, sums: Sums, asked: Asked) -> Period | None:
         return None
     start, end = max(period.start, bounds[0]), min(period.end, bounds[1])
     return Period(start, end, period.zone) if start < end else None
+
+
+def divide(asked: Asked, unit: str, sums: Sums) -> tuple[list[Bucket], list[Segment]]:
+    """Return the units of time from the first with anything in the sums to the last.
+
+    And the spans that they are read from, each with the place of its unit.
+
+    Raises:
+        InvalidParameter: They are too many.
+    """
+    period = clip(asked.period, sums, asked)
+    buckets = [] if period is None else list_buckets(period, unit, within=asked.period)
+    return buckets, [
+        segment
+        for place, bucket in enumerate(buckets)
+        for segment in split(place, bucket.start, bucket.end)
+    ]
 
 
 def name_projects(keys: Iterable[int]) -> dict[int, dict[str, Any]]:

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from observatory.store.analytics.figures import tool_figures
-from observatory.store.analytics.periods import UNITS, as_text, list_buckets, split
+from observatory.store.analytics.periods import UNITS, as_text
 from observatory.store.analytics.reading import (
     BUCKET,
     PROJECT,
     Asked,
-    clip,
+    divide,
     name_projects,
     read_sums,
 )
@@ -40,15 +40,7 @@ def read_tool_groups(
     """
     only = {} if tool is None else {"tool": tool}
     if group_by in UNITS:
-        period = clip(asked.period, TOOLS, asked)
-        if period is None:
-            return []
-        buckets = list_buckets(period, group_by)
-        segments = [
-            segment
-            for place, bucket in enumerate(buckets)
-            for segment in split(place, bucket.start, bucket.end)
-        ]
+        buckets, segments = divide(asked, group_by, TOOLS)
         rows = read_sums(TOOLS, asked, by=(BUCKET, *_OUTCOME), segments=segments, only=only)
         found = _gather(rows)
         nothing: tuple[dict[str, int], dict[Any, int]] = (dict.fromkeys(TOOLS.measures, 0), {})
