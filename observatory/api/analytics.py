@@ -251,6 +251,8 @@ class AnalyticsReport:
         cache: Where reports are kept as long as nothing changes.
     """
 
+    has_forms = True
+
     def __init__(self, name: str, cache: ReportCache) -> None:
         self._name = name
         self._report = REPORTS[name]
@@ -294,6 +296,8 @@ class Comparison:
     Args:
         cache: Where reports are kept as long as nothing changes.
     """
+
+    has_forms = True
 
     def __init__(self, cache: ReportCache) -> None:
         self._cache = cache
