@@ -20,7 +20,8 @@ from observatory.store.analytics.reading import Asked, find_project_key
 DEFAULT_DAYS = 30
 FORMATS = ("json", "csv", "ndjson")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_FIRST, _LAST = datetime(1970, 1, 2, tzinfo=UTC), datetime(9998, 12, 30, tzinfo=UTC)
+# With the last day as ``to``. What lies before 1970 in UTC is cut.
+_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
 
 @lru_cache(maxsize=1)
@@ -52,7 +53,6 @@ class LocalMoment(fields.Field[datetime]):
                 moment += timedelta(days=int(self.is_end))
             elif len(value) <= len("2026-01-31"):
                 raise ValidationError(wrong)
-            # Far enough from both ends for every zone.
             if not _FIRST <= moment.replace(tzinfo=UTC) <= _LAST:
                 raise ValidationError(wrong)
         except (ValueError, TypeError, OverflowError) as error:
@@ -97,7 +97,6 @@ def complete_against(params: dict[str, Any], period: Period) -> dict[str, Any]:
             end = start.astimezone(period.zone) + length
         if start is None:
             start = end.astimezone(period.zone) - length
-        # Far enough from both ends for every zone.
         if not _FIRST <= end.replace(tzinfo=UTC) <= _LAST or start.year < _FIRST.year:
             raise OverflowError
     except OverflowError as error:

@@ -133,3 +133,21 @@ def test_the_other_period_is_as_long_as_this_one(client):
     assert data["against"]["period"]["to"] == "2025-04-01T00:00:00.000Z"
     data = ask(client, "/api/analytics/compare", **march, against_to="2025-03-31")
     assert data["against"]["period"]["from"] == "2025-03-01T00:00:00.000Z"
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Etc/GMT+12"])
+@pytest.mark.parametrize("unit", ["hour", "day", "week", "month"])
+@pytest.mark.parametrize("moment", ["1970-01-01T00:00:00.000Z", "9998-12-31T23:59:59.999Z"])
+def test_all_time_is_from_1970_to_9998(client, write, ingest, moment, unit, zone):
+    transcript = Transcript()
+    transcript.prompt("go", timestamp=moment)
+    transcript.answer("gone", timestamp=moment)
+    write(transcript)
+    ingest()
+    span = {"from": "1970-01-01", "to": "9998-12-31", "timezone": zone}
+    data = ask(client, "/api/analytics/costs", **span, group_by=unit, compare="previous")
+    assert data["totals"]["api_calls"] == sum(row["api_calls"] for row in data["rows"])
+    if zone == "UTC":
+        assert data["totals"]["api_calls"] == 1
+    for report in ("overview", "blocks", "activity", "tools", "errors", "files", "subagents"):
+        ask(client, f"/api/analytics/{report}", **span)

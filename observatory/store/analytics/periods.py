@@ -24,6 +24,8 @@ from observatory.timestamps import format_timestamp
 
 UNITS = ("hour", "day", "week", "month")
 MAX_BUCKETS = 2000
+# Nothing is older.
+_EPOCH = datetime(1970, 1, 1)
 # Reports ask for the same days again and again.
 _REMEMBERED = 16_384
 
@@ -64,12 +66,15 @@ class Period:
     def previous(self) -> Period:
         """Return the span of as many days in the zone, or else as long, just before this one."""
         start, end = (datetime.fromtimestamp(t, self.zone) for t in (self.start, self.end))
-        if start.time() == end.time():
-            before = start.replace(tzinfo=None) - (
-                end.replace(tzinfo=None) - start.replace(tzinfo=None)
-            )
-            return Period(max(0, _instant(before, self.zone)), self.start, self.zone)
-        return Period(max(0, self.start - (self.end - self.start)), self.start, self.zone)
+        first = start.replace(tzinfo=None)
+        length = end.replace(tzinfo=None) - first
+        if start.time() != end.time():
+            before = self.start - (self.end - self.start)
+        elif length < first - _EPOCH:
+            before = _instant(first - length, self.zone)
+        else:
+            before = 0
+        return Period(max(0, before), self.start, self.zone)
 
 
 def make_period(start: datetime, end: datetime, zone: ZoneInfo) -> Period:
