@@ -24,6 +24,8 @@ from observatory.timestamps import format_timestamp
 
 UNITS = ("hour", "day", "week", "month")
 MAX_BUCKETS = 2000
+# No clock was ever set twice in less than a week (since 1970, tzdata 2025).
+_UNCHANGED_SECONDS = 4 * DAY_SECONDS
 # Nothing is older.
 _EPOCH = datetime(1970, 1, 1)
 # Reports ask for the same days again and again.
@@ -234,7 +236,7 @@ def list_offsets(period: Period) -> list[Segment]:
     offset = _offset(start, zone)
     moment = start
     while moment < period.end:
-        following = min(moment + DAY_SECONDS, period.end)
+        following = min(moment + _UNCHANGED_SECONDS, period.end)
         if _offset(following, zone) != offset:
             following = _find_change(moment, following, zone)
             segments += _with_offset(offset, start, following)
