@@ -100,14 +100,14 @@ def _number(name: str) -> Callable[[Row], str]:
 
 def _describe_cost(row: Row) -> str:
     """Return a cost in dollars; ``?`` is what no price is known of."""
-    if row["cost_microdollars"] is None:
+    return _dollars(row["cost_microdollars"], is_complete=row["cost_complete"])
+
+
+def _dollars(microdollars: int | None, *, is_complete: bool) -> str:
+    """Return microdollars as dollars and cents; ``?`` is what no price is known of."""
+    if microdollars is None:
         return "?"
-    return _dollars(row["cost_microdollars"]) + ("" if row["cost_complete"] else "+?")
-
-
-def _dollars(microdollars: int) -> str:
-    """Return microdollars as dollars and cents."""
-    return f"{microdollars / 1e6:,.2f}"
+    return f"{microdollars / 1e6:,.2f}" + ("" if is_complete else "+?")
 
 
 _MODELS = Column("Models", _describe_models, dropped=6, least=12, is_number=False)
@@ -206,15 +206,15 @@ def _describe_burning(row: Row, question: Question) -> list[str]:
     rate, projection = row["burn_rate"], row["projection"]
     if rate is None:
         return []
-    more = "" if row["cost_complete"] else "+?"
+    is_complete = row["cost_complete"]
     lines = [
         f"Burn rate: {rate['tokens_per_minute']:,.0f} tokens a minute,"
-        f" {_dollars(rate['microdollars_per_hour'])}{more} USD an hour."
+        f" {_dollars(rate['microdollars_per_hour'], is_complete=is_complete)} USD an hour."
     ]
     if projection is not None:
         lines.append(
             f"At that rate: {projection['total_tokens']:,} tokens and"
-            f" {_dollars(projection['cost_microdollars'])}{more} USD"
+            f" {_dollars(projection['cost_microdollars'], is_complete=is_complete)} USD"
             f" by {_local(row['end_at'], question.zone)}."
         )
     return lines

@@ -15,7 +15,7 @@ from observatory.api.auth import identity_of
 from observatory.api.params import Text, WholeNumber, read_params
 from observatory.api.report_cache import ReportCache
 from observatory.api.report_forms import choose_form
-from observatory.api.report_params import LocalMoment, ReportParams, ask
+from observatory.api.report_params import LocalMoment, ReportParams, ask, complete_against
 from observatory.store.analytics import (
     activity,
     blocks,
@@ -251,6 +251,8 @@ class AnalyticsReport:
         cache: Where reports are kept as long as nothing changes.
     """
 
+    has_forms = True
+
     def __init__(self, name: str, cache: ReportCache) -> None:
         self._name = name
         self._report = REPORTS[name]
@@ -295,6 +297,8 @@ class Comparison:
         cache: Where reports are kept as long as nothing changes.
     """
 
+    has_forms = True
+
     def __init__(self, cache: ReportCache) -> None:
         self._cache = cache
 
@@ -308,7 +312,8 @@ class Comparison:
         this = ask(req, params)
         against = this.over(this.period)
         if params["against_from_"] is not None or params["against_to"] is not None:
-            against = ask(req, {**params, "against_project": params["project"]}, prefix="against_")
+            named = {**complete_against(params, this.period), "against_project": params["project"]}
+            against = ask(req, named, prefix="against_")
         elif params["against_project"] is None:
             against = this.over(this.period.previous())
         if params["against_project"] is not None:

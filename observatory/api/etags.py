@@ -26,6 +26,8 @@ _OURS = re.compile(r'"([0-9a-f]{8})-([0-9a-f]{1,16})-[0-9a-f]{16}"')
 _RUN = token_hex(4)
 # What is answered in the form that a client accepts best.
 _WITH_FORMS = "/api/analytics/"
+# Reports end with an hour of some zone, which may be at any quarter of one in UTC.
+_HOUR_SECONDS, _QUARTER_SECONDS = 3600, 900
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -44,14 +46,19 @@ def make_etag(req: falcon.Request, accepted: Accepted, *, revision: int) -> str:
     """Return the strong tag of the answer to a GET as the archive is at a revision."""
     identity = req.context.identity
     viewer = "" if identity is None else identity.viewer
-    form = req.env.get("HTTP_ACCEPT", "") if req.path.startswith(_WITH_FORMS) else ""
-    digest = _digest(req.path, req.query_string, accepted, viewer + form, int(time()) // 3600)
+    form, seconds = "", _HOUR_SECONDS
+    if req.path.startswith(_WITH_FORMS):
+        form, seconds = req.env.get("HTTP_ACCEPT", ""), _QUARTER_SECONDS
+    moment = int(time()) // seconds
+    digest = _digest(req.path, req.query_string, accepted, f"{viewer}\n{form}", moment)
     return f'"{_RUN}-{revision:x}-{digest}"'
 
 
 @lru_cache(maxsize=1024)
-def _digest(path: str, query: str, accepted: Accepted, viewer: str, hour: int) -> str:
-    facts = f"{_CODE}\n{hour}\n{accepted.coding}\n{accepted.takes_plain}\n{path}\n{query}\n{viewer}"
+def _digest(path: str, query: str, accepted: Accepted, viewer: str, moment: int) -> str:
+    facts = (
+        f"{_CODE}\n{moment}\n{accepted.coding}\n{accepted.takes_plain}\n{path}\n{query}\n{viewer}"
+    )
     return blake2b(facts.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 

@@ -210,6 +210,8 @@ class Exchange:
         resp.set_header("X-Request-ID", req.context.request_id)
         resp.set_header("X-Response-Time", f"{seconds * 1000:.2f}ms")
         resp.set_headers(self._headers)
+        if getattr(resource, "has_forms", False):
+            resp.append_header("Vary", "Accept")
         policy = getattr(resource, "referrer_policy", None)
         if policy is not None:
             resp.set_header("Referrer-Policy", policy)

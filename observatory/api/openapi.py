@@ -320,7 +320,7 @@ def list_refusals(key: tuple[str, str], operation: Operation) -> set[int]:
 
 
 def _good(spec: APISpec, path: str, status: int, operation: Operation) -> dict[str, Any]:
-    headers = {"X-Request-ID": _header_ref("X-Request-ID")}
+    headers: dict[str, Any] = {"X-Request-ID": _header_ref("X-Request-ID")}
     if path.startswith("/api/"):
         headers |= {name: _header_ref(name) for name in _LIMIT_HEADERS}
     if operation.is_cached:
@@ -342,7 +342,10 @@ def _good(spec: APISpec, path: str, status: int, operation: Operation) -> dict[s
     response["content"] = {JSON: {"schema": _wrap(data)}}
     for name in operation.other_types:
         response["content"][name] = {"schema": {"type": "string"}}
-        headers["Content-Disposition"] = _header_ref("Content-Disposition")
+        headers["Content-Disposition"] = {
+            "description": "A name for the file; not with JSON.",
+            "schema": {"type": "string"},
+        }
     return response
 
 

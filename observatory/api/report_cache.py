@@ -56,7 +56,6 @@ class ReportCache:
             made = orjson.dumps(report) if form == "json" else write_rows(_rows_of(report), form)
             if tag is not None:
                 self._keep(tag, made)
-        resp.append_header("Vary", "Accept")
         if form == "json":
             answer(req, resp, Fragment(made))
             return

@@ -21,24 +21,33 @@ def choose_form(req: falcon.Request, asked: str | None) -> str:
     """Return ``json``, ``csv`` or ``ndjson``: what was asked for, or else what is accepted."""
     if asked is not None:
         return asked
-    accept = req.env.get("HTTP_ACCEPT", "")
+    accept = req.env.get("HTTP_ACCEPT", "").lower()
     if CSV not in accept and NDJSON not in accept:
         return "json"
-    best = req.client_prefers(["application/json", CSV, NDJSON])
-    return {CSV: "csv", NDJSON: "ndjson"}.get(best or "", "json")
+    try:
+        best = falcon.mediatypes.best_match(["application/json", CSV, NDJSON], accept)
+    except ValueError:
+        return "json"
+    return {CSV: "csv", NDJSON: "ndjson"}.get(best, "json")
 
 
 def write_rows(rows: Iterable[dict[str, Any]], form: str) -> bytes:
     """Return rows as CSV with a header, or as lines of JSON.
 
-    In CSV what is inside something has a name with a dot, and lists are JSON.
+    In CSV what is inside something has a name with a dot, and lists are JSON. Without rows there
+    is no header, for no names are known.
     """
     if form == "ndjson":
         return b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
     flat = [_flatten(row) for row in rows]
     names = list(dict.fromkeys(name for row in flat for name in row))
+    if not names:
+        return b""
+    # What is null in one row and has something inside in another has no column of its own.
+    outer = {name[:place] for name in names for place, sign in enumerate(name) if sign == "."}
+    names = [name for name in names if name not in outer]
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, names, restval="", lineterminator="\r\n")
+    writer = csv.DictWriter(text, names, restval="", extrasaction="ignore", lineterminator="\r\n")
     writer.writeheader()
     writer.writerows(flat)
     return text.getvalue().encode()

@@ -13,13 +13,15 @@ from marshmallow import ValidationError, fields, post_load, validate
 
 from observatory.api.auth import scope_of
 from observatory.api.params import NoParams, Text
-from observatory.store.analytics.periods import begin_unit, make_period
+from observatory.errors import InvalidParameter
+from observatory.store.analytics.periods import Period, begin_unit, make_period
 from observatory.store.analytics.reading import Asked, find_project_key
 
 DEFAULT_DAYS = 30
 FORMATS = ("json", "csv", "ndjson")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_FIRST, _LAST = datetime(1970, 1, 2, tzinfo=UTC), datetime(9998, 12, 30, tzinfo=UTC)
+# With the last day as ``to``. What lies before 1970 in UTC is cut.
+_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
 
 @lru_cache(maxsize=1)
@@ -51,7 +53,6 @@ class LocalMoment(fields.Field[datetime]):
                 moment += timedelta(days=int(self.is_end))
             elif len(value) <= len("2026-01-31"):
                 raise ValidationError(wrong)
-            # Far enough from both ends for every zone.
             if not _FIRST <= moment.replace(tzinfo=UTC) <= _LAST:
                 raise ValidationError(wrong)
         except (ValueError, TypeError, OverflowError) as error:
@@ -82,6 +83,28 @@ class ReportParams(NoParams):
         return data
 
 
+def complete_against(params: dict[str, Any], period: Period) -> dict[str, Any]:
+    """Return parameters in which the second period, if it has one end, is as long as the first.
+
+    Raises:
+        InvalidParameter: Its other end lies too far away.
+    """
+    begun, ended = (datetime.fromtimestamp(t, period.zone) for t in (period.start, period.end))
+    length = ended.replace(tzinfo=None) - begun.replace(tzinfo=None)
+    start, end = params["against_from_"], params["against_to"]
+    try:
+        if end is None:
+            end = start.astimezone(period.zone) + length
+        if start is None:
+            start = end.astimezone(period.zone) - length
+        if not _FIRST <= end.replace(tzinfo=UTC) <= _LAST or start.year < _FIRST.year:
+            raise OverflowError
+    except OverflowError as error:
+        name = "against_from" if params["against_to"] is None else "against_to"
+        raise InvalidParameter(name, "Lies too far away; give both ends.") from error
+    return {**params, "against_from_": start, "against_to": end}
+
+
 def ask(req: falcon.Request, params: dict[str, Any], *, prefix: str = "") -> Asked:
     """Return what a report is asked; by default of the last 30 days with this one.
 
@@ -98,9 +121,10 @@ def ask(req: falcon.Request, params: dict[str, Any], *, prefix: str = "") -> Ask
     end = params[f"{prefix}to"] or datetime.now(UTC)
     start = params[f"{prefix}from_"]
     if start is None:
-        before = end - timedelta(days=DEFAULT_DAYS)
-        following = begin_unit("day", int((before + timedelta(days=1)).timestamp()), zone)
-        start = datetime.fromtimestamp(max(following, 0), UTC)
+        # A period that ends at midnight has nothing of the day that begins then.
+        last = end.astimezone(zone) - timedelta(microseconds=1)
+        first = (last - timedelta(days=DEFAULT_DAYS - 1)).timestamp()
+        start = datetime.fromtimestamp(max(begin_unit("day", int(first), zone), 0), UTC)
     return Asked(
         period=make_period(start, end, zone),
         scope=scope,

@@ -199,7 +199,7 @@ class ModelRow(UsageFigures, CostFigures):
     output_tokens_per_call = _number_or_null()
 
 
-class WeekHour(Schema):
+class WeekHour(Priced):
     """One hour of the week; Monday is 0."""
 
     weekday = fields.Integer(required=True, strict=True, validate=validate.Range(0, 6))
@@ -208,7 +208,6 @@ class WeekHour(Schema):
     prompts = Count(required=True)
     api_calls = Count(required=True)
     total_tokens = Count(required=True)
-    cost_microdollars = Count(required=True)
 
 
 class LongConversation(Schema):
@@ -228,7 +227,7 @@ class BurnRate(Schema):
 
     tokens_per_minute = fields.Float(required=True)
     uncached_tokens_per_minute = fields.Float(required=True)
-    microdollars_per_hour = Count(required=True)
+    microdollars_per_hour = _count_or_null()
 
 
 class Projection(Schema):
@@ -236,7 +235,7 @@ class Projection(Schema):
 
     minutes_left = Count(required=True)
     total_tokens = Count(required=True)
-    cost_microdollars = Count(required=True)
+    cost_microdollars = _count_or_null()
 
 
 class BlockRow(UsageFigures):
@@ -362,7 +361,7 @@ class ComparedTotals(ActivityFigures, UsageFigures, CostFigures):
 
 
 def _changes() -> fields.Dict:
-    """Return by how much numbers grew, as shares of what they were; null where that was 0."""
+    """Return by how much numbers grew, as shares of what they were; null for 0 and the unknown."""
     return fields.Dict(keys=fields.String(), values=fields.Float(allow_none=True), required=True)
 
 

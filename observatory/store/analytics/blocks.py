@@ -140,13 +140,15 @@ def _burn(
     if minutes <= 0:
         return {"burn_rate": None, "projection": None}
     tokens = figures.total_tokens(total)
-    nanodollars = total["cost_nanodollars"]
+    nanodollars, is_unknown = total["cost_nanodollars"], figures.is_cost_unknown(total)
     burn_rate = {
         "tokens_per_minute": round(tokens / minutes, 3),
         "uncached_tokens_per_minute": round(
             (total["input_tokens"] + total["output_tokens"]) / minutes, 3
         ),
-        "microdollars_per_hour": figures.microdollars(round(nanodollars / minutes * 60)),
+        "microdollars_per_hour": None
+        if is_unknown
+        else figures.microdollars(round(nanodollars / minutes * 60)),
     }
     if not is_active:
         return {"burn_rate": burn_rate, "projection": None}
@@ -156,8 +158,8 @@ def _burn(
         "projection": {
             "minutes_left": round(left),
             "total_tokens": round(tokens + tokens / minutes * left),
-            "cost_microdollars": figures.microdollars(
-                round(nanodollars + nanodollars / minutes * left)
-            ),
+            "cost_microdollars": None
+            if is_unknown
+            else figures.microdollars(round(nanodollars + nanodollars / minutes * left)),
         },
     }

@@ -85,6 +85,8 @@ def count_active(asked: Asked) -> dict[str, int]:
     rows = fetch_all(
         "SELECT c.kind, count(*) FROM conversations c INDEXED BY conversations_by_span"
         " WHERE c.deleted_at IS NULL AND c.updated_at >= :start AND c.created_at < :end"
+        " AND EXISTS (SELECT 1 FROM conversation_usage u WHERE u.conversation_key = c.key"
+        " AND u.start >= :first AND u.start < :last AND u.messages > 0)"
         f"{there} GROUP BY c.kind",
         _span(asked.period),
     )

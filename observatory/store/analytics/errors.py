@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from observatory.store.analytics.figures import share
-from observatory.store.analytics.periods import list_buckets, split
-from observatory.store.analytics.reading import BUCKET, Asked, clip, read_sums
+from observatory.store.analytics.reading import BUCKET, Asked, divide, read_sums
 from observatory.store.analytics.usage import time_of
 from observatory.store.rollup_tables import TOOLS, USAGE
 
@@ -39,15 +38,7 @@ def read_errors_over_time(asked: Asked, *, unit: str) -> list[dict[str, Any]]:
     Raises:
         InvalidParameter: There are too many of them.
     """
-    period = clip(asked.period, USAGE, asked, unit=unit)
-    if period is None:
-        return []
-    buckets = list_buckets(period, unit)
-    segments = [
-        segment
-        for place, bucket in enumerate(buckets)
-        for segment in split(place, bucket.start, bucket.end)
-    ]
+    buckets, segments = divide(asked, unit, USAGE)
     found = [{**time_of(bucket), "tool_uses": 0, **dict.fromkeys(_KINDS, 0)} for bucket in buckets]
     for place, status, uses in read_sums(
         TOOLS, asked, by=(BUCKET, "status"), measures=("uses",), segments=segments

@@ -24,6 +24,10 @@ from observatory.timestamps import format_timestamp
 
 UNITS = ("hour", "day", "week", "month")
 MAX_BUCKETS = 2000
+# No clock was ever set twice in less than a week (since 1970, tzdata 2025).
+_UNCHANGED_SECONDS = 4 * DAY_SECONDS
+# Nothing is older.
+_EPOCH = datetime(1970, 1, 1)
 # Reports ask for the same days again and again.
 _REMEMBERED = 16_384
 
@@ -64,12 +68,15 @@ class Period:
     def previous(self) -> Period:
         """Return the span of as many days in the zone, or else as long, just before this one."""
         start, end = (datetime.fromtimestamp(t, self.zone) for t in (self.start, self.end))
-        if start.time() == end.time():
-            before = start.replace(tzinfo=None) - (
-                end.replace(tzinfo=None) - start.replace(tzinfo=None)
-            )
-            return Period(max(0, _instant(before, self.zone)), self.start, self.zone)
-        return Period(max(0, self.start - (self.end - self.start)), self.start, self.zone)
+        first = start.replace(tzinfo=None)
+        length = end.replace(tzinfo=None) - first
+        if start.time() != end.time():
+            before = self.start - (self.end - self.start)
+        elif length < first - _EPOCH:
+            before = _instant(first - length, self.zone)
+        else:
+            before = 0
+        return Period(max(0, before), self.start, self.zone)
 
 
 def make_period(start: datetime, end: datetime, zone: ZoneInfo) -> Period:
@@ -104,18 +111,24 @@ def end_unit(unit: str, start: int, zone: ZoneInfo) -> int:
     return _instant(_midnight(_next_day(unit, _first_day(unit, day))), zone)
 
 
-def list_buckets(period: Period, unit: str) -> list[Bucket]:
-    """Return the hours, days, weeks or months that a period touches, cut to it.
+def list_buckets(period: Period, unit: str, *, within: Period | None = None) -> list[Bucket]:
+    """Return the hours, days, weeks or months that a period touches.
+
+    Args:
+        period: Which ones.
+        unit: One of UNITS.
+        within: What they are cut to, which holds the period; by default the period.
 
     Raises:
         InvalidParameter: They are too many.
     """
     buckets = []
+    whole = within or period
     start = begin_unit(unit, period.start, period.zone)
     while start < period.end:
         end = end_unit(unit, start, period.zone)
         name = _name(unit, start, period.zone)
-        buckets.append(Bucket(name, max(start, period.start), min(end, period.end)))
+        buckets.append(Bucket(name, max(start, whole.start), min(end, whole.end)))
         if len(buckets) > MAX_BUCKETS:
             raise InvalidParameter(
                 "group_by", f"More than {MAX_BUCKETS} rows; ask for less time, or longer units."
@@ -161,14 +174,17 @@ def _offset(moment: int, zone: ZoneInfo) -> int:
 
 
 def _begin_hour(moment: int, zone: ZoneInfo) -> int:
-    return moment - (moment + _offset(moment, zone)) % HOUR_SECONDS
+    """Return when the hour of a time began; where the clock is set inside of one, then."""
+    offset = _offset(moment, zone)
+    start = moment - (moment + offset) % HOUR_SECONDS
+    return start if _offset(start, zone) == offset else _find_change(start, moment, zone)
 
 
 def _next_hour(start: int, zone: ZoneInfo) -> int:
-    """Return when the hour after one begins; where the clock is set it may be another length."""
-    end = start + HOUR_SECONDS
-    shift = (end + _offset(end, zone)) % HOUR_SECONDS
-    return end - shift if shift and end - shift > start else end
+    """Return when the hour after one begins; it is shorter where the clock is set inside of it."""
+    offset = _offset(start, zone)
+    end = start + HOUR_SECONDS - (start + offset) % HOUR_SECONDS
+    return end if _offset(end, zone) == offset else _find_change(start, end, zone)
 
 
 def split(bucket: int, start: int, end: int) -> list[Segment]:
@@ -220,7 +236,7 @@ def list_offsets(period: Period) -> list[Segment]:
     offset = _offset(start, zone)
     moment = start
     while moment < period.end:
-        following = min(moment + DAY_SECONDS, period.end)
+        following = min(moment + _UNCHANGED_SECONDS, period.end)
         if _offset(following, zone) != offset:
             following = _find_change(moment, following, zone)
             segments += _with_offset(offset, start, following)

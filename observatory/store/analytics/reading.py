@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from observatory.errors import NotFound
-from observatory.store.analytics.periods import Period, Segment, begin_unit, end_unit, split
+from observatory.store.analytics.periods import Bucket, Period, Segment, list_buckets, split
 from observatory.store.database import fetch_all, fetch_one
 from observatory.store.places import find_places, list_places
 from observatory.store.projects import find_project
@@ -41,6 +41,10 @@ class Asked:
     def over(self, period: Period) -> Asked:
         """Return the same question about another time."""
         return Asked(period, self.scope, self.project_key, self.model)
+
+    def of_all_models(self) -> Asked:
+        """Return the same question about all models."""
+        return Asked(self.period, self.scope, self.project_key)
 
 
 def find_project_key(path: str | None, *, scope: Scope) -> int | None:
@@ -189,20 +193,30 @@ def find_bounds(sums: Sums, asked: Asked) -> tuple[int, int] | None:
     return row[0], row[1] + 3600
 
 
-def clip(period: Period, sums: Sums, asked: Asked, *, unit: str = "hour") -> Period | None:
-    """Return the part of a period in which there is anything, or ``None`` when there is nothing.
-
-    It is of whole hours, days, weeks or months, as far as the period is.
-    """
+def clip(period: Period, sums: Sums, asked: Asked) -> Period | None:
+    """Return the part of a period in which there is anything, or ``None`` when there is nothing."""
     bounds = find_bounds(sums, asked)
     if bounds is None:
         return None
-    first, last = max(period.start, bounds[0]), min(period.end, bounds[1])
-    if first >= last:
-        return None
-    start = max(period.start, begin_unit(unit, first, period.zone))
-    end = end_unit(unit, begin_unit(unit, last - 1, period.zone), period.zone)
-    return Period(start, min(period.end, end), period.zone)
+    start, end = max(period.start, bounds[0]), min(period.end, bounds[1])
+    return Period(start, end, period.zone) if start < end else None
+
+
+def divide(asked: Asked, unit: str, sums: Sums) -> tuple[list[Bucket], list[Segment]]:
+    """Return the units of time from the first with anything in the sums to the last.
+
+    And the spans that they are read from, each with the place of its unit.
+
+    Raises:
+        InvalidParameter: They are too many.
+    """
+    period = clip(asked.period, sums, asked)
+    buckets = [] if period is None else list_buckets(period, unit, within=asked.period)
+    return buckets, [
+        segment
+        for place, bucket in enumerate(buckets)
+        for segment in split(place, bucket.start, bucket.end)
+    ]
 
 
 def name_projects(keys: Iterable[int]) -> dict[int, dict[str, Any]]:

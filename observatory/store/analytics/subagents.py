@@ -24,7 +24,7 @@ _TREE = f"""
         SELECT c.key, depth + 1 FROM below CROSS JOIN conversations c ON c.parent_key = below.key
         WHERE c.deleted_at IS NULL AND depth < {MAX_DEPTH}{{there}}
     )
-    SELECT {_COLUMNS} FROM below CROSS JOIN conversations c ON c.key = below.key
+    SELECT {_COLUMNS} FROM conversations c WHERE c.key IN (SELECT key FROM below)
     ORDER BY c.created_at, c.key
 """
 # All subagents with their sessions' keys. There is an index of those with a parent.

@@ -6,18 +6,19 @@ from collections.abc import Iterable
 from typing import Any
 
 from observatory.store.analytics.figures import tool_figures
-from observatory.store.analytics.periods import UNITS, as_text, list_buckets, split
+from observatory.store.analytics.periods import UNITS, as_text
 from observatory.store.analytics.reading import (
     BUCKET,
     PROJECT,
     Asked,
-    clip,
+    divide,
     name_projects,
     read_sums,
 )
 from observatory.store.analytics.usage import time_of
 from observatory.store.database import fetch_all
 from observatory.store.rollup_tables import TOOLS
+from observatory.store.scopes import Scope
 
 GROUPS = ("tool", *UNITS, "project")
 _OUTCOME = ("status", "category")
@@ -40,15 +41,7 @@ def read_tool_groups(
     """
     only = {} if tool is None else {"tool": tool}
     if group_by in UNITS:
-        period = clip(asked.period, TOOLS, asked, unit=group_by)
-        if period is None:
-            return []
-        buckets = list_buckets(period, group_by)
-        segments = [
-            segment
-            for place, bucket in enumerate(buckets)
-            for segment in split(place, bucket.start, bucket.end)
-        ]
+        buckets, segments = divide(asked, group_by, TOOLS)
         rows = read_sums(TOOLS, asked, by=(BUCKET, *_OUTCOME), segments=segments, only=only)
         found = _gather(rows)
         nothing: tuple[dict[str, int], dict[Any, int]] = (dict.fromkeys(TOOLS.measures, 0), {})
@@ -108,9 +101,21 @@ _SLOWEST = """
 """
 
 
+def _and_result_there(scope: Scope) -> str:
+    """Return what leaves out uses whose result stands in nothing that is there, with its AND."""
+    if scope.is_whole:
+        return ""
+    stands = " OR ".join(
+        "EXISTS (SELECT 1 FROM messages r JOIN conversations o ON o.key = r.conversation_key"
+        f" WHERE r.{key} = t.result_message_key{scope.and_there('o')})"
+        for key in ("key", "copy_of_key")
+    )
+    return f" AND (t.result_message_key IS NULL OR {stands})"
+
+
 def list_slowest(asked: Asked, *, tool: str | None, limit: int) -> list[dict[str, Any]]:
     """Return the tool uses that took the longest, of those of a second and more."""
-    more = asked.scope.and_there("c")
+    more = asked.scope.and_there("c") + _and_result_there(asked.scope)
     parameters: dict[str, Any] = {
         "start": as_text(asked.period.start),
         "end": as_text(asked.period.end),

@@ -8,12 +8,12 @@ from typing import Any
 from observatory.store.analytics import figures
 from observatory.store.analytics.conversations import list_conversation_sums
 from observatory.store.analytics.figures import Numbers
-from observatory.store.analytics.periods import UNITS, Bucket, as_text, list_buckets, split
+from observatory.store.analytics.periods import UNITS, Bucket, as_text
 from observatory.store.analytics.reading import (
     BUCKET,
     PROJECT,
     Asked,
-    clip,
+    divide,
     name_projects,
     read_sums,
 )
@@ -90,15 +90,7 @@ def _largest_first(
 def _read_times(
     asked: Asked, unit: str, breakdown: str | None, measures: Sequence[str]
 ) -> list[tuple[dict[str, Any], Numbers]]:
-    period = clip(asked.period, USAGE, asked, unit=unit)
-    if period is None:
-        return []
-    buckets = list_buckets(period, unit)
-    segments = [
-        segment
-        for place, bucket in enumerate(buckets)
-        for segment in split(place, bucket.start, bucket.end)
-    ]
+    buckets, segments = divide(asked, unit, USAGE)
     by = (BUCKET,) if breakdown is None else (BUCKET, breakdown)
     rows = read_sums(USAGE, asked, by=by, segments=segments, only=_only(asked), measures=measures)
     if breakdown is None:
@@ -140,7 +132,7 @@ def read_models(asked: Asked) -> list[dict[str, Any]]:
             **names,
             **figures.usage_figures(row),
             **figures.cost_figures(row),
-            "share_of_cost": figures.share(row["cost_nanodollars"], total["cost_nanodollars"]),
+            "share_of_cost": figures.share_of_cost(row, total),
             "share_of_tokens": figures.share(
                 figures.total_tokens(row), figures.total_tokens(total)
             ),
