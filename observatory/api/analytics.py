@@ -8,7 +8,7 @@ from time import time
 from typing import Any
 
 import falcon
-from marshmallow import Schema, validate
+from marshmallow import Schema, ValidationError, validate, validates_schema
 
 from observatory.api import report_schemas as schemas
 from observatory.api.auth import identity_of
@@ -31,7 +31,9 @@ from observatory.store.analytics import (
 from observatory.store.analytics.figures import Numbers
 from observatory.store.analytics.periods import UNITS
 from observatory.store.analytics.reading import Asked
+from observatory.store.rollup_building import are_built
 
+_RETRY_SECONDS = 10
 Params = dict[str, Any]
 Parts = dict[str, Any]
 
@@ -62,6 +64,14 @@ class UsageParams(ComparableParams):
     group_by = _one_of(usage.GROUPS, "day")
     breakdown = _one_of(usage.BREAKDOWNS, None)
     limit = _limit(100)
+
+    @validates_schema
+    def check_breakdown(self, data: dict[str, Any], **kwargs: Any) -> None:
+        """Refuse to divide what is no time."""
+        if data["breakdown"] is not None and data["group_by"] not in UNITS:
+            raise ValidationError(
+                f"Divides times; take it with group_by={', '.join(UNITS)}.", "breakdown"
+            )
 
 
 class ToolParams(ComparableParams):
@@ -112,6 +122,16 @@ class CompareParams(ReportParams):
     against_from_ = LocalMoment(data_key="against_from")
     against_to = LocalMoment(is_end=True)
     against_project = Text(load_default=None, validate=validate.Length(1, 4096))
+
+
+def check_built() -> None:
+    """Return quietly when the sums are there.
+
+    Raises:
+        HTTPServiceUnavailable: They are being built.
+    """
+    if not are_built():
+        raise falcon.HTTPServiceUnavailable(retry_after=_RETRY_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +286,7 @@ class AnalyticsReport:
         self._cache.answer(req, resp, form, lambda: self._make(req, params))
 
     def _make(self, req: falcon.Request, params: Params) -> Parts:
+        check_built()
         if params.get("conversation") is not None:
             tree = subagents.read_tree(params["conversation"], scope=identity_of(req).scope)
             return {"report": self._name, "tree": tree}
@@ -309,6 +330,7 @@ class Comparison:
         self._cache.answer(req, resp, form, lambda: self._make(req, params))
 
     def _make(self, req: falcon.Request, params: Params) -> Parts:
+        check_built()
         this = ask(req, params)
         against = this.over(this.period)
         if params["against_from_"] is not None or params["against_to"] is not None:

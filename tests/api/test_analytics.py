@@ -127,6 +127,7 @@ def test_without_a_period_it_is_the_last_thirty_days(client):
         ("format", {"format": "xml"}),
         ("compare", {"compare": "next"}),
         ("limit", {"limit": "0"}),
+        ("breakdown", {"group_by": "project", "breakdown": "model"}),
     ],
 )
 def test_what_is_wrong_is_named(client, field, params):
@@ -141,6 +142,15 @@ def test_too_many_rows_are_refused_with_a_way_out(client, say):
     message = check_refusal(answer, 400, "VALIDATION_ERROR")["details"]["fields"]["group_by"]
     assert "longer units" in message[0]
     ask(client, f"{BASE}/token-usage", **{**span, "group_by": "day"})
+
+
+def test_while_sums_are_built_a_report_is_asked_for_again(client, say):
+    say(1, "2026-03-10T12:00:00.000Z")
+    with writing():
+        execute("UPDATE totals SET value = 0 WHERE name = 'rollups_version'")
+    answer = client.get(f"{BASE}/costs", expect_errors=True)
+    check_refusal(answer, 503, "NOT_READY")
+    assert answer.headers["Retry-After"] == "10"
 
 
 # Tokens and costs

@@ -54,7 +54,8 @@ STATEMENTS = (
     " PRIMARY KEY (level, place_key, start, tool, status, category)) WITHOUT ROWID",
     # They are built after the migration: 'rollups_version' is of the code that they were built
     # by, and 'rollups_built_key' of the last conversation that is in them while that goes on.
-    "INSERT INTO totals (name, value) VALUES ('rollups_version', 0), ('rollups_built_key', 0)",
+    "INSERT INTO totals (name, value) SELECT 'rollups_version',"
+    " NOT EXISTS (SELECT 1 FROM conversations) UNION ALL SELECT 'rollups_built_key', 0",
     # Not stored but in the index; so it is never other than the parameters, also when those are
     # masked.
     "ALTER TABLE tool_uses ADD COLUMN path TEXT GENERATED ALWAYS AS"
