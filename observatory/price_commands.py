@@ -1,10 +1,11 @@
-"""``observatory prices show | update``: what models cost, for who runs the server."""
+"""``observatory prices show | update | remove``: what models cost, for who runs the server."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,13 @@ from rich.text import Text
 
 from observatory.arguments import day, seconds
 from observatory.errors import ObservatoryError
-from observatory.ingest.price_updates import PriceChange, PriceUpdate, update_prices
+from observatory.ingest.price_updates import (
+    PriceChange,
+    PriceRemoval,
+    PriceUpdate,
+    remove_prices,
+    update_prices,
+)
 from observatory.ingest.pricing import read_book
 from observatory.ingest.progress import show_progress
 from observatory.ingest.running import Progress
@@ -38,6 +45,8 @@ from observatory.transcripts.prices import (
 _PICODOLLARS_PER_MICRODOLLAR = 1_000_000
 _NANODOLLARS_PER_MICRODOLLAR = 1000
 _WIDTH = 160
+# LiteLLM's whole list has 2.
+_MOST_MEBIBYTES = 64
 _MOST_LINES = 50
 _RATES = {
     "input": "input",
@@ -75,16 +84,27 @@ def add_price_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
         help="from when on they hold (a day in UTC, or always); by default from today,"
         " and always for models that had no price",
     )
-    update.add_argument("--dry-run", action="store_true", help="say what would change")
-    update.add_argument("--json", action="store_true", help="print JSON")
-    update.add_argument(
+    _add_change_arguments(update)
+    update.set_defaults(command=run_prices_update)
+    text = "take own prices away, so that bundled ones hold again, and price all calls by these"
+    remove = kinds.add_parser("remove", help=text, description=text)
+    which = remove.add_mutually_exclusive_group(required=True)
+    which.add_argument("models", nargs="*", default=[], metavar="MODEL", help="whose own prices go")
+    which.add_argument("--all", action="store_true", help="those of all models")
+    _add_change_arguments(remove)
+    remove.set_defaults(command=run_prices_remove)
+
+
+def _add_change_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dry-run", action="store_true", help="say what would change")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
         "--wait",
         type=seconds,
         default=0.0,
         metavar="SECONDS",
         help="how long to wait while an ingest runs",
     )
-    update.set_defaults(command=run_prices_update)
 
 
 def _since(text: str) -> str:
@@ -183,7 +203,7 @@ def run_prices_update(options: argparse.Namespace, settings: Settings) -> int:
     """Take prices from a file."""
     path = Path(options.file)
     try:
-        listed = parse_price_list(path.read_bytes())
+        listed = parse_price_list(_read(path))
     except PriceListError as error:
         raise PriceFileProblem(options.file, str(error)) from error
     open_database(settings, cache_mib=64)
@@ -193,20 +213,38 @@ def run_prices_update(options: argparse.Namespace, settings: Settings) -> int:
         update = update_prices(listed.prices, source=source, since=options.since, is_dry_run=True)
         _report(update, listed, options)
         return 0
+    with _pricing(options, settings) as (on_progress, stop):
+        update = update_prices(
+            listed.prices,
+            source=source,
+            since=options.since,
+            on_progress=on_progress,
+            should_stop=stop.is_requested,
+        )
+    _report(update, listed, options)
+    return 0 if update.repriced.is_complete else 128 + stop.number
+
+
+def _read(path: Path) -> bytes:
+    """Return what a file holds, which may be a device without an end."""
+    with path.open("rb") as file:
+        text = file.read(_MOST_MEBIBYTES * 2**20 + 1)
+    if len(text) > _MOST_MEBIBYTES * 2**20:
+        raise PriceListError(f"It has more than {_MOST_MEBIBYTES} MiB; no list of prices has.")
+    return text
+
+
+@contextmanager
+def _pricing(
+    options: argparse.Namespace, settings: Settings
+) -> Iterator[tuple[Callable[[int, int], None], StopSignals]]:
+    """Hold the lock of an ingest; give what shows how far pricing is, and what tells of signals."""
     with (
         held(settings.db_path, "ingest", wait_seconds=options.wait),
         StopSignals() as stop,
         show_progress(sys.stderr) as on_progress,
     ):
-        update = update_prices(
-            listed.prices,
-            source=source,
-            since=options.since,
-            on_progress=lambda done, total: on_progress(Progress(done, total, "pricing")),
-            should_stop=stop.is_requested,
-        )
-    _report(update, listed, options)
-    return 0 if update.repriced.is_complete else 128 + stop.number
+        yield lambda done, total: on_progress(Progress(done, total, "pricing")), stop
 
 
 def _report(update: PriceUpdate, listed: PriceList, options: argparse.Namespace) -> None:
@@ -229,6 +267,12 @@ def _report_data(update: PriceUpdate, listed: PriceList, *, is_dry_run: bool) ->
         "changes": [_change_data(change) for change in update.changes],
         "unchanged_models": update.unchanged,
         "passed_over": {"by_prompt_size": listed.by_size, "not_per_token": listed.other},
+        **_repriced_data(update),
+    }
+
+
+def _repriced_data(update: PriceUpdate | PriceRemoval) -> dict[str, Any]:
+    return {
         "calls_priced_anew": update.repriced.changed_calls,
         "conversations_changed": update.repriced.changed_conversations,
         "cost_before_microdollars": _microdollars(update.nanodollars_before),
@@ -250,7 +294,6 @@ def _change_data(change: PriceChange) -> dict[str, Any]:
 
 def _report_lines(update: PriceUpdate, listed: PriceList, *, is_dry_run: bool) -> list[str]:
     would = "would be " if is_dry_run else ""
-    repriced = update.repriced
     lines = [f"Prices: {len(update.changes):,} {would}changed, {update.unchanged:,} held already."]
     if listed.by_size:
         names = ", ".join(escape_controls(name) for name in listed.by_size[:_MOST_LINES])
@@ -259,15 +302,21 @@ def _report_lines(update: PriceUpdate, listed: PriceList, *, is_dry_run: bool) -
         lines.append(f"Passed over, for the price depends on more than tokens: {names}.")
     if listed.other:
         lines.append(f"Passed over, for they have no price per token: {listed.other:,}.")
+    return [*lines, *_repriced_lines(update, is_dry_run=is_dry_run)]
+
+
+def _repriced_lines(update: PriceUpdate | PriceRemoval, *, is_dry_run: bool) -> list[str]:
+    would = "would be " if is_dry_run else ""
+    repriced = update.repriced
     before, after = (
         f"${nanodollars / 1e9:,.2f}"
         for nanodollars in (update.nanodollars_before, update.nanodollars_after)
     )
-    lines.append(
+    lines = [
         f"Calls: {repriced.changed_calls:,} {would}priced anew"
         f" in {repriced.changed_conversations:,} conversations; all cost {before} before,"
         f" {after} after."
-    )
+    ]
     if not repriced.is_complete:
         lines.append("Stopped; the next ingest, or the watcher, goes on from here.")
     return lines
@@ -294,7 +343,40 @@ def _changes_table(changes: Sequence[PriceChange]) -> Table:
     return table
 
 
-# Both
+# remove
+
+
+def run_prices_remove(options: argparse.Namespace, settings: Settings) -> int:
+    """Take own prices away."""
+    open_database(settings, cache_mib=64)
+    prepare_schema(settings)
+    models = None if options.all else options.models
+    if options.dry_run:
+        _report_removal(remove_prices(models, is_dry_run=True), options)
+        return 0
+    with _pricing(options, settings) as (on_progress, stop):
+        removal = remove_prices(models, on_progress=on_progress, should_stop=stop.is_requested)
+    _report_removal(removal, options)
+    return 0 if removal.repriced.is_complete else 128 + stop.number
+
+
+def _report_removal(removal: PriceRemoval, options: argparse.Namespace) -> None:
+    if options.json:
+        removed = [{"model": row.model, "valid_from": row.valid_from} for row in removal.removed]
+        _print_json({"is_dry_run": options.dry_run, "removed": removed, **_repriced_data(removal)})
+        return
+    for row in removal.removed[:_MOST_LINES]:
+        print(f"{escape_controls(row.model)} ({_shown_day(row.valid_from)})")
+    if len(removal.removed) > _MOST_LINES:
+        print(f"and {len(removal.removed) - _MOST_LINES:,} more; --json lists all.")
+    would = "would be " if options.dry_run else ""
+    print(f"Prices: {len(removal.removed):,} {would}removed.")
+    for line in _repriced_lines(removal, is_dry_run=options.dry_run):
+        print(line)
+    sys.stdout.flush()
+
+
+# All
 
 
 def _table(*left: str, right: Sequence[str]) -> Table:

@@ -13,6 +13,7 @@ from observatory.store.conversation_names import shorten_conversation_id
 from observatory.terminal_tables import Column, Lines, Row
 from observatory.usage_reports import Question
 
+_LEAST_LABEL = 24
 _MODEL = re.compile(r"claude-(?P<name>.+?)(?:-\d{8})?")
 
 
@@ -82,6 +83,9 @@ def _label(
             return "" if dropped else f"  {_short_model(row['model'])}"
         return clean(cell(row))
 
+    if least is None and not dropped:
+        # Days and sessions fit in; a model that is named below them may be of any length.
+        least = _LEAST_LABEL
     return Column(name, make, dropped, least, is_number=False)
 
 

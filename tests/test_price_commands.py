@@ -1,4 +1,4 @@
-"""``observatory prices show | update``, as processes."""
+"""``observatory prices show | update | remove``, as processes."""
 
 from __future__ import annotations
 
@@ -227,3 +227,32 @@ def test_a_reader_that_is_gone_is_no_failure(home):
         process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode in (0, 141)
+
+
+def test_own_prices_are_taken_away(home):
+    before = query(home, "SELECT * FROM api_calls")
+    opus = {"claude-opus-4-5": {"input": 1, "output": 1}}
+    home.run("prices", "update", listed(home, {"models": {**GLM["models"], **opus}}))
+    foreseen = home.run("prices", "remove", "glm-5", "--dry-run")
+    assert foreseen.stdout.splitlines()[:2] == ["glm-5 (always)", "Prices: 1 would be removed."]
+    ended = home.run("prices", "remove", "glm-5")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "Prices: 1 removed.\nCalls: 1 priced anew in 1 conversations" in ended.stdout
+    again = home.run("prices", "remove", "glm-5")
+    assert (again.returncode, again.stdout) == (1, "")
+    assert again.stderr.startswith("There is no own price of glm-5; ")
+    told = json.loads(home.run("prices", "remove", "--all", "--json").stdout)
+    assert [row["model"] for row in told["removed"]] == ["claude-opus-4-5"]
+    assert query(home, "SELECT * FROM api_calls") == before
+    assert home.run("verify", "--rollups").returncode == 0
+
+
+def test_whose_prices_go_is_said(home):
+    assert home.run("prices", "remove").returncode == 2
+    assert home.run("prices", "remove", "glm-5", "--all").returncode == 2
+
+
+def test_a_file_without_an_end_is_refused(home):
+    ended = home.run("prices", "update", "/dev/zero")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == "/dev/zero: It has more than 64 MiB; no list of prices has.\n"

@@ -428,3 +428,24 @@ def test_a_clock_that_was_wrong_hides_nothing(home):
 def test_every_session_is_told(home):
     write(home, *(answered(number, days=number / 100) for number in range(120)))
     assert len(read_json(home, "session")["rows"]) == 120
+
+
+def test_a_long_name_of_a_model_leaves_room_for_the_figures(home):
+    write(home, answered(1, days=0, model="m" * 300))
+    printed = on_terminal(home, "-b", columns=60, NO_COLOR="1")
+    table = printed.split("? No price")[0].splitlines()
+    assert any("mmm…" in line for line in table)
+    assert all(len(line) <= 60 for line in table)
+
+
+def test_without_standard_error_figures_are_told_alone(home):
+    command = '"$0" -m observatory usage --json 2>&-'
+    ended = subprocess.run(
+        ["sh", "-c", command, sys.executable],
+        cwd=home.folder,
+        env=home.environment(),
+        stdout=subprocess.PIPE,
+        timeout=DEADLINE_SECONDS,
+    )
+    assert ended.returncode == 0
+    assert json.loads(ended.stdout)["rows"] == []

@@ -35,9 +35,10 @@ from observatory.store.event_notes import (
     note_tool_uses,
 )
 from observatory.store.projects import ensure_project
+from observatory.store.rollups import begin_quarter
 from observatory.store.search_language import spaced_message
 from observatory.store.secrets import FindingRow, insert_findings
-from observatory.timestamps import milliseconds_between, now
+from observatory.timestamps import FIRST, milliseconds_between, now
 from observatory.transcripts.content import ToolResult, ToolUse
 from observatory.transcripts.layout import (
     TranscriptPath,
@@ -102,6 +103,8 @@ class _Batch:
         self.book = read_book()
         self.conversations: dict[str, ConversationState] = {}
         self.new_conversations: set[int] = set()
+        # Those that were known without messages of their own.
+        self.unbegun: set[int] = set()
         self.touched: set[int] = set()
         self.messages: list[MessageRow] = []
         self.changed_calls: dict[str, ApiCallRow] = {}
@@ -141,8 +144,7 @@ class _Batch:
             if state is None:
                 state = states.insert_conversation(conversation_id, kind=kind, timestamp=timestamp)
                 self.new_conversations.add(state.key)
-            self.conversations[conversation_id] = state
-            self.touched.add(state.key)
+            self._take_state(state)
         if state.kind != kind:
             return self.ensure_conversation(
                 f"{conversation_id}.{kind}", kind=kind, timestamp=timestamp
@@ -154,9 +156,13 @@ class _Batch:
         for state in self.conversations.values():
             if state.key == key:
                 return state
-        state = states.get_state(key)
+        return self._take_state(states.get_state(key))
+
+    def _take_state(self, state: ConversationState) -> ConversationState:
         self.conversations[state.id] = state
-        self.touched.add(key)
+        self.touched.add(state.key)
+        if not state.message_count and state.key not in self.new_conversations:
+            self.unbegun.add(state.key)
         return state
 
     def project_key(self, cwd: str) -> int:
@@ -181,7 +187,8 @@ class _Batch:
         insert_findings(self.findings)
         if self.restored:
             search.index_again(self.restored)
-        self.touched |= archive.move_results_to_originals(self.touched)
+        completed = archive.move_results_to_originals(self.touched)
+        self.touched |= completed
         for file_key, generation in self.superseding:
             self.reread |= archive.mark_messages_superseded(file_key, generation=generation)
         started = [(key, self._link(key, link), link.agent_id) for key, link in self.links]
@@ -199,6 +206,7 @@ class _Batch:
         for conversation_key, position in self.last_prompts.items():
             interrupted = archive.interrupt_tool_uses(conversation_key, before=position)
             note_tool_uses((conversation_key, tool_use_id) for tool_use_id in interrupted)
+            completed.update([conversation_key] if interrupted else [])
         self._name_subagents({(key, agent_id) for key, is_known, agent_id in started if is_known})
         self._take_summaries()
         for state in self.conversations.values():
@@ -207,7 +215,28 @@ class _Batch:
         states.take_times_of_subagents(
             state.key for state in self.conversations.values() if not state.message_count
         )
-        refresh_conversations(self.touched, started=self.new_conversations)
+        refresh_conversations(
+            self.touched,
+            started=self.new_conversations,
+            since=0 if completed else self._find_first_change(),
+        )
+
+    def _find_first_change(self) -> int:
+        """Return when the first quarter of an hour began in which something was added or changed.
+
+        In Unix seconds; 0 when it may be any: where lines were read again, or a conversation may
+        have begun at another time than it did before.
+        """
+        states = self.conversations.values()
+        if self.seen or self.reread or self.restored or self.unbegun:
+            return 0
+        if not all(state.message_count for state in states):
+            return 0
+        moments = {row.created_at for row in self.messages}
+        moments.update(call.created_at for call in self.changed_calls.values())
+        moments.update(use.started_at or FIRST for use in self.tool_uses.values())
+        moments.update(s.created_at for s in states if s.key in self.new_conversations)
+        return begin_quarter(min(moments)) if moments else 0
 
     def _link(self, conversation_key: int, link: SubagentLink | _Root) -> bool:
         """Note which tool use started a subagent, if one did."""
@@ -233,8 +262,7 @@ class _Batch:
             if child_id not in self.conversations:
                 child = states.find_state(child_id)
                 if child is not None:
-                    self.conversations[child_id] = child
-                    self.touched.add(child.key)
+                    self._take_state(child)
         for state in self.conversations.values():
             if state.kind != "subagent" or state.parent_key is None or state.agent_id is None:
                 continue

@@ -1,10 +1,11 @@
-"""Own prices set by the operator: what follows from a file of prices, and making it so."""
+"""Own prices set by the operator, or taken away: what follows from that, and making it so."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from observatory.errors import ObservatoryError
 from observatory.ingest.pricing import as_model_prices
 from observatory.ingest.repricing import Repriced, finish_pricing, foresee_pricing
 from observatory.store.database import writing
@@ -39,6 +40,25 @@ class PriceUpdate:
     repriced: Repriced
     nanodollars_before: int
     nanodollars_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRemoval:
+    """Which own prices went, or would go; costs of all calls in nanodollars."""
+
+    removed: tuple[ModelPrice, ...]
+    repriced: Repriced
+    nanodollars_before: int
+    nanodollars_after: int
+
+
+class NoOwnPrice(ObservatoryError):
+    """Own prices of models are to go that have none; ``models`` names them."""
+
+    def __init__(self, models: Iterable[str]) -> None:
+        self.models = tuple(sorted(models))
+        names = ", ".join(name if name.isprintable() else ascii(name) for name in self.models)
+        super().__init__(f"There is no own price of {names}; `observatory prices show` lists all.")
 
 
 class _Plan:
@@ -139,6 +159,55 @@ def update_prices(
     changes = tuple(sorted(plan.changes.values(), key=lambda change: change.model))
     return PriceUpdate(
         changes, len(prices) - len(changes), repriced, before, before + repriced.nanodollars
+    )
+
+
+def remove_prices(
+    models: Collection[str] | None,
+    *,
+    is_dry_run: bool = False,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> PriceRemoval:
+    """Take own prices away, so that bundled ones hold again, and price all calls without them.
+
+    For the holder of the lock ``ingest``, and interrupted, as ``update_prices`` is.
+
+    Args:
+        models: Whose prices go, of all days, by the names that they were set for; ``None`` is all.
+        is_dry_run: Only say what would change.
+        on_progress: Told how many calls are done, of how many.
+        should_stop: Ends the pricing after the batch at hand.
+
+    Raises:
+        NoOwnPrice: A model has none; nothing is changed then.
+    """
+    before = sum_costs()
+    if is_dry_run:
+        kept, removed = _divide(models)
+        repriced = foresee_pricing(PriceBook(kept))
+    else:
+        with writing():
+            kept, removed = _divide(models)
+            replace_own_prices(
+                (),
+                removed=[(row.model, row.valid_from) for row in removed],
+                own_prices=hash_prices(kept),
+            )
+        repriced = finish_pricing(on_progress=on_progress, should_stop=should_stop)
+    return PriceRemoval(tuple(removed), repriced, before, before + repriced.nanodollars)
+
+
+def _divide(models: Collection[str] | None) -> tuple[list[ModelPrice], list[ModelPrice]]:
+    """Return the own prices that stay, and those that go."""
+    rows = as_model_prices(list_own_prices())
+    unknown = set(models or ()) - {row.model for row in rows}
+    if unknown:
+        raise NoOwnPrice(unknown)
+    gone = {row.model for row in rows} if models is None else set(models)
+    return (
+        [row for row in rows if row.model not in gone],
+        [row for row in rows if row.model in gone],
     )
 
 

@@ -61,7 +61,9 @@ WHERE key = ?
 """
 
 
-def refresh_conversations(keys: Iterable[int], *, started: Collection[int] = ()) -> None:
+def refresh_conversations(
+    keys: Iterable[int], *, started: Collection[int] = (), since: int = 0
+) -> None:
     """Count again what belongs to these conversations, make their JSON anew, and note the change.
 
     They, and those whose subagents they are, get the revision that this transaction makes: what is
@@ -70,10 +72,12 @@ def refresh_conversations(keys: Iterable[int], *, started: Collection[int] = ())
     Args:
         keys: Those that changed.
         started: Those of them of which it is noted already that there are new ones.
+        since: The beginning of a quarter of an hour, in Unix seconds, before which nothing that is
+            summed up changed; 0 when that is not known.
     """
     changed = sorted(keys)
     execute_many(RECOUNT, [(key,) for key in changed])
-    refresh_rollups(changed)
+    refresh_rollups(changed, since=since)
     execute(
         "WITH changed AS MATERIALIZED (SELECT value FROM json_each(?))"
         " UPDATE conversations SET revision = (SELECT value + 1 FROM totals"

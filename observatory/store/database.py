@@ -306,7 +306,8 @@ _CURES = {
     "unable to open": "Let this user read and write it and its folder; DB_PATH names it.",
     "not a database": "DB_PATH names another kind of file; it is left as it is.",
     "malformed": "It is damaged; restore a backup, or move it away and read the transcripts anew.",
-    "disk i/o": "The disk failed; look at the system's log.",
+    # What SQLite says, too, when there is no room left for the file of its shared memory.
+    "disk i/o": "The disk is full, or it failed: make room, or look at the system's log.",
 }
 
 

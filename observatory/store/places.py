@@ -30,13 +30,15 @@ _ABOVE = """
 """
 
 
-def settle_places(keys: Iterable[int]) -> dict[int, int]:
+def settle_places(keys: Iterable[int]) -> tuple[dict[int, int], bool]:
     """Give conversations the places where they stand, and those below them, inside a transaction.
 
     Returns:
-        The place of each of them, and of those below that have another one now.
+        The place of each of them, and of those below that have another one now; and whether any
+        that was somewhere before stands elsewhere.
     """
     places: dict[int, int] = {}
+    have_moved = False
     waiting = list(keys)
     while waiting:
         moved: list[tuple[int, int]] = []
@@ -45,13 +47,14 @@ def settle_places(keys: Iterable[int]) -> dict[int, int]:
             places[key] = place
             if place != known:
                 moved.append((place, key))
+                have_moved |= known is not None
         execute_many("UPDATE conversations SET place_key = ? WHERE key = ?", moved)
         below = fetch_all(
             "SELECT c.key FROM json_each(?) w CROSS JOIN conversations c ON c.parent_key = w.value",
             (json.dumps([key for _, key in moved]),),
         )
         waiting = [key for (key,) in below if key not in places]
-    return places
+    return places, have_moved
 
 
 def count_misplaced(keys: Iterable[int]) -> int:

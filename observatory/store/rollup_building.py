@@ -136,11 +136,13 @@ def verify_rollups() -> RollupDifferences:
     """Count everything again and compare, as of one moment."""
     moment = Reading()
     try:
-        keys = [key for (key,) in fetch_all("SELECT key FROM conversations ORDER BY key")]
+        places = dict(fetch_all("SELECT key, place_key FROM conversations ORDER BY key"))
+        keys = list(places)
         checked = parts = wrong = 0
         for first in range(0, len(keys), _BATCH):
+            some = {key: places[key] for key in keys[first : first + _BATCH]}
             for sums in ALL:
-                known, counted = find_and_count(sums, keys[first : first + _BATCH])
+                known, counted = find_and_count(sums, some)
                 if sums is FILES:
                     known = _with_paths(known)
                 checked += len(counted)

@@ -72,11 +72,14 @@ class Sums:
 
     @cached_property
     def find_parts(self) -> str:
-        """Return what some conversations add, in the order of ``insert_part``; takes JSON."""
+        """Return what some conversations add, in the order of ``insert_part``.
+
+        It takes their keys as JSON, and the time from which on.
+        """
         columns = ("conversation_key", "start", *self.names, "place_key", *self.measures)
         return (
-            f"SELECT {', '.join(columns)} FROM json_each(?) w"
-            f" CROSS JOIN {self.parts} ON conversation_key = w.value"
+            f"SELECT {', '.join(columns)} FROM json_each(:keys) w"
+            f" CROSS JOIN {self.parts} ON conversation_key = w.value AND start >= :start"
         )
 
     @cached_property
@@ -160,20 +163,22 @@ ALL = (USAGE, TOOLS, FILES)
 NO_MODEL = ""
 
 _QUARTER_OF = "unixepoch({column}) / 900 * 900"
-# Each of these is told for conversations that are not in the trash, whose keys are given as JSON.
-# What was copied from another conversation is that one's.
+# Each of these is told for conversations that are not in the trash, whose keys are given as JSON,
+# from the beginning of a quarter of an hour on, which is given as text and in seconds. What was
+# copied from another conversation is that one's.
 COUNT_MESSAGES = f"""
     SELECT m.conversation_key, {_QUARTER_OF.format(column="m.created_at")} AS start,
         coalesce(m.model, '') AS name, count(*), sum(m.kind IN ('prompt', 'queued_prompt')),
         sum(m.kind = 'interruption'), sum(m.kind = 'api_error'), sum(m.kind = 'retry')
-    FROM json_each(?) w CROSS JOIN conversations c ON c.key = w.value AND c.deleted_at IS NULL
+    FROM json_each(:keys) w CROSS JOIN conversations c ON c.key = w.value AND c.deleted_at IS NULL
     CROSS JOIN messages m ON m.conversation_key = c.key
-    WHERE m.copy_of_key IS NULL GROUP BY 1, 2, 3
+    WHERE m.copy_of_key IS NULL AND m.created_at >= :since GROUP BY 1, 2, 3
 """
 COUNT_CONVERSATIONS = f"""
     SELECT c.key, {_QUARTER_OF.format(column="c.created_at")} AS start, '' AS name,
         c.kind = 'session', c.kind = 'subagent'
-    FROM json_each(?) w CROSS JOIN conversations c ON c.key = w.value AND c.deleted_at IS NULL
+    FROM json_each(:keys) w CROSS JOIN conversations c ON c.key = w.value AND c.deleted_at IS NULL
+    WHERE c.created_at >= :since
 """
 _TOKENS = (
     "a.input_tokens + a.output_tokens + a.cache_creation_input_tokens + a.cache_read_input_tokens"
@@ -192,28 +197,17 @@ COUNT_CALLS = f"""
         coalesce(sum(a.cache_write_cost_nanodollars), 0),
         coalesce(sum(a.cache_read_cost_nanodollars), 0),
         coalesce(sum(coalesce(a.uncached_cost_nanodollars, a.cost_nanodollars)), 0)
-    FROM json_each(?) w CROSS JOIN conversations c ON c.key = w.value AND c.deleted_at IS NULL
+    FROM json_each(:keys) w CROSS JOIN conversations c ON c.key = w.value AND c.deleted_at IS NULL
     CROSS JOIN api_calls a ON a.conversation_key = c.key
-    GROUP BY 1, 2, 3
+    WHERE a.created_at >= :since GROUP BY 1, 2, 3
 """
-_BUCKET = "CASE " + "".join(
-    f"WHEN t.execution_time_ms < {bound} THEN {number} "
-    for number, bound in enumerate(DURATION_BOUNDS_MS)
-) + f"ELSE {len(DURATION_BOUNDS_MS)} END"  # fmt: skip
+# Each by itself: durations in SQL took 25 sums for each of them, and twice as long.
 COUNT_TOOL_USES = f"""
-    WITH uses AS NOT MATERIALIZED (
-        SELECT t.conversation_key, {_QUARTER_OF.format(column="t.started_at")} AS start,
-            t.name AS tool, t.status, coalesce(t.error_category, '') AS category, t.is_error,
-            t.execution_time_ms AS ms,
-            iif(t.execution_time_ms IS NULL, NULL, {_BUCKET}) AS bucket
-        FROM json_each(?) w CROSS JOIN conversations c ON c.key = w.value AND c.deleted_at IS NULL
-        CROSS JOIN tool_uses t ON t.conversation_key = c.key
-        WHERE t.message_key IS NOT NULL AND t.started_at IS NOT NULL
-    )
-    SELECT conversation_key, start, tool, status, category, count(*), sum(is_error), count(ms),
-        coalesce(sum(ms), 0), coalesce(max(ms), 0),
-        {", ".join(f"coalesce(sum(bucket = {number}), 0)" for number in range(len(DURATIONS)))}
-    FROM uses GROUP BY 1, 2, 3, 4, 5
+    SELECT t.conversation_key, {_QUARTER_OF.format(column="t.started_at")} AS start, t.name,
+        t.status, coalesce(t.error_category, ''), t.is_error, t.execution_time_ms
+    FROM json_each(:keys) w CROSS JOIN conversations c ON c.key = w.value AND c.deleted_at IS NULL
+    CROSS JOIN tool_uses t ON t.conversation_key = c.key
+    WHERE t.message_key IS NOT NULL AND t.started_at >= :since
 """
 
 _EDITING = "('Edit', 'MultiEdit', 'Write', 'NotebookEdit')"
@@ -223,17 +217,25 @@ COUNT_FILES = f"""
         SELECT t.conversation_key, {_QUARTER_OF.format(column="t.started_at")} AS start, t.path,
             sum(t.name = 'Read') AS reads, sum(t.name IN {_EDITING}) AS edits,
             sum(t.name = 'Write') AS writes, unixepoch(max(t.started_at)) AS last_at
-        FROM json_each(?) w CROSS JOIN conversations c ON c.key = w.value AND c.deleted_at IS NULL
+        FROM json_each(:keys) w
+        CROSS JOIN conversations c ON c.key = w.value AND c.deleted_at IS NULL
         CROSS JOIN tool_uses t INDEXED BY tool_uses_of_files ON t.conversation_key = c.key
-        WHERE t.path IS NOT NULL AND t.status = 'success' AND t.started_at IS NOT NULL
+        WHERE t.path IS NOT NULL AND t.status = 'success' AND t.started_at >= :since
         GROUP BY 1, 2, 3
+    ), known AS MATERIALIZED (
+        SELECT f.conversation_key, p.path, sum(f.edits) AS edits
+        FROM json_each(:keys) w CROSS JOIN conversation_files f
+            ON f.conversation_key = w.value AND f.start < :start
+        CROSS JOIN file_paths p ON p.key = f.path_key GROUP BY 1, 2
     ), told AS (
-        SELECT *, row_number() OVER before AS number,
-            coalesce(sum(edits) OVER (before ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)
-                AS earlier
-        FROM uses WINDOW before AS (PARTITION BY conversation_key, path ORDER BY start)
+        SELECT uses.*, known.path IS NULL AND row_number() OVER before = 1 AS is_first,
+            coalesce(known.edits, 0) + coalesce(
+                sum(uses.edits) OVER (before ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0
+            ) AS earlier
+        FROM uses LEFT JOIN known USING (conversation_key, path)
+        WINDOW before AS (PARTITION BY uses.conversation_key, uses.path ORDER BY uses.start)
     )
     SELECT conversation_key, start, path, reads, edits, writes,
-        edits - (edits > 0 AND earlier = 0), edits > 0 AND earlier = 0, number = 1, last_at
+        edits - (edits > 0 AND earlier = 0), edits > 0 AND earlier = 0, is_first, last_at
     FROM told
 """

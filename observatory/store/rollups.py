@@ -7,7 +7,8 @@ in are added up again where that made a difference (docs/decisions/0013-rollups.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -19,21 +20,28 @@ from observatory.store.places import settle_places
 from observatory.store.rollup_tables import (
     DAY,
     DAY_SECONDS,
+    DURATION_BOUNDS_MS,
     EVERYWHERE,
     FILES,
     HOUR,
     HOUR_SECONDS,
     MONTH,
+    QUARTER_SECONDS,
     TOGETHER,
     TOOLS,
     USAGE,
     Sums,
 )
+from observatory.timestamps import format_timestamp, seconds_of
 
 # Of a conversation, time and names: what it adds.
 _Part = tuple[Any, ...]
 # One of the table of parts.
 _Row = tuple[Any, ...]
+# Which conversations, and since when.
+_Wanted = dict[str, Any]
+# The measures of parts.
+_Counted = Mapping[_Part, Sequence[int]]
 # Place, time and names of a sum.
 _Cell = tuple[Any, ...]
 
@@ -48,14 +56,20 @@ _COUNTS = (
 )
 
 
-def refresh_rollups(keys: Iterable[int]) -> None:
+def refresh_rollups(keys: Iterable[int], *, since: int = 0) -> None:
     """Count again what conversations add to the sums, inside a transaction.
 
     What is in the trash adds nothing.
+
+    Args:
+        keys: Which conversations.
+        since: The beginning of a quarter of an hour, in Unix seconds, before which nothing of
+            them changed that is counted; 0 counts all of it.
     """
-    places = settle_places(keys)
+    places, have_moved = settle_places(keys)
+    since = 0 if have_moved else since
     for sums in tables.ALL:
-        known, counted = find_and_count(sums, places)
+        known, counted = find_and_count(sums, places, since=since)
         if sums is FILES:
             counted = _with_keys(counted, ensure_paths(part[2] for part in counted))
         gone = _replace(sums, known, counted)
@@ -63,42 +77,70 @@ def refresh_rollups(keys: Iterable[int]) -> None:
             forget_paths(part[2] for part in gone)
 
 
-def find_and_count(sums: Sums, keys: Iterable[int]) -> tuple[dict[_Part, _Row], dict[_Part, _Row]]:
+def begin_quarter(moment: str) -> int:
+    """Return when the quarter of an hour of a time began, in Unix seconds; 0 before 1970."""
+    seconds = int(max(0.0, seconds_of(moment)))
+    return seconds - seconds % QUARTER_SECONDS
+
+
+def find_and_count(
+    sums: Sums, places: Mapping[int, int], *, since: int = 0
+) -> tuple[dict[_Part, _Row], dict[_Part, _Row]]:
     """Return what conversations are said to add, and what they add as counted now.
 
     Both as rows of the table of parts, by what tells them apart; files that are counted are told
     by their paths.
+
+    Args:
+        sums: Which sums.
+        places: The conversations, and where they stand.
+        since: Only of that time and later: the beginning of a quarter of an hour.
     """
-    wanted = json.dumps(list(keys))
+    moment = format_timestamp(datetime.fromtimestamp(since, UTC)) if since else ""
+    wanted = {"keys": json.dumps(list(places)), "start": since or _ALWAYS, "since": moment}
     width = 2 + len(sums.names)
-    known = {row[:width]: row for row in fetch_all(sums.find_parts, (wanted,))}
-    counted = _count_usage(wanted) if sums is USAGE else _count(sums, wanted)
-    places = dict(fetch_all(_PLACES, (wanted,)))
-    return known, {part: (*part, places[part[0]], *numbers) for part, numbers in counted}
+    known = {row[:width]: row for row in fetch_all(sums.find_parts, wanted)}
+    counted = _COUNTERS[sums.parts](wanted)
+    return known, {part: (*part, places[part[0]], *row) for part, row in counted.items()}
 
 
-_PLACES = (
-    "SELECT c.key, c.place_key FROM json_each(?) w CROSS JOIN conversations c ON c.key = w.value"
-)
+# Before all times that there are.
+_ALWAYS = -(2**62)
 
 
-def _count_usage(wanted: str) -> Iterator[tuple[_Part, tuple[int, ...]]]:
+def _count_usage(wanted: _Wanted) -> _Counted:
     counted: dict[_Part, list[int]] = {}
     for sql, where in _COUNTS:
-        for key, start, model, *numbers in fetch_all(sql, (wanted,)):
+        for key, start, model, *numbers in fetch_all(sql, wanted):
             row = counted.setdefault((key, start, model), [0] * len(USAGE.measures))
             row[where] = numbers
-    for part, row in counted.items():
-        yield part, tuple(row)
+    return counted
 
 
-_OTHERS = {TOOLS.parts: tables.COUNT_TOOL_USES, FILES.parts: tables.COUNT_FILES}
+def _count_tools(wanted: _Wanted) -> _Counted:
+    counted: dict[_Part, list[int]] = {}
+    for *part, is_error, milliseconds in fetch_all(tables.COUNT_TOOL_USES, wanted):
+        row = counted.setdefault(tuple(part), [0] * len(TOOLS.measures))
+        row[_USES] += 1
+        row[_FAILURES] += is_error
+        if milliseconds is not None:
+            row[_TIMED_USES] += 1
+            row[_DURATION_MS] += milliseconds
+            row[_MAX_MS] = max(row[_MAX_MS], milliseconds)
+            row[_BUCKETS + bisect_right(DURATION_BOUNDS_MS, milliseconds)] += 1
+    return counted
 
 
-def _count(sums: Sums, wanted: str) -> Iterator[tuple[_Part, tuple[int, ...]]]:
-    width = 2 + len(sums.names)
-    for row in fetch_all(_OTHERS[sums.parts], (wanted,)):
-        yield row[:width], row[width:]
+def _count_files(wanted: _Wanted) -> _Counted:
+    return {row[:3]: row[3:] for row in fetch_all(tables.COUNT_FILES, wanted)}
+
+
+_USES, _FAILURES, _TIMED_USES, _DURATION_MS, _MAX_MS, _BUCKETS = range(6)
+_COUNTERS: dict[str, Callable[[_Wanted], _Counted]] = {
+    USAGE.parts: _count_usage,
+    TOOLS.parts: _count_tools,
+    FILES.parts: _count_files,
+}
 
 
 def _with_keys(counted: dict[_Part, _Row], keys: dict[str, int]) -> dict[_Part, _Row]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
@@ -67,15 +68,30 @@ def parse_price_list(text: bytes) -> PriceList:
     Raises:
         PriceListError: It is neither, or a rate in it is none.
     """
+    repeated: list[str] = []
+
+    def make(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) < len(pairs):
+            counts = Counter(name for name, _ in pairs)
+            repeated.extend(name for name, count in counts.items() if count > 1)
+        return made
+
     try:
         value = json.loads(
-            text, parse_float=Decimal, parse_int=Decimal, parse_constant=_refuse_constant
+            text,
+            parse_float=Decimal,
+            parse_int=Decimal,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=make,
         )
     except InvalidOperation as error:
         raise PriceListError("A number in it is out of range.") from error
     except (ValueError, RecursionError) as error:
         raise PriceListError(f"It is no JSON: {error}.") from error
     if isinstance(value, dict) and isinstance(value.get("models"), dict):
+        if repeated:
+            raise PriceListError(f"{repeated[0]!a} stands there twice.")
         return _parse_own(value)
     if isinstance(value, dict) and any(_is_litellm(entry) for entry in value.values()):
         return _parse_litellm(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from observatory.ingest import price_updates
-from observatory.ingest.price_updates import update_prices
+from observatory.ingest.price_updates import NoOwnPrice, remove_prices, update_prices
 from observatory.ingest.pricing import read_book
 from observatory.store.database import fetch_all
 from observatory.transcripts.prices import ALWAYS, Price, read_bundled_prices
@@ -112,3 +112,43 @@ def test_many_models_are_no_burden():
     assert len(update(prices).changes) == 2999
     assert len(update(dict.fromkeys(prices, DEAR)).changes) == 2999
     assert len(rows()) == 2 * 2999
+
+
+def test_without_own_prices_a_model_costs_what_it_did(ingest, write):
+    write(transcript_of("claude-opus-4-5", "glm-5"))
+    ingest()
+    before = fetch_all("SELECT * FROM api_calls ORDER BY key")
+    update({"claude-opus-4-5": CHEAP, "glm-5": CHEAP}, since=ALWAYS)
+    update({"claude-opus-4-5": DEAR}, since="2026-03-01")
+    foreseen = remove_prices(["claude-opus-4-5", "glm-5"], is_dry_run=True)
+    assert len(rows()) == 3
+    removal = remove_prices(["claude-opus-4-5", "glm-5"])
+    assert [(row.model, row.valid_from) for row in removal.removed] == [
+        ("claude-opus-4-5", ALWAYS), ("claude-opus-4-5", "2026-03-01"), ("glm-5", ALWAYS),
+    ]  # fmt: skip
+    assert removal == foreseen
+    assert removal.repriced.changed_calls == 2
+    assert rows() == []
+    assert fetch_all("SELECT * FROM api_calls ORDER BY key") == before
+    assert is_all_priced()
+
+
+def test_prices_of_other_models_stay():
+    update({"claude-opus-4-5": CHEAP, "glm-5": CHEAP})
+    remove_prices(["claude-opus-4-5"])
+    assert rows() == [("glm-5", ALWAYS, 1)]
+    book = read_book()
+    opus, glm = book.find("claude-opus-4-5", TODAY), book.find("glm-5", TODAY)
+    assert opus and opus.price == OPUS
+    assert glm and glm.price == CHEAP
+    remove_prices(None)
+    assert rows() == []
+
+
+def test_a_name_without_an_own_price_removes_nothing():
+    update({"claude-opus-4-5": CHEAP})
+    with pytest.raises(NoOwnPrice) as caught:
+        remove_prices([DATED, "claude-opus-4-5", "gl\x1bm"])
+    assert caught.value.models == (DATED, "gl\x1bm")
+    assert "\x1b" not in str(caught.value)
+    assert len(rows()) == 1

@@ -9,7 +9,7 @@ import peewee
 import pytest
 
 from observatory.store import database
-from observatory.store.database import close, configure, connect, fetch_one
+from observatory.store.database import close, configure, connect, fetch_one, find_cure
 
 
 @pytest.fixture
@@ -38,3 +38,9 @@ def test_opening_a_new_file_does_not_wait_for_ever(other, monkeypatch):
     monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 50)
     with pytest.raises(peewee.OperationalError, match="locked"):
         connect()
+
+
+def test_an_error_of_the_disk_may_be_that_it_is_full():
+    """So says SQLite when there is no room for the ``-shm`` file."""
+    cure = find_cure(peewee.OperationalError("disk I/O error"))
+    assert cure is not None and "full" in cure

@@ -63,6 +63,23 @@ class SummedArchive(AnyArchive):
 
     @rule(
         session=st.sampled_from(SESSIONS),
+        tool=st.sampled_from(("Read", "Edit", "Write")),
+        file=st.sampled_from("ab"),
+        seconds=st.sampled_from((0, *SPANS)),
+        failed=st.booleans(),
+    )
+    def use_file(self, session: str, tool: str, file: str, seconds: int, failed: bool) -> None:
+        """Use a file, and read what came of it later than that it was begun."""
+        transcript = self.transcript(session)
+        name = f"toolu_{tool}_{transcript.number}"
+        transcript.tool_use(tool, {"file_path": f"/{file}.py"}, tool_use_id=name)
+        self.write_and_read(session)
+        transcript.number += seconds
+        transcript.tool_result("fig", tool_use_id=name, is_error=failed)
+        self.write_and_read(session)
+
+    @rule(
+        session=st.sampled_from(SESSIONS),
         agent=st.sampled_from(AGENTS),
         folder=st.sampled_from(FOLDERS),
         seconds=st.sampled_from(SPANS),

@@ -162,3 +162,11 @@ def test_what_can_not_be_used_is_named(value, said):
         parse(value)
     assert said in str(raised.value)
     assert len(str(raised.value)) < 600
+
+
+def test_in_own_prices_nothing_stands_twice():
+    twice = b'{"models": {"m": {"input": 1, "output": 2}, "m": {"input": 3, "output": 4}}}'
+    with pytest.raises(PriceListError, match="'m' stands there twice"):
+        parse(twice)
+    with pytest.raises(PriceListError, match="'input' stands there twice"):
+        parse(b'{"models": {"m": {"input": 1, "output": 2, "input": 3}}}')
