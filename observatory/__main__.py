@@ -29,6 +29,7 @@ from observatory.opening import (
     prepare_schema,
 )
 from observatory.price_commands import add_price_commands
+from observatory.purge_command import add_purge_command
 from observatory.settings import Settings, read_redaction_key, read_secret, read_settings
 from observatory.store import schema
 from observatory.store.database import (
@@ -39,6 +40,7 @@ from observatory.store.database import (
     vacuum,
 )
 from observatory.store.locks import held
+from observatory.store.maintenance import check_room_to_compact
 from observatory.supervise import EXIT_LOCKED
 from observatory.tail_command import add_tail_command
 from observatory.usage_command import add_usage_command
@@ -140,6 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     kinds.add_argument("--dry-run", action="store_true", help="say what would be applied")
     migrate.set_defaults(command=run_migrate)
     add_price_commands(commands)
+    add_purge_command(commands)
     add_verify_command(commands)
     add_tail_command(commands)
     add_usage_command(commands)
@@ -203,6 +206,7 @@ def run_secrets(options: argparse.Namespace, settings: Settings) -> int:
     ):
         summary = scan_secrets(on_progress=on_progress, should_stop=stop.is_requested)
         if options.vacuum and summary.is_complete:
+            check_room_to_compact()
             vacuum()
             summary.is_vacuumed = True
     if options.json:

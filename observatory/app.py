@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import falcon
 
 from observatory.accounts.signing_in import Accounts, make_random_accounts
+from observatory.api.admin_status import AdminStatus
 from observatory.api.analytics import REPORTS, AnalyticsReport, Comparison
 from observatory.api.api_keys import ApiKey, ApiKeys
 from observatory.api.audit import AuditLog
@@ -38,6 +40,7 @@ from observatory.api.projects import Project, Projects
 from observatory.api.reconcile import Reconcile
 from observatory.api.report_cache import ReportCache
 from observatory.api.request_limits import RequestLimits
+from observatory.api.retention import ProjectRetention
 from observatory.api.search import Search, SearchedConversations
 from observatory.api.secrets import Secrets
 from observatory.api.sign_in import Password, Profile, Refreshed, Registration, SignIn, SignOut
@@ -74,6 +77,8 @@ def create_app(
     hosts: Hosts | None = None,
     max_streams: int = 1000,
     webhook_networks: tuple[str, ...] = (),
+    retention_days: int = 0,
+    shown_settings: Mapping[str, Any] | None = None,
 ) -> Application:
     """Return the WSGI application on the configured database.
 
@@ -94,6 +99,8 @@ def create_app(
         hosts: By which names the server may be called; by default by those of this machine.
         max_streams: How many streams of events a worker may have open.
         webhook_networks: Networks that webhooks may be sent to though they are not public.
+        retention_days: For how long projects without a rule are kept; 0 for ever.
+        shown_settings: What admins are told of the settings.
     """
     clients = Clients(trusted_proxies)
     accounts = accounts or make_random_accounts()
@@ -142,6 +149,7 @@ def create_app(
     app.add_route("/api/api-keys", ApiKeys())
     app.add_route("/api/api-keys/{key_id}", ApiKey())
     app.add_route("/api/admin/audit", AuditLog())
+    app.add_route("/api/admin/status", AdminStatus(shown_settings or {}))
     app.add_route("/api/conversations", Conversations())
     app.add_route("/api/conversations/search", SearchedConversations())
     app.add_route("/api/conversations/{conversation_id}", Conversation())
@@ -155,6 +163,7 @@ def create_app(
     app.add_route("/api/analytics/reconcile", Reconcile())
     app.add_route("/api/projects", Projects())
     app.add_route("/api/projects/{project_id}", Project())
+    app.add_route("/api/projects/{project_id}/retention", ProjectRetention(days=retention_days))
     app.add_route("/api/secrets", Secrets())
     reports = ReportCache()
     for name in REPORTS:

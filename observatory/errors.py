@@ -123,3 +123,7 @@ class FileOutside(ObservatoryError):
 
     def __init__(self) -> None:
         super().__init__("Takes an absolute path in a folder that transcripts are read from.")
+
+
+class NoRoom(ObservatoryError):
+    """Something takes more room than there is; the message says how much, and of what."""

@@ -62,6 +62,9 @@ class Settings:
     watch_mode: str
     redact_secrets: str
     webhook_allowed_networks: tuple[str, ...]
+    retention_days: int
+    trash_days: int
+    audit_log_days: int
 
 
 def _in_range(low: int, high: int) -> Callable[[Any], None]:
@@ -160,6 +163,9 @@ _TAKES = {
     "WEB_THREADS": "a whole number from 1 to 1000",
     "MAX_STREAMS": "a whole number from 1 to 100000",
     "INGEST_ON_START": "true or false",
+    "RETENTION_DAYS": "a whole number of days from 0 (for ever) to 36500",
+    "TRASH_DAYS": "a whole number of days from 0 (for ever) to 36500",
+    "AUDIT_LOG_DAYS": "a whole number of days from 0 (for ever) to 36500",
 }
 
 
@@ -213,6 +219,9 @@ def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
     watch_mode = env.str("WATCH_MODE", "auto", validate=_one_of("auto", "events", "polling"))
     redact = env.str("REDACT_SECRETS", "mask", validate=_one_of("mask", "flag", "off"))
     webhook_networks: list[str] = env.list("WEBHOOK_ALLOWED_NETWORKS", [], validate=_networks)
+    retention_days = env.int("RETENTION_DAYS", 0, validate=_in_range(0, 36_500))
+    trash_days = env.int("TRASH_DAYS", 0, validate=_in_range(0, 36_500))
+    audit_log_days = env.int("AUDIT_LOG_DAYS", 0, validate=_in_range(0, 36_500))
     try:
         env.seal()
     except EnvValidationError as error:
@@ -248,7 +257,34 @@ def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
         watch_mode=watch_mode,
         redact_secrets=redact,
         webhook_allowed_networks=tuple(_listed(webhook_networks)),
+        retention_days=retention_days,
+        trash_days=trash_days,
+        audit_log_days=audit_log_days,
     )
+
+
+def list_shown(settings: Settings) -> dict[str, Any]:
+    """Return the settings that an admin may want to know of, by variable; none is a secret."""
+    return {
+        "DB_PATH": os.path.abspath(settings.db_path),
+        "DB_SYNCHRONOUS": settings.db_synchronous,
+        "DB_WAL_CHECKPOINT_INTERVAL": settings.db_wal_checkpoint_interval_ms,
+        "TRANSCRIPTS_DIR": [os.path.abspath(folder) for folder in settings.transcripts_dirs],
+        "INGEST_ON_START": settings.ingest_on_start,
+        "WATCH_MODE": settings.watch_mode,
+        "REDACT_SECRETS": settings.redact_secrets,
+        "RETENTION_DAYS": settings.retention_days,
+        "TRASH_DAYS": settings.trash_days,
+        "AUDIT_LOG_DAYS": settings.audit_log_days,
+        "REGISTRATION": settings.registration,
+        "WEB_WORKERS": settings.web_workers,
+        "WEB_THREADS": settings.web_threads,
+        "MAX_STREAMS": settings.max_streams,
+        "MAX_REQUEST_SIZE_MB": settings.max_request_size_mb,
+        "REQUEST_TIMEOUT_MS": settings.request_timeout_ms,
+        "RATE_LIMIT_MAX_REQUESTS": settings.rate_limit_max_requests,
+        "RATE_LIMIT_WINDOW_MS": settings.rate_limit_window_ms,
+    }
 
 
 def read_zone_variable() -> str | None:

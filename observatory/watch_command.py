@@ -9,10 +9,12 @@ from contextlib import suppress
 from functools import partial
 
 from observatory.errors import LockHeld
-from observatory.ingest.beside import Chore, Companion
+from observatory.ingest.beside import Chore, Companion, LongChore
 from observatory.ingest.stopping import StopSignals
 from observatory.ingest.watching import watch
 from observatory.live import upkeep
+from observatory.maintenance import retention
+from observatory.maintenance import upkeep as maintenance
 from observatory.opening import open_database, prepare_schema
 from observatory.redaction.masking import configure as configure_redaction
 from observatory.settings import Settings, read_redaction_key
@@ -29,6 +31,23 @@ def list_chores() -> tuple[Chore, ...]:
         Chore("analytics_updates", upkeep.ANALYTICS_SECONDS, upkeep.AnalyticsNotes()),
         Chore("budgets", upkeep.BUDGET_SECONDS, upkeep.BudgetChecks()),
         Chore("event_expiry", upkeep.EXPIRE_SECONDS, upkeep.let_go_of_old_events),
+    )
+
+
+def list_maintenance(settings: Settings) -> tuple[Chore | LongChore, ...]:
+    """Return what is done between readings to keep the database in order."""
+    checkpoint_seconds = settings.db_wal_checkpoint_interval_ms / 1000
+    keeping = retention.Retention(days=settings.retention_days, trash_days=settings.trash_days)
+    expiry = maintenance.Expiry(audit_log_days=settings.audit_log_days)
+    return (
+        Chore("checkpoint", checkpoint_seconds, maintenance.Checkpoints()),
+        Chore("expiry", maintenance.EXPIRE_SECONDS, expiry, first_seconds=5.0),
+        LongChore("statistics", maintenance.STATISTICS_SECONDS, maintenance.Statistics()),
+        LongChore("search_merge", maintenance.MERGE_SECONDS, maintenance.SearchMerges()),
+        LongChore("quick_check", maintenance.CHECK_SECONDS, maintenance.DailyCheck()),
+        LongChore(
+            "retention", retention.RETENTION_SECONDS, keeping, first_seconds=retention.FIRST_SECONDS
+        ),
     )
 
 
@@ -76,7 +95,7 @@ def run_watch(options: argparse.Namespace, settings: Settings) -> int:
                     database_path=settings.db_path,
                     mode=settings.watch_mode,
                     should_stop=should_stop,
-                    chores=list_chores(),
+                    chores=(*list_chores(), *list_maintenance(settings)),
                     companions=list_companions(settings),
                 )
         except LockHeld as error:

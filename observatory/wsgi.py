@@ -15,6 +15,7 @@ from observatory.opening import build_missing_rollups
 from observatory.rate_limits import Limits
 from observatory.redaction.masking import configure as configure_redaction
 from observatory.settings import (
+    list_shown,
     read_previous_secret,
     read_redaction_key,
     read_secret,
@@ -78,6 +79,8 @@ def build() -> Application:
         limits_loopback=settings.rate_limit_loopback,
         max_streams=settings.max_streams,
         webhook_networks=settings.webhook_allowed_networks,
+        retention_days=settings.retention_days,
+        shown_settings=list_shown(settings),
     )
 
 

@@ -20,6 +20,7 @@ from observatory.api.budget_schemas import BudgetParams
 from observatory.api.conversations import ConversationParams, MessageParams, ToolUseParams
 from observatory.api.exports import ExportParams
 from observatory.api.files import FileParams
+from observatory.api.maintenance_metrics import MaintenanceCollector
 from observatory.api.metrics import ArchiveCollector, BudgetCollector
 from observatory.api.reconcile import ReconcileParams
 from observatory.api.secrets import SecretParams
@@ -208,7 +209,7 @@ def test_every_parameter_is_in_the_page_of_the_api(schema: type[Schema]):
 def test_every_metric_is_in_the_page_of_operations(db):
     families = [
         *ArchiveCollector().collect(), *BudgetCollector(scope=WHOLE, moment=0).collect(),
-        *HTTP_REQUESTS.collect(), *HTTP_DURATION.collect(),
+        *MaintenanceCollector().collect(), *HTTP_REQUESTS.collect(), *HTTP_DURATION.collect(),
     ]  # fmt: skip
     text = PAGES[Path("docs/operations.md")]
     for family in families:

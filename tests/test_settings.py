@@ -71,6 +71,9 @@ DEFAULTS = {
     "watch_mode": "auto",
     "redact_secrets": "mask",
     "webhook_allowed_networks": (),
+    "retention_days": 0,
+    "trash_days": 0,
+    "audit_log_days": 0,
 }
 
 GOOD = [

@@ -31,7 +31,7 @@ from observatory.api.conversation_changes import (
 from observatory.api.params import CursorParams, Moment, NoParams, Text, WholeNumber, read_params
 from observatory.api.schemas import CONVERSATION_KINDS, TOOL_USE_STATUSES
 from observatory.ingest.pricing import price_call, read_book
-from observatory.ingest.uploads import remove_upload
+from observatory.ingest.removing import remove_conversation
 from observatory.store import audit
 from observatory.store.archive import ApiCallRow
 from observatory.store.conversation_changes import (
@@ -41,14 +41,12 @@ from observatory.store.conversation_changes import (
     trash_conversation,
     update_conversation,
 )
-from observatory.store.conversation_removal import delete_conversation
 from observatory.store.conversations import (
     SORT_COLUMNS,
     ConversationFilter,
     get_conversation,
     list_conversations,
 )
-from observatory.store.database import database
 from observatory.store.message_changes import insert_messages
 from observatory.store.messages import get_message, list_messages
 from observatory.store.time_limits import check_time_limit
@@ -180,8 +178,7 @@ class Conversation:
         revision, scope = read_wanted_revision(req), scope_of(req)
         deleted_at = None
         if is_permanent:
-            for path in delete_conversation(conversation_id, scope=scope, revision=revision):
-                remove_upload(path, database_path=database.database)
+            remove_conversation(conversation_id, scope=scope, revision=revision)
             target = f"conversation:{conversation_id}"
             audit.note(actor_of(req), "conversation.delete_permanently", target=target)
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
 from typing import Any
 
 import falcon
@@ -13,32 +12,16 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from observatory.api.answers import answer
 from observatory.api.auth import scope_of
 from observatory.api.params import NoParams, read_params
+from observatory.api.watcher_state import tell_watcher
 from observatory.live.connections import KINDS
-from observatory.store.database import database
 from observatory.store.event_notes import count_live_conversations
 from observatory.store.events import read_bounds
-from observatory.store.scopes import Scope
-from observatory.store.watcher_status import read_watcher_status
-from observatory.timestamps import milliseconds_between, now
 
 _SUMS = {
     "observatory_stream_queue_bytes": "queue_bytes",
     "observatory_stream_events_total": "events_sent",
     "observatory_stream_resyncs_total": "resyncs",
 }
-
-
-def _watcher(scope: Scope) -> dict[str, Any]:
-    """Return what the watcher does; where transcripts lie is for who sees all of them."""
-    status = asdict(read_watcher_status(database.database))
-    change, read = status["last_change_at"], status["last_read_at"]
-    is_late = bool(status["waiting_files"]) and change is not None
-    status["lag_seconds"] = (
-        milliseconds_between(max(filter(None, (read, change))), now()) / 1000 if is_late else 0.0
-    )
-    if not scope.is_whole:
-        status |= {"folders": [], "files": 0, "last_failure": None}
-    return status
 
 
 class LiveStatus:
@@ -60,7 +43,7 @@ class LiveStatus:
             req,
             resp,
             {
-                "watcher": _watcher(scope_of(req)),
+                "watcher": tell_watcher(scope_of(req)),
                 "streams": self._read_streams(),
                 "events": {"oldest_id": bounds.oldest, "latest_id": bounds.latest},
                 "live_conversations": count_live_conversations(),

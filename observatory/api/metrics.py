@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from observatory import timestamps
 from observatory.api.auth import scope_of
+from observatory.api.maintenance_metrics import MaintenanceCollector
 from observatory.api.params import NoParams, read_params
 from observatory.store.budget_states import BudgetState, read_states
 from observatory.store.budgets import list_budgets
@@ -102,6 +103,7 @@ class Metrics:
             MultiProcessCollector(self._registry)
         self._archive = CollectorRegistry(auto_describe=False)
         self._archive.register(ArchiveCollector())
+        self._archive.register(MaintenanceCollector())
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer in Prometheus's text format."""

@@ -11,6 +11,7 @@ from typing import Any
 from marshmallow import Schema
 
 from observatory.api import account_schemas as accounts
+from observatory.api import admin_schemas as status
 from observatory.api import analytics as reports
 from observatory.api import budget_schemas as budgets
 from observatory.api import conversation_changes as changes
@@ -28,6 +29,7 @@ from observatory.api import (
     uploads,
 )
 from observatory.api import event_schemas as events
+from observatory.api import retention_schemas as retention
 from observatory.api import search_schemas as found
 from observatory.api import webhook_schemas as hooks
 from observatory.api.params import NoParams
@@ -160,6 +162,7 @@ def _report(name: str, identifier: str, summary: str) -> Operation:
 _CONVERSATIONS = "/api/conversations"
 _CONVERSATION = "/api/conversations/{conversation_id}"
 _BUDGET = "/api/budgets/{budget_id}"
+_RETENTION = "/api/projects/{project_id}/retention"
 _WEBHOOK = "/api/webhooks/{webhook_id}"
 _TAG = "/api/conversations/{conversation_id}/tags/{tag}"
 
@@ -422,6 +425,23 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("GET", "/api/admin/audit"): Operation(
         "Accounts", "listAuditEntries", "List what was done by whom, the latest first",
         ListOf("entries", accounts.AuditEntry), accounts.AuditParams,
+    ),
+    ("GET", "/api/admin/status"): Operation(
+        "Server", "getAdminStatus", "Get how the server and its database are",
+        status.AdminStatus,
+    ),
+    ("GET", _RETENTION): Operation(
+        "Projects", "getRetention", "Get for how long a project's conversations are kept",
+        retention.Retention,
+    ),
+    ("PUT", _RETENTION): Operation(
+        "Projects", "setRetention", "Say for how long a project's conversations are kept",
+        retention.Retention, body=retention.SetRetention,
+        example={"days": 90, "action": "trash"},
+    ),
+    ("DELETE", _RETENTION): Operation(
+        "Projects", "deleteRetention", "Keep a project's conversations as the server's rule says",
+        retention.Retention,
     ),
     ("GET", "/api/events"): Operation(
         "Events", "listEvents", "List what changed behind an event, waiting for it if need be",

@@ -89,6 +89,12 @@ def finish_pricing(
     return done
 
 
+def are_prices_applied() -> bool:
+    """Tell whether all calls were priced with the prices of now."""
+    state = read_pricing_state()
+    return state.priced_with == fingerprint(state.own_prices) and state.priced_key == ALL_PRICED
+
+
 def _price_batch(key: int, wanted: int, done: Repriced, batch_calls: int) -> int:
     """Price the next calls, and return the key up to which all are priced then."""
     keys = list_conversations_to_price(after=key, calls=batch_calls)

@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass, field
 from observatory.ingest.applying import apply_chunks, batches
 from observatory.ingest.discover import FoundFile, find_files
 from observatory.ingest.reading import Chunk, is_unchanged, read_chunks
+from observatory.ingest.removing import finish_removals
 from observatory.ingest.repricing import finish_pricing
 from observatory.ingest.sidecars import take_late_agent_types
 from observatory.ingest.uploads import is_upload
 from observatory.log import log
 from observatory.store import search
-from observatory.store.conversation_removal import finish_removals
 from observatory.store.database import OperationalError, database
 from observatory.store.sums import read_sums
 from observatory.store.transcript_files import (
@@ -164,7 +164,7 @@ def mend_interrupted(
     done, of how many, and ends when ``should_stop`` turns true; it goes on the next time.
     """
     put_back_interrupted()
-    finish_removals()
+    finish_removals(should_end=should_stop)
     finish_pricing(on_progress=on_pricing, should_stop=should_stop)
 
 

@@ -17,6 +17,7 @@ import zstandard
 from observatory.ingest.running import Progress
 from observatory.redaction import masking
 from observatory.redaction.masking import Findings, listed, redact, redact_cut, redact_json_text
+from observatory.store import erasing
 from observatory.store import secret_rows as rows
 from observatory.store.database import writing
 from observatory.store.secret_rows import StoredMessage, StoredToolUse
@@ -73,11 +74,11 @@ def scan_secrets(
     started = time.monotonic()
     scan = _Scan(on_progress, should_stop, batch_bytes)
     if scan.is_masking:
-        rows.overwrite_deleted(is_on=True)
+        erasing.overwrite_deleted(is_on=True)
     try:
         scan.run()
     finally:
-        rows.overwrite_deleted(is_on=False)
+        erasing.overwrite_deleted(is_on=False)
     scan.summary.seconds = round(time.monotonic() - started, 3)
     return scan.summary
 
@@ -221,12 +222,12 @@ class _Scan:
         """Leave nothing of what was masked in the index and in the file."""
         if self.is_masking:
             is_first = True
-            while rows.merge_index(is_first=is_first):
+            while erasing.merge_index(is_first=is_first):
                 is_first = False
                 if self.should_stop():
                     self.summary.is_complete = False
                     return
-            self.summary.is_log_empty = rows.empty_log()
+            self.summary.is_log_empty = erasing.empty_log()
         with writing():
             rows.set_scanned_key(self.mode, 0)
 

@@ -18,8 +18,9 @@ from pathlib import Path
 
 from observatory.errors import DatabaseReplaced, SchemaError
 from observatory.ingest.backlog import Backlog
-from observatory.ingest.beside import Chore, Companion, start
+from observatory.ingest.beside import Chore, Companion, LongChore, start
 from observatory.ingest.changes import Changes, FolderWatch
+from observatory.ingest.chore_times import ChoreTimes
 from observatory.ingest.discover import FoundFile, find_file, find_files, locate, look_again
 from observatory.ingest.reading import has_other_tail, is_unchanged
 from observatory.ingest.running import RunSummary, ingest_files, mend_interrupted
@@ -80,7 +81,7 @@ def watch(
     database_path: Path,
     mode: str = "auto",
     should_stop: Callable[[], bool],
-    chores: Sequence[Chore] = (),
+    chores: Sequence[Chore | LongChore] = (),
     companions: Sequence[Companion] = (),
 ) -> None:
     """Follow folders and files until ``should_stop`` turns true.
@@ -127,7 +128,7 @@ class _Watcher:
         changes: Changes,
         watches: Sequence[FolderWatch],
         should_stop: Callable[[], bool],
-        chores: Sequence[Chore],
+        chores: Sequence[Chore | LongChore],
     ) -> None:
         self._paths = paths
         self._database_path = database_path
@@ -136,7 +137,7 @@ class _Watcher:
         self._changes = changes
         self._watches = watches
         self._should_stop = should_stop
-        self._chores = {chore: time.monotonic() + chore.interval_seconds for chore in chores}
+        self._chores = ChoreTimes(chores)
         self._backlog = Backlog()
         # Places to look at again, and when.
         self._later: dict[str, float] = {}
@@ -247,7 +248,7 @@ class _Watcher:
         return due
 
     def _wait_seconds(self) -> float:
-        moments = [self._next_sweep, *self._later.values(), *self._chores.values()]
+        moments = [self._next_sweep, *self._later.values(), *self._chores.moments()]
         if self._status != self._written:
             moments.append(self._written_at + _STATUS_SECONDS)
         return max(0.0, min(_TICK_SECONDS, min(moments) - time.monotonic()))
@@ -361,15 +362,30 @@ class _Watcher:
         self._is_mended = True
 
     def _do_chores(self) -> None:
-        for chore, due in self._chores.items():
-            if time.monotonic() < due or self._should_stop():
-                continue
+        for chore in self._chores.due():
+            if self._should_stop():
+                return
+            began = time.monotonic()
             try:
                 with waiting_at_most(_BUSY_MS):
-                    chore.run()
+                    outcome = chore.do(self._should_give_way)
             except Exception as error:
                 log.error("chore_failed", name=chore.name, exc_info=error)
-            self._chores[chore] = time.monotonic() + chore.interval_seconds
+                reason = f"{chore.name}: {_reason(error)}"
+                self._update(last_failure=reason, last_failure_at=now())
+                outcome = self._chores.note_failure(chore, error)
+            else:
+                self._chores.note_success(chore, outcome)
+            self._chores.keep(chore, outcome, seconds=time.monotonic() - began)
+
+    def _should_give_way(self) -> bool:
+        """Tell whether there is something to read, or it is time to end."""
+        return (
+            self._status.state == "catching_up"
+            or bool(self._backlog.files)
+            or self._changes.has_places()
+            or self._should_stop()
+        )
 
     # Telling
 
@@ -377,9 +393,7 @@ class _Watcher:
         """Log a failure, and wait before the next try, longer each time."""
         seconds = self._backoff_seconds
         self._backoff_seconds = min(2 * seconds, _LONGEST_BACKOFF_SECONDS)
-        reason = type(error).__name__
-        if isinstance(error, DatabaseError):
-            reason = describe_failure(error)
+        reason = _reason(error)
         log.error("watch_failed", retry_seconds=seconds, reason=reason, exc_info=error)
         self._update(last_failure=reason, last_failure_at=now())
         until = time.monotonic() + seconds
@@ -430,6 +444,13 @@ class _Watcher:
             # On a full disk there is more to worry about, and it is told elsewhere.
             write_watcher_status(self._database_path, self._status)
         self._written, self._written_at = self._status, time.monotonic()
+
+
+def _reason(error: Exception) -> str:
+    """Say why something failed, in words that name no content."""
+    if isinstance(error, DatabaseError):
+        return describe_failure(error)
+    return type(error).__name__
 
 
 def _is_suspicious(file: FoundFile, state: FileState | None) -> bool:

@@ -16,7 +16,7 @@ ACTIONS = (
     "user.create", "user.update", "user.delete", "session.reuse", "link.used", "key.create",
     "key.revoke", "project.update", "conversation.delete_permanently", "conversation.export",
     "webhook.create", "webhook.update", "webhook.delete", "webhook.test", "webhook.redeliver",
-    "budget.create", "budget.update", "budget.delete",
+    "budget.create", "budget.update", "budget.delete", "conversation.trash", "project.retention",
 )  # fmt: skip
 _ORDER = "audit"
 
@@ -26,7 +26,8 @@ class Actor:
     """Who did something, and from where.
 
     Attributes:
-        name: ``user:ID``, ``key:ID`` or ``operator``; ``None`` for somebody who is not signed in.
+        name: ``user:ID``, ``key:ID``, ``operator``, or ``retention`` for what was kept for as long
+            as it is to be; ``None`` for somebody who is not signed in.
         label: How people call them: an email address or the name of a key.
         address: Where the request came from; ``None`` for a command.
         request_id: The id of the request.
@@ -39,6 +40,7 @@ class Actor:
 
 
 OPERATOR = Actor("operator")
+RETENTION = Actor("retention")
 
 
 def note(actor: Actor, action: str, *, target: str | None = None, **details: Any) -> None:
@@ -130,3 +132,15 @@ def _entry(row: tuple[Any, ...]) -> dict[str, Any]:
         "request_id": request_id,
         "details": orjson.loads(details),
     }
+
+
+def expire_entries(*, before: str, limit: int) -> int:
+    """Delete the oldest lines as far as they are from before a time; return how many.
+
+    Inside a transaction.
+    """
+    return execute(
+        "DELETE FROM audit_log WHERE created_at < ?"
+        " AND key IN (SELECT key FROM audit_log ORDER BY key LIMIT ?)",
+        (before, limit),
+    )

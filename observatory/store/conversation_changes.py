@@ -22,6 +22,7 @@ from observatory.store.event_notes import (
     note_deletions,
 )
 from observatory.store.projects import ensure_project
+from observatory.store.retention import note_restored
 from observatory.store.scopes import Scope
 from observatory.store.search_language import spaced_title
 from observatory.store.secrets import Found, delete_findings_of, insert_found
@@ -212,6 +213,7 @@ def restore_conversation(conversation_id: str, *, scope: Scope) -> None:
             "UPDATE conversations SET deleted_at = NULL WHERE key = ? AND deleted_at = ?",
             [(member, deleted_at) for member in keys],
         )
+        note_restored(key)
         refresh_conversations(keys)
 
 

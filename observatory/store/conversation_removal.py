@@ -26,8 +26,9 @@ from observatory.store.scopes import Scope
 from observatory.store.transcript_files import find_files_of
 from observatory.timestamps import milliseconds_between, now
 
-# So much text is taken out of the search index in one transaction: some tenths of a second.
-BATCH_CHARACTERS = 2_000_000
+# So much text is taken out of the search index in one transaction: some hundredths of a second,
+# up to some tenths on a busy machine.
+BATCH_CHARACTERS = 500_000
 
 
 def delete_conversation(
@@ -49,6 +50,23 @@ def delete_conversation(
         NotFound: There is none.
         PreconditionFailed: It was changed after that revision.
     """
+    keys = begin_removal(conversation_id, scope=scope, revision=revision)
+    paths = [path for key in keys for _, path in find_files_of(key)]
+    for key in reversed(keys):
+        while remove_some(key):
+            pass
+    return paths
+
+
+def begin_removal(conversation_id: str, *, scope: Scope, revision: int | None = None) -> list[int]:
+    """Hide a conversation and its subagents, and note that they are removed.
+
+    Their rows stay until ``remove_some`` takes them. Arguments and errors are those of
+    ``delete_conversation``.
+
+    Returns:
+        Their keys; what started others comes before those.
+    """
     with writing():
         row = fetch_one(
             "SELECT key, revision FROM conversations WHERE id = ?"
@@ -60,7 +78,6 @@ def delete_conversation(
         if revision is not None and row[1] > revision:
             raise PreconditionFailed
         keys = family(row[0])
-        paths = [path for key in keys for _, path in find_files_of(key)]
         moment = now()
         execute_many(
             "INSERT INTO deleted_conversations (id, deleted_at, kind)"
@@ -72,28 +89,36 @@ def delete_conversation(
             [(moment, key) for key in find_untrashed(keys)],
         )
         note_deletions(keys, is_permanent=True)
-        forget_answers_about(conversation_id)
+        for key in keys:
+            forget_answers_about(_read_id(key))
         refresh_conversations(keys)
-    for key in reversed(keys):
-        _remove(key)
-    return paths
+    return keys
 
 
-def finish_removals() -> None:
-    """End the removals that were interrupted."""
-    for (key,) in fetch_all(
-        "SELECT c.key FROM conversations c"
-        " JOIN deleted_conversations d ON d.id = c.id AND d.kind = c.kind ORDER BY c.key DESC"
-    ):
-        _remove(key)
+def _read_id(key: int) -> str:
+    row = fetch_one("SELECT id FROM conversations WHERE key = ?", (key,))
+    assert row is not None
+    return str(row[0])
 
 
-def _remove(key: int) -> None:
-    while True:
-        with writing():
-            if not _delete_lone_messages(key):
-                _delete(key)
-                return
+def list_removals() -> list[int]:
+    """Return the keys of conversations that are being removed, in the order to go on with them."""
+    return [
+        key
+        for (key,) in fetch_all(
+            "SELECT c.key FROM conversations c"
+            " JOIN deleted_conversations d ON d.id = c.id AND d.kind = c.kind ORDER BY c.key DESC"
+        )
+    ]
+
+
+def remove_some(key: int) -> bool:
+    """Remove some rows of a conversation, in a short transaction; tell whether any are left."""
+    with writing():
+        if _delete_lone_messages(key):
+            return True
+        _delete(key)
+        return False
 
 
 # Messages that no other conversation has a copy of.

@@ -155,11 +155,12 @@ def writing(*, moves: str | None = "revision") -> Iterator[None]:
 def waiting_at_most(milliseconds: int) -> Iterator[None]:
     """Let a block fail after that time, or at once, where another connection holds the lock."""
     connection = database.connection()
+    [before] = connection.execute("PRAGMA busy_timeout").fetchone()
     connection.execute(f"PRAGMA busy_timeout = {milliseconds}").fetchall()
     try:
         yield
     finally:
-        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}").fetchall()
+        connection.execute(f"PRAGMA busy_timeout = {before}").fetchall()
 
 
 class Reading:

@@ -140,7 +140,15 @@ def forget_budget(key: int) -> None:
 
 
 def forget_conversation(key: int) -> None:
-    """Take a conversation that is removed for good out of the events."""
+    """Take a conversation that is removed for good out of the events, and what was sent of them.
+
+    What waits to be sent ends by itself, for there is nothing left to say.
+    """
+    execute(
+        "DELETE FROM webhook_deliveries WHERE status <> 'pending'"
+        " AND event_id IN (SELECT id FROM events WHERE conversation_key = ?)",
+        (key,),
+    )
     execute("DELETE FROM events WHERE conversation_key = ?", (key,))
 
 

@@ -77,15 +77,28 @@ def insert_answer(
     )
 
 
+def expire_answers(moment: datetime, *, limit: int) -> int:
+    """Delete answers that are older than a day, inside a transaction; return how many."""
+    return execute(
+        "DELETE FROM idempotency_keys WHERE rowid IN"
+        " (SELECT rowid FROM idempotency_keys WHERE created_at <= ? LIMIT ?)",
+        (format_timestamp(moment - KEPT_FOR), limit),
+    )
+
+
 def _name(key: str, sender: str | None) -> str:
     # There is no space in a key.
     return key if sender is None else f"{sender} {key}"
 
 
 def forget_answers_about(conversation_id: str) -> None:
-    """Forget the answers that tell of a conversation, by their address or by what they hold."""
+    """Forget the answers that tell of a conversation, by their address or by what they hold.
+
+    An answer about what started it tells of it, too.
+    """
     execute(
         "DELETE FROM idempotency_keys WHERE instr(path || '/', '/api/conversations/' || ?1 || '/')"
-        f" OR ?1 IN ({_TOLD.format(data='data')})",
+        f" OR ?1 IN ({_TOLD.format(data='data')})"
+        " OR EXISTS (SELECT 1 FROM json_each(data, '$.subagents') WHERE value ->> '$.id' = ?1)",
         (conversation_id,),
     )

@@ -66,6 +66,17 @@ def is_held(database_path: str | Path, work: str) -> bool:
     return False
 
 
+def find_holder(database_path: str | Path, work: str) -> str | None:
+    """Say which living process does one kind of work on a database; ``None`` when none does."""
+    if not is_held(database_path, work):
+        return None
+    descriptor = os.open(f"{database_path}.{work}.lock", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return _read_holder(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _try_lock(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

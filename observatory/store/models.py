@@ -653,6 +653,44 @@ class Budget(Table):
         table_name = "budgets"
 
 
+class MaintenanceRun(Table):
+    """How one kind of upkeep went the last time."""
+
+    name = pw.TextField(primary_key=True)
+    last_run_at = pw.TextField()
+    duration_ms = pw.IntegerField()
+    result = pw.TextField()
+    is_good = pw.BooleanField()
+    next_at = pw.TextField(null=True)
+
+    class Meta:
+        table_name = "maintenance"
+
+
+class ProjectRetention(Table):
+    """For how long the conversations of a project are kept; without days for ever."""
+
+    project = pw.ForeignKeyField(Project, column_name="project_key", primary_key=True)
+    days = pw.IntegerField(null=True)
+    action = pw.TextField(default="trash")
+    updated_at = pw.TextField()
+
+    class Meta:
+        table_name = "project_retention"
+
+
+class RestoredConversation(Table):
+    """A conversation that somebody took out of the trash."""
+
+    conversation = pw.ForeignKeyField(
+        Conversation, column_name="conversation_key", primary_key=True
+    )
+    restored_at = pw.TextField()
+
+    class Meta:
+        table_name = "restored_conversations"
+
+
 class Total(Table):
     """A number over the whole archive."""
 
@@ -701,5 +739,8 @@ TABLES = (
     ConversationFile,
     FileRollup,
     Budget,
+    MaintenanceRun,
+    ProjectRetention,
+    RestoredConversation,
     Total,
 )

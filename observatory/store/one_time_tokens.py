@@ -39,3 +39,12 @@ def take_one_time_token(token_hash: bytes, *, purpose: str) -> bool:
             (token_hash, purpose),
         )
     return row is not None and row[0] > now()
+
+
+def expire_tokens(moment: str, *, limit: int) -> int:
+    """Delete tokens that ended before a time, inside a transaction; return how many."""
+    return execute(
+        "DELETE FROM one_time_tokens WHERE hash IN"
+        " (SELECT hash FROM one_time_tokens WHERE expires_at <= ? LIMIT ?)",
+        (moment, limit),
+    )

@@ -50,10 +50,12 @@ def find_project(path: str) -> int | None:
 def delete_empty_project(key: int | None) -> None:
     """Delete a project without conversations, inside a transaction.
 
-    One that is not for everyone is kept: it would come back for everyone.
+    One that is not for everyone is kept: it would come back for everyone. So is one with a rule of
+    its own for how long it is kept, which later conversations fall under.
     """
     deleted = execute(
         "DELETE FROM projects WHERE key = ?1 AND visibility = 'everyone'"
+        " AND NOT EXISTS (SELECT 1 FROM project_retention WHERE project_key = ?1)"
         " AND NOT EXISTS (SELECT 1 FROM conversations WHERE project_key = ?1)",
         (key,),
     )

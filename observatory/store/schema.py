@@ -8,7 +8,7 @@ from pathlib import Path
 from playhouse.migrations import Runner
 
 from observatory.errors import SchemaError
-from observatory.store.database import database
+from observatory.store.database import database, fetch_all
 from observatory.store.locks import held
 from observatory.store.models import Table
 
@@ -43,6 +43,12 @@ def read_status() -> SchemaStatus:
         pending=tuple(row.name for row in rows if not row.applied),
         unknown=tuple(row.name for row in rows if row.path is None),
     )
+
+
+def find_last_applied() -> str | None:
+    """Return the name of the last migration that was applied, by reading alone."""
+    [(name,)] = fetch_all(f"SELECT max(name) FROM {TABLE}")
+    return None if name is None else str(name)
 
 
 def migrate() -> tuple[str, ...]:

@@ -14,6 +14,8 @@ BATCH_MESSAGES = 4000
 # The index gathers this many bytes in memory before it writes a segment (1 MiB by default). Large
 # batches make few, large segments, and so little merging.
 SEGMENT_BYTES = 16 * 1024 * 1024
+# Where FTS5 says of what the index consists.
+_STRUCTURE_ROW = 10
 
 
 def prepare_bulk_indexing() -> None:
@@ -88,6 +90,49 @@ def index_again(keys: Iterable[int]) -> None:
         " (SELECT value FROM totals WHERE name = 'indexed_message_key')",
         (json.dumps(list(keys)),),
     )
+
+
+def count_segments() -> int:
+    """Return in how many pieces the index lies; each makes every search look in one place more."""
+    row = fetch_one("SELECT block FROM message_search_data WHERE id = ?", (_STRUCTURE_ROW,))
+    return 0 if row is None else _read_segments(bytes(row[0]))
+
+
+def _read_segments(structure: bytes) -> int:
+    """Return the number of segments that FTS5's record of its structure tells.
+
+    Source: the comment on "structure record" in fts5_index.c: a 4-byte cookie, 4 bytes more since
+    version 2, then varints: levels, segments.
+    """
+    start = 8 if structure[4:8] == b"\xff\x00\x00\x01" else 4
+    numbers: list[int] = []
+    while len(numbers) < 2 and start < len(structure):
+        value = 0
+        for byte in structure[start : start + 9]:
+            start += 1
+            value = value << 7 | byte & 0x7F
+            if byte < 0x80:
+                break
+        numbers.append(value)
+    return numbers[1] if len(numbers) == 2 else 0
+
+
+def merge_segments(*, pages: int) -> bool:
+    """Merge some of the index's pieces, writing about so many pages; tell whether it did.
+
+    FTS5 merges only where as many pieces of a size lie as it takes for that to be worth it.
+    """
+    with writing(moves=None):
+        before = _count_changes()
+        execute("INSERT INTO message_search (message_search, rank) VALUES ('merge', ?)", (pages,))
+        # One row is the command's own.
+        return _count_changes() - before > 1
+
+
+def _count_changes() -> int:
+    row = fetch_one("SELECT total_changes()")
+    assert row is not None
+    return int(row[0])
 
 
 def count_waiting_messages() -> int:

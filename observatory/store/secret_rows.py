@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from observatory.store import archive, search
 from observatory.store.budgets import move_budgets
 from observatory.store.conversation_changes import set_metadata
 from observatory.store.counters import refresh_conversations
 from observatory.store.database import (
-    database,
     execute,
     execute_many,
     fetch_all,
     fetch_one,
-    writing,
 )
 from observatory.store.event_notes import (
     CONVERSATION_UPDATED,
@@ -26,6 +24,7 @@ from observatory.store.event_notes import (
 )
 from observatory.store.places import forget_project as forget_places
 from observatory.store.projects import merge_visibility
+from observatory.store.retention import merge_policies
 from observatory.store.search_language import spaced_message, spaced_title
 
 BATCH_MESSAGES = 500
@@ -38,8 +37,6 @@ _SIZES = f"""
         FROM tool_uses WHERE message_key = m.key OR result_message_key = m.key), 0)
     FROM messages m WHERE m.key > ? ORDER BY m.key LIMIT {BATCH_MESSAGES}
 """
-_MERGED_PAGES = 500
-_CHECKPOINT_WAIT_MS = 1000
 
 
 @dataclass(slots=True)
@@ -243,6 +240,7 @@ def update_project(key: int, *, path: str, name: str) -> None:
         known = fetch_one("SELECT key FROM projects WHERE path = ?", (path,))
         assert known is not None
         merge_visibility(key, into=known[0])
+        merge_policies(key, into=known[0])
         execute(
             "UPDATE conversations SET project_key = (SELECT key FROM projects WHERE path = ?)"
             " WHERE project_key = ?",
@@ -289,46 +287,3 @@ def count_messages(*, after: int) -> int:
     """Return how many messages follow a key."""
     row = fetch_one("SELECT count(*) FROM messages WHERE key > ?", (after,))
     return int(row[0]) if row else 0
-
-
-def overwrite_deleted(*, is_on: bool) -> None:
-    """Have this connection overwrite what it takes out of the file, or no longer."""
-    database.connection().execute(f"PRAGMA secure_delete = {int(is_on)}").fetchall()
-
-
-def merge_index(*, is_first: bool) -> bool:
-    """Drop more of what was taken out of the search index; return whether there is more to do.
-
-    FTS5 only notes that something was taken out, until the segment that has it is merged. The
-    first step says that all segments are.
-    """
-    changed = False
-    pages = -_MERGED_PAGES if is_first else _MERGED_PAGES
-    for table in ("message_search", "title_search"):
-        with writing():
-            before = _count_changes()
-            execute(f"INSERT INTO {table} ({table}, rank) VALUES ('merge', ?)", (pages,))
-            # One row is the command's own.
-            changed |= _count_changes() - before > 1
-    return changed
-
-
-def _count_changes() -> int:
-    row = fetch_one("SELECT total_changes()")
-    assert row is not None
-    return int(row[0])
-
-
-def empty_log() -> bool:
-    """Take what is in the write-ahead log into the file; tell whether that could be done.
-
-    A reader that needs it is waited for a second.
-    """
-    connection: Any = database.connection()
-    [before] = connection.execute("PRAGMA busy_timeout").fetchone()
-    connection.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_WAIT_MS}").fetchall()
-    try:
-        [(is_busy, _, _)] = connection.execute("PRAGMA wal_checkpoint (TRUNCATE)").fetchall()
-    finally:
-        connection.execute(f"PRAGMA busy_timeout = {before}").fetchall()
-    return not is_busy

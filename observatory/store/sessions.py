@@ -104,3 +104,12 @@ def delete_sessions_of(user_key: int | None) -> int:
     """End all sign-ins of an account, or of who runs the server; return how many there were."""
     with writing(moves="auth_revision"):
         return execute("DELETE FROM sessions WHERE user_key IS ?", (user_key,))
+
+
+def expire_sign_ins(moment: str, *, limit: int) -> int:
+    """Delete sign-ins that ended before a time, inside a transaction; return how many."""
+    return execute(
+        "DELETE FROM sessions WHERE key IN"
+        " (SELECT key FROM sessions WHERE expires_at <= ? LIMIT ?)",
+        (moment, limit),
+    )

@@ -40,3 +40,12 @@ def take_ticket(ticket_hash: bytes) -> TicketHolder | None:
     if row is None or row[2] <= now():
         return None
     return TicketHolder(row[0], row[1])
+
+
+def expire_tickets(moment: str, *, limit: int) -> int:
+    """Delete tickets that ended before a time, inside a transaction; return how many."""
+    return execute(
+        "DELETE FROM stream_tickets WHERE hash IN"
+        " (SELECT hash FROM stream_tickets WHERE expires_at <= ? LIMIT ?)",
+        (moment, limit),
+    )

@@ -116,6 +116,16 @@ def find_files_of(conversation_key: int) -> list[tuple[int, str]]:
     ]
 
 
+def list_files_without_rows() -> list[tuple[int, str]]:
+    """Return key and path of files that were read, and of which the archive has nothing."""
+    rows = fetch_all(
+        "SELECT key, path FROM transcript_files f WHERE conversation_key IS NULL"
+        " AND status <> 'processing'"
+        " AND NOT EXISTS (SELECT 1 FROM messages WHERE file_key = f.key)"
+    )
+    return [(key, path) for key, path in rows]
+
+
 def insert_errors(rows: list[tuple[int, int, int, int, str]]) -> None:
     """Keep bad lines: file key, line, first byte, end, reason. A known one is left alone."""
     execute_many(

@@ -308,13 +308,7 @@ def tidy(moment: datetime) -> int:
     What waits since a time that is still to come, as after the clock was set back, is due at once.
     Inside a transaction. A bounded number at once: call it again as long as it returns any.
     """
-    changed = 0
-    for status, age in ((DELIVERED, KEPT_FOR), (DROPPED, KEPT_FOR), (DEAD, DEAD_KEPT_FOR)):
-        changed += execute(
-            "DELETE FROM webhook_deliveries WHERE key IN (SELECT key FROM webhook_deliveries"
-            " WHERE status = ? AND status <> 'pending' AND finished_at < ? LIMIT ?)",
-            (status, format_timestamp(moment - age), _AT_ONCE - changed),
-        )
+    changed = expire_done(moment, limit=_AT_ONCE)
     overdue = format_timestamp(moment - MAX_OVERDUE)
     for (webhook_key,) in fetch_all("SELECT key FROM webhooks"):
         changed += execute(
@@ -334,5 +328,17 @@ def tidy(moment: datetime) -> int:
             " (SELECT key FROM webhook_deliveries WHERE webhook_key = ?2 AND status = 'pending'"
             " AND next_attempt_at > ?1 AND coalesce(last_attempt_at, created_at) > ?1 LIMIT ?3)",
             (format_timestamp(moment), webhook_key, _AT_ONCE - changed),
+        )
+    return changed
+
+
+def expire_done(moment: datetime, *, limit: int) -> int:
+    """Delete what was over long ago, inside a transaction; return how many there were."""
+    changed = 0
+    for status, age in ((DELIVERED, KEPT_FOR), (DROPPED, KEPT_FOR), (DEAD, DEAD_KEPT_FOR)):
+        changed += execute(
+            "DELETE FROM webhook_deliveries WHERE key IN (SELECT key FROM webhook_deliveries"
+            " WHERE status = ? AND status <> 'pending' AND finished_at < ? LIMIT ?)",
+            (status, format_timestamp(moment - age), limit - changed),
         )
     return changed

@@ -561,3 +561,17 @@ def test_answers_about_others_are_kept_when_one_is_removed(client, write, ingest
     client.delete("/api/conversations/session?permanent=true")
     again = client.post_json("/api/conversations", body, headers=headers, status=201)
     assert again.json["data"] == first.json["data"]
+
+
+@pytest.mark.parametrize("gone", ["session", "subagent"])
+def test_kept_answers_tell_nothing_of_a_subagent_that_is_gone(client, subagent, gone):
+    """They were found by the session alone: what a subagent's restoring answered stayed."""
+    session = subagent.partition(".")[0]
+    for name in (subagent, session):
+        client.delete(f"/api/conversations/{name}")
+    # The session's answer lists what it started.
+    for name in (session, subagent):
+        client.post(f"/api/conversations/{name}/restore", headers={"Idempotency-Key": name})
+    client.delete(f"/api/conversations/{ {'session': session}.get(gone, subagent) }?permanent=true")
+    kept = fetch_all("SELECT data FROM idempotency_keys")
+    assert not [data for (data,) in kept if subagent in data]

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from observatory.ingest import watching
-from observatory.ingest.beside import Chore, Companion
+from observatory.ingest.beside import Chore, Companion, LongChore, Outcome
 from observatory.ingest.running import ingest
 from observatory.ingest.watching import watch
 from observatory.store.database import fetch_all
 from observatory.store.locks import held
+from observatory.store.maintenance import list_runs, record_run
 from observatory.store.watcher_status import (
     FolderStatus,
     WatcherStatus,
@@ -155,3 +156,69 @@ def test_a_status_of_another_version_is_none(tmp_path: Path, content):
     path = tmp_path / "observatory.db"
     watcher_status_path(path).write_bytes(content)
     assert read_watcher_status(path) == WatcherStatus()
+
+
+def test_how_chores_went_is_kept_and_what_fails_is_tried_later(db, projects, logged):
+    tries: list[float] = []
+
+    def fail_twice() -> None:
+        tries.append(time.monotonic())
+        if len(tries) <= 2:
+            raise ZeroDivisionError
+
+    told: list[list[tuple]] = []
+
+    def look() -> Outcome:
+        told.append([(run.name, run.result, run.is_good) for run in list_runs()])
+        return Outcome("looked")
+
+    chores = (Chore("failing", 0.02, fail_twice), Chore("looking", 0.01, look))
+    is_well = ("failing", "went well again", True)
+    watch(
+        [str(projects)],
+        database_path=db,
+        should_stop=Until(lambda: told and is_well in told[-1] and ("looking", "looked", True)),
+        chores=chores,
+    )
+    assert [("failing", "failed: ZeroDivisionError", False)] in [rows[:1] for rows in told]
+    # Twice, then four times the interval.
+    assert tries[1] - tries[0] >= 0.04
+    assert tries[2] - tries[1] >= 0.08
+    assert read_watcher_status(db).last_failure == "failing: ZeroDivisionError"
+    assert logged == ["chore_failed failing"] * 2
+
+
+def test_a_failure_of_an_earlier_watcher_is_taken_back(db, projects):
+    record_run("counting", duration_ms=1, result="failed: x", is_good=False, next_seconds=1)
+
+    def is_well() -> bool:
+        return [(run.name, run.is_good) for run in list_runs()] == [("counting", True)]
+
+    chores = (Chore("counting", 0.01, lambda: None),)
+    watch([str(projects)], database_path=db, should_stop=Until(is_well), chores=chores)
+
+
+def test_long_chores_give_way_to_what_is_to_be_read(db, projects):
+    """A line that comes while one runs ends it, and is read before it runs again."""
+    transcript = Transcript()
+    transcript.prompt("hello")
+    seen: list[int] = []
+
+    def work(should_give_way) -> None:
+        seen.append(fetch_all("SELECT count(*) FROM messages")[0][0])
+        if should_give_way() or seen[-1]:
+            return
+        (projects / "a.jsonl").write_bytes(transcript.bytes())
+        until = time.monotonic() + DEADLINE_SECONDS
+        while not should_give_way():
+            assert time.monotonic() < until
+            time.sleep(0.001)
+
+    chores = (LongChore("working", 0.01, work),)
+    watch(
+        [str(projects)],
+        database_path=db,
+        should_stop=Until(lambda: bool(seen) and seen[-1] == 1),
+        chores=chores,
+    )
+    assert seen[-1] == 1

@@ -1,0 +1,131 @@
+"""Removing conversations so that nothing of them is left in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+
+from observatory.errors import NotFound
+from observatory.ingest.removing import finish_removals, forget_gone_files
+from observatory.ingest.running import Progress
+from observatory.maintenance.retention import is_growing
+from observatory.store import audit, erasing, maintenance
+from observatory.store.conversation_removal import begin_removal
+from observatory.store.database import vacuum, writing
+from observatory.store.purging import Amount, Wanted, list_wanted
+from observatory.store.retention import REMOVE, Candidate
+from observatory.store.scopes import WHOLE
+from observatory.timestamps import format_timestamp
+
+
+@dataclass(slots=True)
+class Purged:
+    """What was removed. Unless ``is_log_empty``, the log may have some of it for who reads."""
+
+    removed: int = 0
+    is_complete: bool = True
+    is_log_empty: bool = False
+    is_compacted: bool = False
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the fields by name, for JSON."""
+        return asdict(self)
+
+
+def days_before(days: int, *, moment: float) -> str:
+    """Return the time so many days before a moment in Unix seconds."""
+    return format_timestamp(datetime.fromtimestamp(moment, UTC) - timedelta(days=days))
+
+
+def choose(wanted: Wanted) -> tuple[list[str], Amount]:
+    """Return the ids of what is to be removed, and how much that is.
+
+    What age chooses does not grow any more; a project goes as a whole.
+    """
+    chosen, amount = [], Amount()
+    for key, identifier in list_wanted(wanted):
+        if wanted.before is not None and is_growing(
+            Candidate(key, identifier, REMOVE, wanted.before)
+        ):
+            continue
+        chosen.append(identifier)
+        amount.add(key)
+    return chosen, amount
+
+
+def purge(
+    identifiers: Sequence[str],
+    *,
+    compacts: bool,
+    on_progress: Callable[[Progress], None],
+    should_stop: Callable[[], bool],
+) -> Purged:
+    """Remove conversations for good, and what was removed before out of the index and the file.
+
+    The caller holds the lock ``ingest``. What is interrupted is ended by doing it again.
+
+    Raises:
+        NoRoom: The file is to be written anew, and there is too little room for that.
+    """
+    done = Purged()
+    if compacts:
+        maintenance.check_room_to_compact()
+    erasing.overwrite_deleted(is_on=True)
+    try:
+        done.is_complete = (
+            finish_removals(should_end=should_stop)
+            and _remove(identifiers, done, on_progress, should_stop)
+            and _clean_up(should_stop)
+        )
+    finally:
+        erasing.overwrite_deleted(is_on=False)
+    if done.is_complete and compacts:
+        vacuum()
+        done.is_compacted = True
+    done.is_log_empty = erasing.empty_log()
+    return done
+
+
+def _remove(
+    identifiers: Sequence[str],
+    done: Purged,
+    on_progress: Callable[[Progress], None],
+    should_stop: Callable[[], bool],
+) -> bool:
+    """Remove conversations one by one; tell whether all of them are."""
+    progress = Progress(0, len(identifiers), "removing")
+    for identifier in identifiers:
+        if should_stop():
+            return False
+        try:
+            with writing():
+                begin_removal(identifier, scope=WHOLE)
+                audit.note(
+                    audit.OPERATOR,
+                    "conversation.delete_permanently",
+                    target=f"conversation:{identifier}",
+                    is_purge=True,
+                )
+        except NotFound:
+            # Somebody was faster.
+            continue
+        done.removed += 1
+        if not finish_removals(should_end=should_stop):
+            return False
+        progress.done += 1
+        on_progress(progress)
+    return True
+
+
+def _clean_up(should_stop: Callable[[], bool]) -> bool:
+    """Take out of the index, the statistics and the list of files what nothing is left of."""
+    forget_gone_files()
+    with writing(moves=None):
+        maintenance.forget_samples()
+    is_first = True
+    while erasing.merge_index(is_first=is_first):
+        is_first = False
+        if should_stop():
+            return False
+    return True
