@@ -23,9 +23,9 @@ def main() -> int:
     """Ask once; say what is wrong in one line, and return 0 when nothing is, else 1."""
     host = os.environ.get("HOST", "").strip("[]")
     port = os.environ.get("PORT", "") or "3001"
-    try:
+    if port.isdecimal() and 0 < int(port) < 2**16:
         problem = ask(_ALL_ADDRESSES.get(host, host), int(port))
-    except ValueError:
+    else:
         problem = "PORT takes a whole number from 1 to 65535"
     print(problem or "ready")
     return 1 if problem else 0
