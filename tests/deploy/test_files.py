@@ -78,8 +78,7 @@ def all_settings() -> dict[str, dict[str, str]]:
             if line and not line.startswith("#")
         ),
     }
-    for unit in UNITS:
-        found[unit] = dict(line.split("=", 1) for line in unit_lines(unit, "Environment"))
+    found["unit"] = dict(line.split("=", 1) for line in unit_lines(UNITS[0], "Environment"))
     for proxy in ("nginx.conf", "Caddyfile"):
         lines = re.findall(r"^#   ([A-Z_]+)=(\S+)$", (DEPLOY / proxy).read_text(), re.MULTILINE)
         found[proxy] = dict(lines)
@@ -386,6 +385,14 @@ def test_systemd_takes_the_unit(unit, tmp_path):
     path.write_text(text)
     done = ask("systemd-analyze", "verify", str(path))
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_the_archive_is_where_commands_look_for_it(unit):
+    """They are run in the folder of the service, as docs/operations.md says, without settings."""
+    assert not Path(documented()["DB_PATH"].strip("`")).is_absolute()
+    assert unit_lines(unit, "WorkingDirectory")
+    assert "DB_PATH" not in (DEPLOY / unit).read_text()
 
 
 def test_systemd_says_that_the_unit_exposes_little(tmp_path):
