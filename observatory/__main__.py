@@ -14,6 +14,7 @@ import orjson
 from observatory import __version__
 from observatory.account_commands import add_commands
 from observatory.arguments import seconds
+from observatory.backup_commands import add_backup_commands
 from observatory.catching_up import open_for_reading_in, read_new
 from observatory.errors import LockHeld, ObservatoryError, SettingsError
 from observatory.ingest.progress import show_progress, show_scan, show_summary
@@ -137,6 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     migrate.set_defaults(command=run_migrate)
     add_price_commands(commands)
     add_verify_command(commands)
+    add_backup_commands(commands)
     add_tail_command(commands)
     add_usage_command(commands)
     add_commands(commands)

@@ -349,6 +349,15 @@ def read_previous_secret(settings: Settings) -> str | None:
     return path.read_text().strip() if path.is_file() else None
 
 
+# What lies beside the database and is not in it, yet needed to go on as before.
+KEY_FILES = ("redaction_key", "jwt_secret", "jwt_secret.previous")
+
+
+def key_files(settings: Settings) -> dict[str, Path]:
+    """Return where the files of keys lie, by name; they need not be there."""
+    return {name: settings.db_path.parent / name for name in KEY_FILES}
+
+
 def rotate_secret(settings: Settings) -> None:
     """Make another secret beside the database; the server takes it at its next start.
 

@@ -16,7 +16,7 @@ ACTIONS = (
     "user.create", "user.update", "user.delete", "session.reuse", "link.used", "key.create",
     "key.revoke", "project.update", "conversation.delete_permanently", "conversation.export",
     "webhook.create", "webhook.update", "webhook.delete", "webhook.test", "webhook.redeliver",
-    "budget.create", "budget.update", "budget.delete",
+    "budget.create", "budget.update", "budget.delete", "database.restore",
 )  # fmt: skip
 _ORDER = "audit"
 
