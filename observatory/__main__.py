@@ -16,6 +16,7 @@ from observatory.account_commands import add_commands
 from observatory.arguments import seconds
 from observatory.backup_commands import add_backup_commands
 from observatory.catching_up import open_for_reading_in, read_new
+from observatory.compact_command import add_compact_command
 from observatory.errors import LockHeld, ObservatoryError, SettingsError
 from observatory.ingest.progress import show_progress, show_scan, show_summary
 from observatory.ingest.running import RunSummary
@@ -139,6 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     add_price_commands(commands)
     add_verify_command(commands)
     add_backup_commands(commands)
+    add_compact_command(commands)
     add_tail_command(commands)
     add_usage_command(commands)
     add_commands(commands)

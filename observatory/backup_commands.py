@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -44,7 +42,7 @@ from observatory.store.database import (
     is_interrupted,
     one_moment,
 )
-from observatory.store.replacing import nobody_else, put_in_place
+from observatory.store.replacing import nobody_else, put_in_place, working_folder
 from observatory.store.verifying import prepare_verifying, verify_database
 from observatory.store.whole_files import whole_file
 
@@ -208,7 +206,7 @@ def run_restore(options: argparse.Namespace, settings: Settings) -> int:
     if path.exists() and source.samefile(path):
         raise BackupError(f"{source} is the database itself; name a backup.")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with nobody_else(path), _working_folder(path) as folder:
+    with nobody_else(path), working_folder(path) as folder:
         known, is_known = _remember(path)
         copy = folder / path.name
         _take_copy(source, copy)
@@ -227,20 +225,6 @@ def run_restore(options: argparse.Namespace, settings: Settings) -> int:
     }
     _print(told, options, _describe_restore(told, settings))
     return 0
-
-
-@contextmanager
-def _working_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside the database's file, which is gone afterwards."""
-    beside = Path(os.path.realpath(path)).parent
-    for left in beside.glob(".restoring-*"):
-        # Of one that was killed: who restores does so alone.
-        shutil.rmtree(left, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=".restoring-", dir=beside))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remember(path: Path) -> tuple[Remembered, bool]:
@@ -285,11 +269,6 @@ def _prepare(
         close()
     if not fold_log(settings.db_path):
         raise BackupError("The copy could not be completed; look at the system's log.")
-    descriptor = os.open(settings.db_path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
     return applied, contents
 
 

@@ -97,6 +97,10 @@ class BackupError(ObservatoryError):
     """A backup can not be made or used; the message says why and what to do."""
 
 
+class CompactingRefused(ObservatoryError):
+    """The database is not written anew just now; the message says why and what to do."""
+
+
 class SchemaError(ObservatoryError):
     """The database can not be used as it is: the message names the command that mends it."""
 

@@ -103,9 +103,7 @@ def is_sound(home: Home) -> bool:
 def test_a_backup_has_everything_and_is_for_its_owner(home, backup):
     assert messages(backup) == messages(home.database)
     assert backup.stat().st_mode & 0o777 == 0o600
-    assert [path.name for path in backup.parent.iterdir()] == ["home", "backup.db"] or sorted(
-        path.name for path in backup.parent.iterdir()
-    ) == ["backup.db", "home"]
+    assert sorted(path.name for path in backup.parent.iterdir()) == ["backup.db", "home"]
     [(result,)] = read(backup, "PRAGMA integrity_check")
     assert result == "ok"
 
@@ -358,7 +356,7 @@ def test_what_is_no_backup_is_refused(home):
     change(home.folder / "damaged.db", "UPDATE messages SET conversation_key = 77 WHERE key = 2")
     for name, words in (
         ("missing.db", "no file"),
-        ("text.db", "damaged"),
+        ("text.db", "not a database"),
         ("other.db", "no database of the Observatory"),
         ("newer.db", "newer version"),
         ("damaged.db", "damaged"),
@@ -381,9 +379,8 @@ def test_an_older_backup_is_migrated(home, tmp_path):
     restored = told(home, "restore", str(tmp_path / "older.db"))
     assert "0011_rollups" in restored["migrations"]
     assert is_sound(home)
-    everything = CONVERSATIONS
     assert home.run("ingest").returncode == 0
-    assert read(home.database, "SELECT count(*) FROM conversations") == [(everything,)]
+    assert read(home.database, "SELECT count(*) FROM conversations") == [(CONVERSATIONS,)]
 
 
 def test_a_damaged_database_is_replaced_and_kept(home, backup):

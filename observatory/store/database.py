@@ -36,6 +36,7 @@ BUSY_TIMEOUT_MS = 10_000
 _RETRY_SECONDS = 0.02
 # Some milliseconds of work.
 _INSTRUCTIONS = 50_000
+_READERS_MS = 1000
 # Held by others while they open the database, and alone by who puts another file in its place.
 OPENING_LOCK = "opening"
 # Held by all servers of a database, together.
@@ -391,21 +392,35 @@ def fold_log(path: str | Path) -> bool:
     return not log.exists() or not log.stat().st_size
 
 
-def vacuum() -> None:
+def vacuum(*, should_stop: Callable[[], bool] = lambda: False) -> None:
     """Write the file anew, without what was taken out of it; writers wait meanwhile.
 
-    It takes twice its size beside it for a while: for a copy, and for the log. In memory the
-    copy would be as large as the archive.
+    It takes memory of the file's size, for SQLite makes a copy there (pysqlite3 is built so,
+    whatever ``temp_store`` says), and as much room for the log. ``copy_into`` takes neither.
+
+    Args:
+        should_stop: Asked now and then; when it turns true this fails as interrupted, and
+            everything is as it was.
     """
     connection = database.connection()
-    folder = os.path.dirname(os.path.abspath(database_path())).replace("'", "''")
-    connection.execute(f"PRAGMA temp_store_directory = '{folder}'")
-    connection.execute("PRAGMA temp_store = file")
+    connection.set_progress_handler(should_stop, _INSTRUCTIONS)
     try:
         connection.execute("VACUUM")
+    except _driver.Error as error:
+        raise getattr(peewee, type(error).__name__, peewee.DatabaseError)(*error.args) from error
     finally:
-        connection.execute("PRAGMA temp_store = memory")
-    connection.execute("PRAGMA wal_checkpoint (TRUNCATE)").fetchall()
+        connection.set_progress_handler(None, 0)
+    empty_log()
+
+
+def empty_log() -> bool:
+    """Take the write-ahead log into the file and make it empty, unless somebody reads.
+
+    Others that write wait meanwhile, so this waits for readers for a moment only.
+    """
+    with waiting_at_most(_READERS_MS):
+        row = fetch_one("PRAGMA wal_checkpoint (TRUNCATE)")
+    return row is not None and not row[0]
 
 
 def file_sizes() -> tuple[int, int]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from observatory.errors import DatabaseInUse, LockHeld
-from observatory.store.database import OPENING_LOCK, SERVING_LOCK, fold_log, log_path
+from observatory.store.database import OPENING_LOCK, SERVING_LOCK, file_state, fold_log, log_path
 from observatory.store.in_use import unused
 from observatory.store.locks import held
 from observatory.store.watcher_status import LOCK as WATCH_LOCK
-from observatory.store.whole_files import sync_folder
+from observatory.store.whole_files import sync_file, sync_folder
 
 _USES = {
     SERVING_LOCK: "serves",
@@ -44,16 +47,34 @@ def nobody_else(path: Path) -> Iterator[None]:
         yield
 
 
-def put_in_place(copy: Path, path: Path, *, kept: Path) -> bool:
+@contextmanager
+def working_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside the database's file, which is gone afterwards."""
+    beside = Path(os.path.realpath(path)).parent
+    for left in beside.glob(".restoring-*"):
+        # Of one that was killed: who restores does so alone.
+        shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=".restoring-", dir=beside))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def put_in_place(
+    copy: Path, path: Path, *, kept: Path, unchanged_since: tuple[Any, ...] | None = None
+) -> bool:
     """Let a whole database without a log be the one at a path, for the holder of all its locks.
 
     At every moment there is a whole database by that name. One that is so damaged that its log can
     not be taken in is kept with its log.
 
     Args:
-        copy: The file, on the same file system.
+        copy: The file, in a ``working_folder``.
         path: Where it is to be.
         kept: The name that the database gets which was there.
+        unchanged_since: What ``file_state`` returned when the copy was begun; a database that was
+            written to since then stays.
 
     Returns:
         Whether there was one.
@@ -61,6 +82,7 @@ def put_in_place(copy: Path, path: Path, *, kept: Path) -> bool:
     Raises:
         DatabaseInUse: Somebody opened it meanwhile.
     """
+    sync_file(copy)
     real = Path(os.path.realpath(path))
     log, index = log_path(real), real.with_name(f"{real.name}-shm")
     with held(path, OPENING_LOCK):
@@ -70,6 +92,8 @@ def put_in_place(copy: Path, path: Path, *, kept: Path) -> bool:
                 pass
             fold_log(real)
             with unused(real):
+                if unchanged_since not in (None, file_state(real)):
+                    raise DatabaseInUse(str(path), "Another process wrote to it, and")
                 try:
                     os.link(real, kept)
                 except OSError:

@@ -25,6 +25,32 @@ def prepare_bulk_indexing() -> None:
         )
 
 
+def merge_segments(*, pages: int = 2000) -> bool:
+    """Merge some pages of the index of messages, and return whether there may be more to merge.
+
+    All in one go would keep writers waiting.
+    """
+    with writing(moves=None):
+        before = _count_changes()
+        execute("INSERT INTO message_search (message_search, rank) VALUES ('merge', ?)", (-pages,))
+        # Source: https://sqlite.org/fts5.html#the_merge_command
+        return _count_changes() - before >= 2
+
+
+def _count_changes() -> int:
+    row = fetch_one("SELECT total_changes()")
+    assert row is not None
+    return int(row[0])
+
+
+def empty_index() -> None:
+    """Let all messages be indexed again, and index all titles again at once."""
+    with writing():
+        execute("INSERT INTO message_search (message_search) VALUES ('delete-all')")
+        execute("UPDATE totals SET value = 0 WHERE name = 'indexed_message_key'")
+        execute("INSERT INTO title_search (title_search) VALUES ('rebuild')")
+
+
 def index_messages(*, batch_messages: int = BATCH_MESSAGES) -> int:
     """Index the next messages in one transaction and return how many there were; 0 is the end."""
     with writing():

@@ -56,6 +56,15 @@ def whole_file(path: Path, *, replaces: bool) -> Iterator[Path]:
         os.close(descriptor)
 
 
+def sync_file(path: Path) -> None:
+    """Have what is in a file on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sync_folder(folder: Path) -> None:
     """Have the names in a folder on the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
