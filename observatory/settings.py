@@ -251,6 +251,26 @@ def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
     )
 
 
+def read_usable_settings(
+    *, env_file: Path | None = Path(".env")
+) -> tuple[Settings, dict[str, str]]:
+    """Return the settings with defaults in the place of wrong ones, and what is wrong by name."""
+    try:
+        return read_settings(env_file=env_file), {}
+    except SettingsError as error:
+        problems = error.problems
+    # What a usable file sets is in the environment by now.
+    for name in problems:
+        os.environ.pop(name, None)
+    return read_settings(env_file=None), problems
+
+
+def claude_homes() -> tuple[Path, ...]:
+    """Return the folders of Claude Code itself, where its own settings lie."""
+    homes = os.environ.get("CLAUDE_CONFIG_DIR", "~/.claude").split(",")
+    return tuple(Path(home).expanduser() for home in _listed(homes))
+
+
 def read_zone_variable() -> str | None:
     """Return what TZ says of this machine's time zone, or ``None`` where it is not set."""
     return os.environ.get("TZ")

@@ -155,6 +155,16 @@ def limit_time(until: float) -> None:
     begin_time_limit(database.connection(), until)
 
 
+def end_limit() -> None:
+    """Let this thread work as long as it takes."""
+    end_time_limit()
+
+
+def sqlite_version() -> tuple[int, ...]:
+    """Return the version of the SQLite library that all of this goes through."""
+    return tuple(_driver.sqlite_version_info)
+
+
 def give_back_memory(*, cache_mib: int) -> None:
     """Make this thread's page cache smaller, and free what it holds."""
     connection = database.connection()
