@@ -111,8 +111,8 @@ def _back_up(options: argparse.Namespace, settings: Settings, stop: StopSignals)
                 raise _Stopped from None
             if is_full(error):
                 raise BackupError(
-                    f"There is no room for {target}: nothing was left there. Make room, or name"
-                    " a file elsewhere."
+                    f"There is no room for {target}, or its disk failed ({error}): nothing was"
+                    " left there. Make room, or name a file elsewhere."
                 ) from error
             raise
         # Nobody wrote in between: then the copy has to have exactly as much.

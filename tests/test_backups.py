@@ -230,6 +230,21 @@ def test_a_backup_is_of_one_moment_while_others_write(home):
         assert value == total
 
 
+def test_any_name_will_do(home):
+    odd = home.folder / "a b?c%20#d" / "archiv é.db"
+    odd.parent.mkdir()
+    shutil.copy(home.database, odd)
+    odd.chmod(0o600)
+    home.variables["DB_PATH"] = str(odd)
+    backup = odd.with_name("b?mode=rw&x#.db")
+    assert home.run("backup", str(backup), "--verify").returncode == 0
+    assert messages(odd) == messages(home.database)
+    assert home.run("restore", str(backup)).returncode == 0
+    assert home.run("verify").returncode == 0
+    assert home.run("compact").returncode == 0
+    assert "0 errors" in home.run("doctor").stdout
+
+
 # Restore
 
 

@@ -181,8 +181,9 @@ def test_a_clock_that_is_behind_is_told(home):
     path = write(home, 1)
     later = time.time() + 86400
     os.utime(path, (later, later))
-    # No program sets the other time, by which it is told.
-    assert look(home)["clock"]["level"] == "ok"
+    finding = look(home)["clock"]
+    assert finding["level"] == "warning"
+    assert "1,440 minutes" in finding["message"]
 
 
 def test_the_port_of_another_program_is_told(home):

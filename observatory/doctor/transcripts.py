@@ -75,12 +75,12 @@ def _find_unread(found: Sequence[FoundFile], database: Path) -> list[FoundFile] 
 
 
 def _check_times(found: Sequence[FoundFile]) -> Iterator[Finding]:
-    newest = max((file.changed_ns for file in found), default=0) / 1e9
+    newest = max((max(file.modified_ns, file.changed_ns) for file in found), default=0) / 1e9
     ahead = newest - time.time()
     if ahead > _FUTURE_SECONDS:
         yield warning(
             "clock",
-            f"A transcript was written {ahead / 60:,.0f} minutes in the future.",
+            f"A transcript was written {ahead / 60:,.0f} minutes in the future, by this clock.",
             "Set the clock (`timedatectl`), of this machine or of the one that has the files.",
         )
     else:

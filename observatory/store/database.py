@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote_to_bytes
 
 import peewee
 
@@ -90,7 +90,8 @@ def configure_for_looking(path: str | Path) -> None:
     if not database.is_closed():
         database.close()
     is_still = not log_path(path).exists()
-    place = f"file:{quote(os.path.abspath(path))}?mode=ro{'&immutable=1' if is_still else ''}"
+    name = quote(os.fsencode(os.path.abspath(path)))
+    place = f"file:{name}?mode=ro{'&immutable=1' if is_still else ''}"
     kept = pragmas(cache_mib=16)
     looking = {name: kept[name] for name in ("busy_timeout", "cache_size", "temp_store")}
     database.init(place, pragmas=looking, timeout=10, uri=True)
@@ -99,7 +100,9 @@ def configure_for_looking(path: str | Path) -> None:
 def database_path() -> str:
     """Return the path of the configured database."""
     name = str(database.database)
-    return unquote(name[5:].rpartition("?")[0]) if name.startswith("file:") else name
+    if not name.startswith("file:"):
+        return name
+    return os.fsdecode(unquote_to_bytes(name[5:].rpartition("?")[0]))
 
 
 def log_path(path: str | Path) -> Path:
