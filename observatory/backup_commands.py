@@ -211,7 +211,7 @@ def run_restore(options: argparse.Namespace, settings: Settings) -> int:
         copy = folder / path.name
         _take_copy(source, copy)
         applied, contents = _prepare(replace(settings, db_path=copy), source, known)
-        kept = path.with_name(f"{path.name}.before-{time.strftime('%Y%m%d-%H%M%S')}")
+        kept = _name_kept(path)
         was_there = put_in_place(copy, path, kept=kept)
         keys = _restore_keys(source, settings, suffix=kept.name.rpartition(".")[2])
     told = {
@@ -225,6 +225,16 @@ def run_restore(options: argparse.Namespace, settings: Settings) -> int:
     }
     _print(told, options, _describe_restore(told, settings))
     return 0
+
+
+def _name_kept(path: Path) -> Path:
+    """Return the name of now, which nothing has, for the database that was there."""
+    name = f"{path.name}.before-{time.strftime('%Y%m%d-%H%M%S')}"
+    kept, number = path.with_name(name), 1
+    while os.path.lexists(kept):
+        number += 1
+        kept = path.with_name(f"{name}-{number}")
+    return kept
 
 
 def _remember(path: Path) -> tuple[Remembered, bool]:

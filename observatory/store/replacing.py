@@ -96,6 +96,8 @@ def put_in_place(
                     raise DatabaseInUse(str(path), "Another process wrote to it, and")
                 try:
                     os.link(real, kept)
+                except FileExistsError:
+                    raise
                 except OSError:
                     # A file system without links; for a moment there is no database then.
                     real.replace(kept)
