@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import os
-import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,12 +13,16 @@ import orjson
 from observatory import __version__
 from observatory.account_commands import add_commands
 from observatory.arguments import seconds
+from observatory.backup_commands import add_backup_commands
 from observatory.catching_up import open_for_reading_in, read_new
+from observatory.compact_command import add_compact_command
+from observatory.doctor_command import add_doctor_command, run_doctor
 from observatory.errors import LockHeld, ObservatoryError, SettingsError
 from observatory.ingest.progress import show_progress, show_scan, show_summary
 from observatory.ingest.running import RunSummary
 from observatory.ingest.secret_scan import scan_secrets
 from observatory.ingest.stopping import StopSignals
+from observatory.listening import is_taken
 from observatory.log import configure_logging
 from observatory.opening import (
     build_missing_rollups,
@@ -61,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     options = _parser().parse_args(arguments)
     try:
+        if "takes_wrong_settings" in options:
+            return run_doctor(options)
         settings = read_settings()
         configure_logging(level=settings.log_level, log_format=settings.log_format)
         command: Callable[[argparse.Namespace, Settings], int] = options.command
@@ -143,7 +147,10 @@ def _parser() -> argparse.ArgumentParser:
     migrate.set_defaults(command=run_migrate)
     add_price_commands(commands)
     add_purge_command(commands)
+    add_doctor_command(commands)
     add_verify_command(commands)
+    add_backup_commands(commands)
+    add_compact_command(commands)
     add_tail_command(commands)
     add_usage_command(commands)
     add_commands(commands)
@@ -233,7 +240,7 @@ def run_serve(options: argparse.Namespace, settings: Settings) -> int:
     read_redaction_key(settings)
     check_exposure([settings.host])
     close()
-    if _is_taken(settings.host, settings.port):
+    if is_taken(settings.host, settings.port):
         print(
             f"Something listens on {settings.host}:{settings.port} already;"
             " end it, or set PORT to another number.",
@@ -246,22 +253,6 @@ def run_serve(options: argparse.Namespace, settings: Settings) -> int:
     program = [sys.executable, "-m", "gunicorn", "-c", "python:observatory.gunicorn_config"]
     sys.stderr.flush()
     return os.execve(sys.executable, [*program, "observatory.wsgi:application"], environment)
-
-
-def _is_taken(host: str, port: int) -> bool:
-    """Tell whether another program listens there. Gunicorn would try on for five seconds."""
-    try:
-        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-    except OSError:
-        return False
-    family, kind, protocol, _, address = found[0]
-    with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(address)
-        except OSError as error:
-            return error.errno == errno.EADDRINUSE
-    return False
 
 
 if __name__ == "__main__":

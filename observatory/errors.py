@@ -84,6 +84,23 @@ class LockHeld(ObservatoryError):
         self.holder = holder
 
 
+class DatabaseInUse(ObservatoryError):
+    """Another process has the database open; ``user`` says which."""
+
+    def __init__(self, path: str, user: str) -> None:
+        super().__init__(f"{user} has {path} open. End it first, and then do this again.")
+        self.path = path
+        self.user = user
+
+
+class BackupError(ObservatoryError):
+    """A backup can not be made or used; the message says why and what to do."""
+
+
+class CompactingRefused(ObservatoryError):
+    """The database is not written anew just now; the message says why and what to do."""
+
+
 class SchemaError(ObservatoryError):
     """The database can not be used as it is: the message names the command that mends it."""
 

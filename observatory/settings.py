@@ -287,6 +287,26 @@ def list_shown(settings: Settings) -> dict[str, Any]:
     }
 
 
+def read_usable_settings(
+    *, env_file: Path | None = Path(".env")
+) -> tuple[Settings, dict[str, str]]:
+    """Return the settings with defaults in the place of wrong ones, and what is wrong by name."""
+    try:
+        return read_settings(env_file=env_file), {}
+    except SettingsError as error:
+        problems = error.problems
+    # What a usable file sets is in the environment by now.
+    for name in problems:
+        os.environ.pop(name, None)
+    return read_settings(env_file=None), problems
+
+
+def claude_homes() -> tuple[Path, ...]:
+    """Return the folders of Claude Code itself, where its own settings lie."""
+    homes = os.environ.get("CLAUDE_CONFIG_DIR", "~/.claude").split(",")
+    return tuple(Path(home).expanduser() for home in _listed(homes))
+
+
 def read_zone_variable() -> str | None:
     """Return what TZ says of this machine's time zone, or ``None`` where it is not set."""
     return os.environ.get("TZ")
@@ -383,6 +403,15 @@ def read_previous_secret(settings: Settings) -> str | None:
         return settings.jwt_secret_previous
     path = _previous_path(settings)
     return path.read_text().strip() if path.is_file() else None
+
+
+# What lies beside the database and is not in it, yet needed to go on as before.
+KEY_FILES = ("redaction_key", "jwt_secret", "jwt_secret.previous")
+
+
+def key_files(settings: Settings) -> dict[str, Path]:
+    """Return where the files of keys lie, by name; they need not be there."""
+    return {name: settings.db_path.parent / name for name in KEY_FILES}
 
 
 def rotate_secret(settings: Settings) -> None:

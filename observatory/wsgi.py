@@ -21,7 +21,8 @@ from observatory.settings import (
     read_secret,
     read_settings,
 )
-from observatory.store.database import DatabaseError, close, configure, connect
+from observatory.store.database import SERVING_LOCK, DatabaseError, close, configure, connect
+from observatory.store.locks import keep_together
 from observatory.store.schema import check_current
 
 
@@ -41,6 +42,7 @@ def build() -> Application:
         secret = read_secret(settings)
         configure_redaction(settings.redact_secrets, read_redaction_key(settings))
         remove_leftovers(settings.db_path)
+        keep_together(settings.db_path, SERVING_LOCK)
         configure(settings.db_path, synchronous=settings.db_synchronous)
         connect()
         try:

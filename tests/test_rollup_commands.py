@@ -186,9 +186,3 @@ def test_verify_looks_and_makes_nothing(tmp_path: Path):
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "does not exist yet" in ended.stderr
     assert not home.database.exists()
-
-
-def test_verify_says_what_it_can_verify(home):
-    ended = home.run("verify")
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert "--rollups" in ended.stderr

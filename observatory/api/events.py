@@ -66,7 +66,8 @@ def _list(after: int, *, limit: int, scope: Scope, wanted: EventFilter) -> dict[
     """Return the answer that tells of the events behind an id."""
     bounds = read_bounds()
     if bounds.has_gap_after(after):
-        page = list_events(0, limit=limit, scope=scope, wanted=wanted)
+        # Behind the gap, also when nothing is there: else the next question has it again.
+        page = list_events(bounds.oldest - 1, limit=limit, scope=scope, wanted=wanted)
         if after > bounds.latest:
             # It is of another archive, and nothing tells how far that was.
             page = Page([], bounds.latest, has_more=False)

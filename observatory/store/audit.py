@@ -17,6 +17,7 @@ ACTIONS = (
     "key.revoke", "project.update", "conversation.delete_permanently", "conversation.export",
     "webhook.create", "webhook.update", "webhook.delete", "webhook.test", "webhook.redeliver",
     "budget.create", "budget.update", "budget.delete", "conversation.trash", "project.retention",
+    "database.restore",
 )  # fmt: skip
 _ORDER = "audit"
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Collection, Iterable
 
 from observatory.store.conversation_documents import make_documents
-from observatory.store.database import execute, execute_many
+from observatory.store.database import execute, execute_many, fetch_all
 from observatory.store.event_notes import (
     CONVERSATION_UPDATED,
     note_activity,
@@ -19,9 +19,11 @@ from observatory.store.event_notes import (
 )
 from observatory.store.rollups import refresh_rollups
 
-RECOUNT = """
-UPDATE conversations SET
-    (message_count, copied_message_count, prompt_count) = (
+# Columns of a conversation, and the one row that a recount of them makes.
+_COUNTED = (
+    (
+        "(message_count, copied_message_count, prompt_count)",
+        """
         SELECT
             (SELECT count(*) FROM messages m WHERE m.conversation_key = conversations.key),
             (SELECT count(*) FROM messages m
@@ -29,18 +31,24 @@ UPDATE conversations SET
             (SELECT count(*) FROM messages m
              WHERE m.conversation_key = conversations.key
                  AND m.kind IN ('prompt', 'queued_prompt'))
+        """,
     ),
-    (tool_use_count, error_count) = (
+    (
+        "(tool_use_count, error_count)",
+        """
         SELECT
             (SELECT count(*) FROM tool_uses t WHERE t.conversation_key = conversations.key)
             - (SELECT count(*) FROM tool_uses t
                WHERE t.conversation_key = conversations.key AND t.message_key IS NULL),
             (SELECT count(*) FROM tool_uses t
              WHERE t.conversation_key = conversations.key AND t.is_error = 1)
+        """,
     ),
-    (api_call_count, unpriced_call_count, undercounted_call_count, input_tokens, output_tokens,
-     cache_creation_input_tokens, cache_read_input_tokens, total_tokens, cost_nanodollars,
-     models) = (
+    (
+        """(api_call_count, unpriced_call_count, undercounted_call_count, input_tokens,
+        output_tokens, cache_creation_input_tokens, cache_read_input_tokens, total_tokens,
+        cost_nanodollars, models)""",
+        """
         SELECT
             count(*),
             count(*) - count(cost_nanodollars),
@@ -56,9 +64,24 @@ UPDATE conversations SET
                 SELECT DISTINCT model FROM api_calls
                 WHERE conversation_key = conversations.key ORDER BY model))
         FROM api_calls WHERE conversation_key = conversations.key
-    )
-WHERE key = ?
-"""
+        """,
+    ),
+)
+RECOUNT = (
+    "UPDATE conversations SET "
+    + ", ".join(f"{columns} = ({recount})" for columns, recount in _COUNTED)
+    + " WHERE key = ?"
+)
+_MISCOUNTED = (
+    "SELECT id FROM conversations WHERE key BETWEEN ? AND ? AND ("
+    + " OR ".join(f"{columns} IS NOT ({recount})" for columns, recount in _COUNTED)
+    + ") ORDER BY key"
+)
+
+
+def find_miscounted(first_key: int, last_key: int) -> list[str]:
+    """Return the ids of conversations whose counters differ from a recount."""
+    return [row[0] for row in fetch_all(_MISCOUNTED, (first_key, last_key))]
 
 
 def refresh_conversations(

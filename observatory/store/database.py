@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote_to_bytes
 
 import peewee
 
 from observatory.errors import TimeLimitReached
+from observatory.store.locks import passing
 from observatory.store.time_limits import (
     begin_time_limit,
     check_time_limit,
@@ -32,6 +34,13 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 # busy_timeout, ms: writers queue behind a batch of ingest for milliseconds, behind a VACUUM longer.
 BUSY_TIMEOUT_MS = 10_000
 _RETRY_SECONDS = 0.02
+# Some milliseconds of work.
+_INSTRUCTIONS = 50_000
+_READERS_MS = 1000
+# Held by others while they open the database, and alone by who puts another file in its place.
+OPENING_LOCK = "opening"
+# Held by all servers of a database, together.
+SERVING_LOCK = "serve"
 
 database = peewee.SqliteDatabase(None, autoconnect=False, lock_type="IMMEDIATE")
 
@@ -72,12 +81,64 @@ def configure(path: str | Path, *, synchronous: str = "NORMAL", cache_mib: int =
     )
 
 
+def configure_for_looking(path: str | Path) -> None:
+    """Say which file the database is, and that nothing is written: not to it, nor beside it.
+
+    Without a write-ahead log nobody has it open, and none is made: SQLite is told that the file
+    does not change. Who looks for long compares ``file_state`` before and after.
+    """
+    if not database.is_closed():
+        database.close()
+    is_still = not log_path(path).exists()
+    name = quote(os.fsencode(os.path.abspath(path)))
+    place = f"file:{name}?mode=ro{'&immutable=1' if is_still else ''}"
+    kept = pragmas(cache_mib=16)
+    looking = {name: kept[name] for name in ("busy_timeout", "cache_size", "temp_store")}
+    database.init(place, pragmas=looking, timeout=10, uri=True)
+
+
+def database_path() -> str:
+    """Return the path of the configured database."""
+    name = str(database.database)
+    if not name.startswith("file:"):
+        return name
+    return os.fsdecode(unquote_to_bytes(name[5:].rpartition("?")[0]))
+
+
+def log_path(path: str | Path) -> Path:
+    """Return where the write-ahead log of a database lies: beside the file, not beside a link."""
+    return Path(f"{os.path.realpath(path)}-wal")
+
+
+def file_state(path: str | Path) -> tuple[Any, ...]:
+    """Return what is another thing once somebody began to write to a database's file."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return ()
+    return (
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        log_path(path).exists(),
+    )
+
+
 def connect() -> None:
     """Give this thread its connection, unless it has one.
 
     While another process sets up the write-ahead log of a new file, SQLite says "locked" at once,
     whatever the busy timeout is: it is asked again.
+
+    Raises:
+        LockHeld: Another file is being put in its place, and that takes long.
     """
+    if database.is_closed():
+        with passing(database_path(), OPENING_LOCK, wait_seconds=BUSY_TIMEOUT_MS / 1000):
+            _connect()
+
+
+def _connect() -> None:
     until = time.monotonic() + BUSY_TIMEOUT_MS / 1000
     while database.is_closed():
         try:
@@ -95,6 +156,16 @@ def limit_time(until: float) -> None:
         until: The time, by ``perf_counter``, in seconds.
     """
     begin_time_limit(database.connection(), until)
+
+
+def end_limit() -> None:
+    """Let this thread work as long as it takes."""
+    end_time_limit()
+
+
+def sqlite_version() -> tuple[int, ...]:
+    """Return the version of the SQLite library that all of this goes through."""
+    return tuple(_driver.sqlite_version_info)
 
 
 def give_back_memory(*, cache_mib: int) -> None:
@@ -237,6 +308,32 @@ def fetch_one(sql: str, parameters: Parameters = ()) -> tuple[Any, ...] | None:
     return row
 
 
+def iterate(sql: str, parameters: Parameters = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a statement one by one, for what memory may not hold."""
+    check_time_limit()
+    try:
+        yield from database.connection().execute(sql, parameters)
+    except _driver.Error as error:
+        raise _as_peewee_error(error) from error
+
+
+@contextmanager
+def one_moment() -> Iterator[None]:
+    """Show all that this thread reads in a block as it is at its beginning; nothing is written."""
+    connection = database.connection()
+    connection.execute("BEGIN")
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def connect_to_memory() -> Any:
+    """Return a connection of its own to an empty database in memory, for the caller to close."""
+    return _driver.connect(":memory:", isolation_level=None)
+
+
 def execute(sql: str, parameters: Parameters = ()) -> int:
     """Run a statement and return how many rows it changed."""
     check_time_limit()
@@ -270,16 +367,79 @@ def uploads_folder(database_path: str | Path) -> Path:
     return Path(os.path.abspath(database_path)).parent / "uploads"
 
 
-def vacuum() -> None:
-    """Write the file anew, without what was taken out of it; writers wait meanwhile."""
+def copy_into(path: str | Path, *, should_stop: Callable[[], bool] = lambda: False) -> None:
+    """Write all that the connected database has to an empty file, as of one moment.
+
+    VACUUM INTO reads as any reader does, so nobody waits; it leaves out free pages, which may hold
+    what was masked or removed, and as it reads each row, it does not copy damage in silence. The
+    copy needs no write-ahead log beside it.
+
+    Args:
+        path: An empty file, whose mode stays.
+        should_stop: Asked now and then; when it turns true this fails as interrupted.
+    """
     connection = database.connection()
-    connection.execute("VACUUM")
-    connection.execute("PRAGMA wal_checkpoint (TRUNCATE)").fetchall()
+    connection.set_progress_handler(should_stop, _INSTRUCTIONS)
+    try:
+        connection.execute("VACUUM INTO ?", (str(path),))
+    except _driver.Error as error:
+        raise getattr(peewee, type(error).__name__, peewee.DatabaseError)(*error.args) from error
+    finally:
+        connection.set_progress_handler(None, 0)
+
+
+def fold_log(path: str | Path) -> bool:
+    """Take the write-ahead log of a database that nobody has open into its file.
+
+    Returns:
+        Whether the file alone is the whole database then; else it is damaged.
+    """
+    try:
+        connection = _driver.connect(str(path), isolation_level=None)
+        try:
+            connection.execute("PRAGMA wal_checkpoint (TRUNCATE)").fetchall()
+        finally:
+            connection.close()
+    except _driver.Error:
+        return False
+    log = log_path(path)
+    return not log.exists() or not log.stat().st_size
+
+
+def vacuum(*, should_stop: Callable[[], bool] = lambda: False) -> None:
+    """Write the file anew, without what was taken out of it; writers wait meanwhile.
+
+    It takes memory of the file's size, for SQLite makes a copy there (pysqlite3 is built so,
+    whatever ``temp_store`` says), and as much room for the log. ``copy_into`` takes neither.
+
+    Args:
+        should_stop: Asked now and then; when it turns true this fails as interrupted, and
+            everything is as it was.
+    """
+    connection = database.connection()
+    connection.set_progress_handler(should_stop, _INSTRUCTIONS)
+    try:
+        connection.execute("VACUUM")
+    except _driver.Error as error:
+        raise getattr(peewee, type(error).__name__, peewee.DatabaseError)(*error.args) from error
+    finally:
+        connection.set_progress_handler(None, 0)
+    empty_log()
+
+
+def empty_log() -> bool:
+    """Take the write-ahead log into the file and make it empty, unless somebody reads.
+
+    Others that write wait meanwhile, so this waits for readers for a moment only.
+    """
+    with waiting_at_most(_READERS_MS):
+        row = fetch_one("PRAGMA wal_checkpoint (TRUNCATE)")
+    return row is not None and not row[0]
 
 
 def file_sizes() -> tuple[int, int]:
     """Return the bytes of the database file and of its write-ahead log."""
-    path = Path(database.database)
+    path = Path(database_path())
     return tuple(  # type: ignore[return-value]
         file.stat().st_size if file.exists() else 0
         for file in (path, path.with_name(path.name + "-wal"))
@@ -298,6 +458,13 @@ def is_interrupted(error: Exception) -> bool:
 def is_busy(error: Exception) -> bool:
     """Tell whether an error means that another connection holds the lock for too long."""
     return isinstance(error, peewee.OperationalError) and "locked" in str(error)
+
+
+def is_full(error: Exception) -> bool:
+    """Tell whether an error means that there is no room for what is to be written."""
+    return isinstance(error, peewee.OperationalError) and any(
+        word in str(error).lower() for word in ("full", "disk i/o")
+    )
 
 
 _CURES = {
@@ -320,5 +487,5 @@ def find_cure(error: Exception) -> str | None:
 
 def describe_failure(error: Exception) -> str:
     """Say which database can not be used, why, and what to do."""
-    reason = f"The database {database.database} can not be used: {error}."
+    reason = f"The database {database_path()} can not be used: {error}."
     return f"{reason} {find_cure(error) or ''}".rstrip()

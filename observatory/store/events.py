@@ -572,6 +572,12 @@ def find_oldest_time() -> str | None:
     return row[0] if row else None
 
 
+def find_newest_time() -> str | None:
+    """Return when the newest event that is kept was noted."""
+    row = fetch_one("SELECT created_at FROM events ORDER BY id DESC LIMIT 1")
+    return row[0] if row else None
+
+
 def expire_events(*, before: str, keep: int) -> int:
     """Delete events from before a time, and all but the newest; return how many.
 

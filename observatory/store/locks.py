@@ -38,27 +38,90 @@ def held(database_path: str | Path, work: str, *, wait_seconds: float = 0) -> It
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        deadline = time.monotonic() + max(wait_seconds, _LEAST_WAIT_SECONDS)
-        while not _try_lock(descriptor):
-            if time.monotonic() >= deadline:
-                raise LockHeld(str(path), _read_holder(descriptor))
-            time.sleep(_POLL_SECONDS)
-        holder = json.dumps({"pid": os.getpid(), "host": socket.gethostname()})
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, holder.encode(), 0)
+        least = max(wait_seconds, _LEAST_WAIT_SECONDS)
+        _wait_for(descriptor, str(path), fcntl.LOCK_EX, wait_seconds=least)
+        _write_holder(descriptor)
         yield
     finally:
         os.close(descriptor)
 
 
+@contextmanager
+def passing(database_path: str | Path, work: str, *, wait_seconds: float) -> Iterator[None]:
+    """Run a block while nobody does one kind of work; who begins it waits for the block's end.
+
+    Nothing is made: without a lock file nobody ever did that.
+
+    Raises:
+        LockHeld: Somebody did it for all of that time.
+    """
+    path = f"{database_path}.{work}.lock"
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        # Whoever may not read it, may not read the database either.
+        yield
+        return
+    try:
+        _wait_for(descriptor, path, fcntl.LOCK_SH, wait_seconds=wait_seconds)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+# Descriptors of locks that are kept to the end of the process.
+_kept: list[int] = []
+
+
+def keep_together(database_path: str | Path, work: str) -> None:
+    """Hold a lock, which others may hold as well, until this process and all its forks end.
+
+    Raises:
+        LockHeld: Somebody holds it alone.
+        OSError: The lock file can not be made.
+    """
+    path = f"{database_path}.{work}.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _wait_for(descriptor, path, fcntl.LOCK_SH, wait_seconds=_LEAST_WAIT_SECONDS)
+        _write_holder(descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    _kept.append(descriptor)
+
+
+def read_holder(database_path: str | Path, work: str) -> str | None:
+    """Return who does one kind of work on a database, in words, or ``None`` when nobody does."""
+    try:
+        if not is_kept(database_path, work):
+            return None
+        descriptor = os.open(f"{database_path}.{work}.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return _read_holder(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def is_held(database_path: str | Path, work: str) -> bool:
-    """Tell whether a living process does one kind of work on a database."""
+    """Tell whether a living process does one kind of work on a database, alone."""
+    return _is_refused(database_path, work, fcntl.LOCK_SH)
+
+
+def is_kept(database_path: str | Path, work: str) -> bool:
+    """Tell whether living processes hold a lock of ``keep_together``."""
+    return _is_refused(database_path, work, fcntl.LOCK_EX)
+
+
+def _is_refused(database_path: str | Path, work: str, kind: int) -> bool:
     try:
         descriptor = os.open(f"{database_path}.{work}.lock", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     finally:
@@ -77,9 +140,23 @@ def find_holder(database_path: str | Path, work: str) -> str | None:
         os.close(descriptor)
 
 
-def _try_lock(descriptor: int) -> bool:
+def _wait_for(descriptor: int, path: str, kind: int, *, wait_seconds: float) -> None:
+    deadline = time.monotonic() + wait_seconds
+    while not _try_lock(descriptor, kind):
+        if time.monotonic() >= deadline:
+            raise LockHeld(path, _read_holder(descriptor))
+        time.sleep(_POLL_SECONDS)
+
+
+def _write_holder(descriptor: int) -> None:
+    holder = json.dumps({"pid": os.getpid(), "host": socket.gethostname()})
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, holder.encode(), 0)
+
+
+def _try_lock(descriptor: int, kind: int) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

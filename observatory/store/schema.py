@@ -8,7 +8,7 @@ from pathlib import Path
 from playhouse.migrations import Runner
 
 from observatory.errors import SchemaError
-from observatory.store.database import database, fetch_all
+from observatory.store.database import database, database_path, fetch_all
 from observatory.store.locks import held
 from observatory.store.models import Table
 
@@ -79,7 +79,7 @@ def check_current() -> None:
         raise SchemaError(_newer(status))
     if status.pending:
         raise SchemaError(
-            f"The database {database.database} lacks {', '.join(status.pending)}."
+            f"The database {database_path()} lacks {', '.join(status.pending)}."
             " Run `observatory migrate`."
         )
     missing = sorted(
@@ -87,13 +87,13 @@ def check_current() -> None:
     )
     if missing:
         raise SchemaError(
-            f"The database {database.database} has no {', '.join(missing)}: an unfinished version"
+            f"The database {database_path()} has no {', '.join(missing)}: an unfinished version"
             " made it. Move it away; `observatory migrate` and `observatory ingest` make it anew."
         )
 
 
 def _newer(status: SchemaStatus) -> str:
     return (
-        f"The database {database.database} was written by a newer version of the Observatory"
+        f"The database {database_path()} was written by a newer version of the Observatory"
         f" ({', '.join(status.unknown)}). Install that version, or restore a backup."
     )

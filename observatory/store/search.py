@@ -27,6 +27,14 @@ def prepare_bulk_indexing() -> None:
         )
 
 
+def empty_index() -> None:
+    """Let all messages be indexed again, and index all titles again at once."""
+    with writing():
+        execute("INSERT INTO message_search (message_search) VALUES ('delete-all')")
+        execute("UPDATE totals SET value = 0 WHERE name = 'indexed_message_key'")
+        execute("INSERT INTO title_search (title_search) VALUES ('rebuild')")
+
+
 def index_messages(*, batch_messages: int = BATCH_MESSAGES) -> int:
     """Index the next messages in one transaction and return how many there were; 0 is the end."""
     with writing():
@@ -117,14 +125,21 @@ def _read_segments(structure: bytes) -> int:
     return numbers[1] if len(numbers) == 2 else 0
 
 
-def merge_segments(*, pages: int) -> bool:
+def merge_segments(*, pages: int = 2000, into_one: bool = False) -> bool:
     """Merge some of the index's pieces, writing about so many pages; tell whether it did.
 
-    FTS5 merges only where as many pieces of a size lie as it takes for that to be worth it.
+    All in one go would keep writers waiting. By itself FTS5 merges only where as many pieces of a
+    size lie as it takes for that to be worth it.
+
+    Args:
+        pages: About how much to write.
+        into_one: Whether to go on until there is one piece.
     """
     with writing(moves=None):
         before = _count_changes()
-        execute("INSERT INTO message_search (message_search, rank) VALUES ('merge', ?)", (pages,))
+        # Source: https://sqlite.org/fts5.html#the_merge_command
+        wanted = -pages if into_one else pages
+        execute("INSERT INTO message_search (message_search, rank) VALUES ('merge', ?)", (wanted,))
         # One row is the command's own.
         return _count_changes() - before > 1
 
