@@ -10,6 +10,7 @@ import socket
 from typing import Any
 
 from wsproto import ConnectionType, WSConnection
+from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection, Event, Ping, Request, TextMessage
 
 from tests.processes import DEADLINE_SECONDS, Server
@@ -101,7 +102,13 @@ class WebSocketClient:
         self.socket.close()
 
     def send(self, message: Any) -> None:
-        """Send a message as JSON."""
+        """Send a message as JSON.
+
+        Raises:
+            ConnectionResetError: The server closes already.
+        """
+        if self._framing.state is not ConnectionState.OPEN:
+            raise ConnectionResetError("The server closes.")
         self.socket.sendall(self._framing.send(TextMessage(json.dumps(message))))
 
     def send_event(self, event: Event) -> None:
