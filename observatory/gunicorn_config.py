@@ -171,7 +171,8 @@ def when_ready(server: Any) -> None:
                 str(_settings.db_path),
             ],
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": ""},
+            # What it counts it leaves beside the database, for all servers there are.
+            env={k: v for k, v in os.environ.items() if k != "PROMETHEUS_MULTIPROC_DIR"},
         )
 
 

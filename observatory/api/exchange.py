@@ -19,7 +19,7 @@ from observatory.api.etags import is_listed, make_etag
 from observatory.api.request_limits import RequestLimits, add_limit_headers
 from observatory.errors import Forbidden
 from observatory.log import log_request
-from observatory.metrics import METHODS, observe_request
+from observatory.metrics import METHODS, begin_request, observe_request
 from observatory.store.database import Reading, connect, limit_time, read_auth_revision
 from observatory.store.time_limits import end_time_limit
 
@@ -62,6 +62,15 @@ def begin_exchange(req: falcon.Request) -> None:
     req.context.request_id = (
         given if given is not None and _TOKEN.fullmatch(given) else make_request_id()
     )
+
+
+def _measure_body(resp: falcon.Response) -> int | None:
+    """Return how many bytes the body has, or ``None`` when it is made while it is sent."""
+    if resp.stream is not None:
+        return None
+    if resp.data is not None:
+        return len(resp.data)
+    return len(resp.text.encode()) if resp.text else 0
 
 
 def _leave_out_body(resp: falcon.Response) -> None:
@@ -112,7 +121,8 @@ class Exchange:
         host = req.env.get("HTTP_HOST")
         if host is not None and not self._hosts.allows(host):
             raise Forbidden(
-                "The Host header names another site; ALLOWED_HOSTS lists the names of this one."
+                "The Host header names another site; ALLOWED_HOSTS lists the names of this one.",
+                reason="host",
             )
         if req.method not in _SAFE_METHODS:
             self._check_origin(req.env, host)
@@ -125,7 +135,8 @@ class Exchange:
         # Over TLS a page without it may be anybody's who sits in between.
         if origin != f"http://{host}" or self._clients.is_tls(env):
             raise Forbidden(
-                "The Origin header names another site; CORS_ORIGINS lists those that may do this."
+                "The Origin header names another site; CORS_ORIGINS lists those that may do this.",
+                reason="origin",
             )
 
     def process_resource(
@@ -135,6 +146,7 @@ class Exchange:
 
         A read is of one moment, and one of what the client has already ends here.
         """
+        req.context.in_flight = begin_request(req.uri_template or "", req.method)
         rule = RULES.get((req.method, req.uri_template or ""))
         if rule is None:
             # Falcon takes methods in capitals only.
@@ -187,6 +199,9 @@ class Exchange:
         self, req: falcon.Request, resp: falcon.Response, resource: Any, req_succeeded: bool
     ) -> None:
         """End an exchange."""
+        in_flight = getattr(req.context, "in_flight", None)
+        if in_flight is not None:
+            in_flight.dec()
         end_time_limit()
         reading = getattr(req.context, "reading", None)
         if reading is not None:
@@ -219,9 +234,11 @@ class Exchange:
         allowed = resp.get_header("Allow")
         if allowed is not None:
             resp.set_header("Allow", allowed.replace("GET", "GET, HEAD"))
-        if getattr(req.context, "is_head", False):
+        is_head = getattr(req.context, "is_head", False)
+        if is_head:
             req.method = "HEAD"
-        observe_request(req.uri_template, req.method, status, seconds)
+        body_bytes = 0 if is_head else _measure_body(resp)
+        observe_request(req.uri_template, req.method, status, seconds, body_bytes=body_bytes)
         identity = req.context.identity
         log_request(
             is_watched=req.uri_template in _WATCHED,

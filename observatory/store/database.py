@@ -17,6 +17,7 @@ from typing import Any
 import peewee
 
 from observatory.errors import TimeLimitReached
+from observatory.metrics import WRITE_TIMEOUTS, observe_write
 from observatory.store.time_limits import (
     begin_time_limit,
     check_time_limit,
@@ -120,11 +121,15 @@ def writing(*, moves: str | None = "revision") -> Iterator[None]:
             or ``None`` for what neither depends on.
     """
     failure: BaseException | None = None
+    locked: float | None = None
+    is_outermost = not database.in_transaction()
+    began = time.perf_counter()
     left = seconds_left()
-    is_short = left is not None and left * 1000 < BUSY_TIMEOUT_MS and not database.in_transaction()
+    is_short = left is not None and left * 1000 < BUSY_TIMEOUT_MS and is_outermost
     patience = waiting_at_most(int((left or 0) * 1000)) if is_short else nullcontext()
     try:
         with patience, database.atomic("IMMEDIATE"):
+            locked = time.perf_counter()
             try:
                 yield
                 if moves is not None:
@@ -133,6 +138,8 @@ def writing(*, moves: str | None = "revision") -> Iterator[None]:
                 failure = error
                 raise
     except DatabaseError as error:
+        if is_outermost and locked is None and is_busy(error):
+            WRITE_TIMEOUTS.inc()
         # SQLite rolls back by itself when the disk is full; that peewee then can not is no news.
         if failure is not None and failure is not error:
             raise failure from None
@@ -146,7 +153,10 @@ def writing(*, moves: str | None = "revision") -> Iterator[None]:
         if first is not error:
             raise first from None
         raise
-    if not database.in_transaction():
+    finally:
+        if is_outermost and locked is not None:
+            observe_write(began=began, locked=locked)
+    if is_outermost:
         # What is done is told, however long that takes: who hears of no success repeats it.
         end_time_limit()
 
