@@ -19,7 +19,7 @@ from prometheus_client.values import MutexValue, ValueClass
 # Of each counter another series that tells when it was made, which nobody asks for.
 disable_created_metrics()
 
-_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0)
 _FEW_BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0)
 
 HTTP_REQUESTS = Counter(
@@ -178,15 +178,14 @@ def observe_write(*, began: float, locked: float) -> None:
     WRITE_DURATION.observe(perf_counter() - locked)
 
 
-def keep_samples() -> list[Kept]:
-    """Return what this process, the watcher, has counted, for those who show it."""
+def keep_samples() -> dict[str, list[Kept]]:
+    """Return what this process, the watcher, has counted, by the names of metrics."""
     metrics: Iterable[Counter | Histogram] = (*OF_EACH_PROCESS, *OF_THE_WATCHER)
-    return [
-        (sample.name, dict(sample.labels), sample.value)
+    return {
+        family.name: [(sample.name, dict(sample.labels), sample.value) for sample in family.samples]
         for metric in metrics
         for family in metric.collect()
-        for sample in family.samples
-    ]
+    }
 
 
 def is_multiprocess() -> bool:

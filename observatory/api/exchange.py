@@ -94,6 +94,7 @@ class Exchange:
         max_request_bytes: int,
         timeout_ms: int = 0,
         cors_origins: tuple[str, ...] = (),
+        metrics_port: int = 0,
     ) -> None:
         self._clients = clients
         self._hosts = hosts
@@ -102,6 +103,7 @@ class Exchange:
         self._timeout_seconds = timeout_ms / 1000
         self._max_request_bytes = max_request_bytes
         self._origins = frozenset(cors_origins)
+        self._metrics_port = str(metrics_port) if metrics_port else None
         # What one page may read must not be kept for another's, nor kept from it.
         varies = "Accept-Encoding, Origin" if cors_origins else "Accept-Encoding"
         self._headers = (*PROTECTING_HEADERS, ("Vary", varies))
@@ -114,6 +116,8 @@ class Exchange:
         if req.path.startswith("//"):
             # The router passes over slashes at the beginning, and so must who looks at the path.
             req.path = "/" + req.path.lstrip("/")
+        if self._metrics_port == req.env["SERVER_PORT"] and req.path != "/metrics":
+            raise falcon.HTTPNotFound
         if req.method == "HEAD":
             req.context.is_head = True
             req.method = "GET"

@@ -27,6 +27,7 @@ from observatory.ingest.sidecars import take_late_agent_types
 from observatory.ingest.turns import Stopped, watchers_turn
 from observatory.ingest.uploads import is_upload, stored_uploads
 from observatory.log import log
+from observatory.metrics import WATCHER_FAILURES, Kept, keep_samples
 from observatory.store.database import (
     DatabaseError,
     describe_failure,
@@ -151,6 +152,7 @@ class _Watcher:
             state="catching_up", pid=os.getpid(), host=socket.gethostname(), started_at=now()
         )
         self._written: WatcherStatus | None = None
+        self._counts: dict[str, list[Kept]] = {}
         self._written_at = -_STATUS_SECONDS
 
     def run(self) -> None:
@@ -380,6 +382,7 @@ class _Watcher:
         reason = type(error).__name__
         if isinstance(error, DatabaseError):
             reason = describe_failure(error)
+        WATCHER_FAILURES.inc()
         log.error("watch_failed", retry_seconds=seconds, reason=reason, exc_info=error)
         self._update(last_failure=reason, last_failure_at=now())
         until = time.monotonic() + seconds
@@ -424,12 +427,14 @@ class _Watcher:
         if time.monotonic() < self._written_at + _STATUS_SECONDS and not at_once:
             return
         self._status_waiting()
-        if self._status == self._written:
+        counts = keep_samples()
+        if self._status == self._written and counts == self._counts:
             return
         with suppress(OSError):
             # On a full disk there is more to worry about, and it is told elsewhere.
-            write_watcher_status(self._database_path, self._status)
+            write_watcher_status(self._database_path, self._status, counts=counts)
         self._written, self._written_at = self._status, time.monotonic()
+        self._counts = counts
 
 
 def _is_suspicious(file: FoundFile, state: FileState | None) -> bool:

@@ -33,6 +33,7 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 # busy_timeout, ms: writers queue behind a batch of ingest for milliseconds, behind a VACUUM longer.
 BUSY_TIMEOUT_MS = 10_000
 _RETRY_SECONDS = 0.02
+_WAL_HEADER_BYTES = 32
 
 database = peewee.SqliteDatabase(None, autoconnect=False, lock_type="IMMEDIATE")
 
@@ -284,6 +285,42 @@ def vacuum() -> None:
     connection = database.connection()
     connection.execute("VACUUM")
     connection.execute("PRAGMA wal_checkpoint (TRUNCATE)").fetchall()
+
+
+def sqlite_version() -> str:
+    """Return the version of SQLite."""
+    version: str = _driver.sqlite_version
+    return version
+
+
+def count_wal_pages() -> int | None:
+    """Return how many pages of the write-ahead log are not in the database; outside transactions.
+
+    ``None`` before SQLite 3.51, where asking moves them, or while it can not be told.
+    """
+    if _driver.sqlite_version_info < (3, 51):
+        return None
+    try:
+        row = fetch_one("PRAGMA wal_checkpoint(NOOP)")
+    except peewee.OperationalError:
+        return None
+    assert row is not None
+    return max(0, int(row[1]) - int(row[2]))
+
+
+def read_wal_salt() -> int | None:
+    """Return a number that moves by one when the write-ahead log is begun anew; ``None`` without.
+
+    It is another number in a new log. The log has no locks on it, so it can be opened.
+    """
+    try:
+        with Path(f"{database.database}-wal").open("rb") as log:
+            header = log.read(_WAL_HEADER_BYTES)
+    except OSError:
+        return None
+    if len(header) < _WAL_HEADER_BYTES:
+        return None
+    return int.from_bytes(header[16:20], "big")
 
 
 def file_sizes() -> tuple[int, int]:

@@ -346,3 +346,38 @@ def tidy(moment: datetime) -> int:
             (format_timestamp(moment), webhook_key, _AT_ONCE - changed),
         )
     return changed
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What there is to do, over all webhooks.
+
+    Attributes:
+        waiting: Deliveries that wait, of active webhooks.
+        dead: Deliveries that were given up and are kept.
+        oldest_waiting_at: When the first one that waits was made.
+    """
+
+    waiting: int
+    dead: int
+    oldest_waiting_at: str | None
+
+
+_WAITING = (
+    " FROM webhook_deliveries d INDEXED BY webhook_deliveries_in_order"
+    " WHERE d.webhook_key = w.key AND d.status = 'pending'"
+)
+READ_BACKLOG = (
+    f"SELECT coalesce(sum((SELECT count(*){_WAITING})), 0),"
+    " (SELECT count(*) FROM webhook_deliveries INDEXED BY webhook_deliveries_done"
+    " WHERE status = 'dead' AND status <> 'pending'),"
+    f" min((SELECT d.created_at{_WAITING} ORDER BY d.event_id LIMIT 1))"
+    " FROM webhooks w WHERE w.is_active"
+)
+
+
+def read_backlog() -> Backlog:
+    """Return what there is to do, over all webhooks."""
+    row = fetch_one(READ_BACKLOG)
+    assert row is not None
+    return Backlog(*row)
