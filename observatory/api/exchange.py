@@ -64,10 +64,8 @@ def begin_exchange(req: falcon.Request) -> None:
     )
 
 
-def _measure_body(resp: falcon.Response) -> int | None:
-    """Return how many bytes the body has, or ``None`` when it is made while it is sent."""
-    if resp.stream is not None:
-        return None
+def _measure_body(resp: falcon.Response) -> int:
+    """Return how many bytes the body has; none are known of one that is made while it is sent."""
     if resp.data is not None:
         return len(resp.data)
     return len(resp.text.encode()) if resp.text else 0
