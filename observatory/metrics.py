@@ -126,9 +126,6 @@ for _reason in AUTH_REASONS:
 for _limit in LIMITS:
     RATE_LIMITED.labels(_limit)
 
-# A sample as it is kept in a file: its name, its labels, its value.
-Kept = tuple[str, dict[str, str], float]
-
 
 @lru_cache(maxsize=4096)
 def _children(route: str, method: str, status: str) -> tuple[Counter, Histogram, Counter]:
@@ -178,8 +175,11 @@ def observe_write(*, began: float, locked: float) -> None:
     WRITE_DURATION.observe(perf_counter() - locked)
 
 
-def keep_samples() -> dict[str, list[Kept]]:
-    """Return what this process, the watcher, has counted, by the names of metrics."""
+def keep_samples() -> dict[str, list[tuple[str, dict[str, str], float]]]:
+    """Return what this process, the watcher, has counted, to be kept in a file.
+
+    By the names of metrics; of each sample its name, its labels and its value.
+    """
     metrics: Iterable[Counter | Histogram] = (*OF_EACH_PROCESS, *OF_THE_WATCHER)
     return {
         family.name: [(sample.name, dict(sample.labels), sample.value) for sample in family.samples]

@@ -130,7 +130,6 @@ def test_what_a_killed_server_leaves_goes_at_the_next_start(tmp_path):
         killed.process.kill()
         killed.process.wait(timeout=DEADLINE_SECONDS)
         wait_for(lambda: not any(map(is_alive, workers)), what="the workers to end")
-    assert len(metrics_folders(pid)) == 1
     with serving(home, "--no-ingest") as server:
         assert metrics_folders(pid) == []
         assert len(metrics_folders(server.process.pid)) == 1

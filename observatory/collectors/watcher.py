@@ -8,8 +8,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
-from observatory.metrics import OF_EACH_PROCESS, OF_THE_WATCHER, Kept
-from observatory.store.watcher_status import WatcherStatus, lag_seconds
+from observatory.metrics import OF_EACH_PROCESS, OF_THE_WATCHER
+from observatory.store.watcher_status import Kept, WatcherStatus, lag_seconds
 
 SERVER, WATCHER = "server", "watcher"
 

@@ -27,7 +27,7 @@ from observatory.ingest.sidecars import take_late_agent_types
 from observatory.ingest.turns import Stopped, watchers_turn
 from observatory.ingest.uploads import is_upload, stored_uploads
 from observatory.log import log
-from observatory.metrics import WATCHER_FAILURES, Kept, keep_samples
+from observatory.metrics import WATCHER_FAILURES, keep_samples
 from observatory.store.database import (
     DatabaseError,
     describe_failure,
@@ -42,7 +42,7 @@ from observatory.store.transcript_files import (
     find_waiting_paths,
     read_states,
 )
-from observatory.store.watcher_status import WatcherStatus, write_watcher_status
+from observatory.store.watcher_status import Kept, WatcherStatus, write_watcher_status
 from observatory.timestamps import now
 
 # How long rows are written before what was written is indexed and fresh lines are looked for.

@@ -13,10 +13,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from observatory.metrics import Kept
 from observatory.store.locks import is_held
 from observatory.timestamps import milliseconds_between, now
 
+# A sample: its name, its labels, its value. The supervisor, which is small, comes by here: nothing
+# of prometheus-client may be imported.
+Kept = tuple[str, dict[str, str], float]
 LOCK = "watch"
 # Held while the watcher waits for the lock ``ingest``: who holds that one gives way.
 WAITING_LOCK = "watch-waiting"
