@@ -238,15 +238,19 @@ def run_serve(options: argparse.Namespace, settings: Settings) -> int:
     prepare_schema(settings)
     read_secret(settings)
     read_redaction_key(settings)
-    check_exposure([settings.host])
+    listening = [("PORT", settings.host, settings.port)]
+    if settings.metrics_port:
+        listening.append(("METRICS_PORT", settings.metrics_host, settings.metrics_port))
+    check_exposure([host for _, host, _ in listening])
     close()
-    if is_taken(settings.host, settings.port):
-        print(
-            f"Something listens on {settings.host}:{settings.port} already;"
-            " end it, or set PORT to another number.",
-            file=sys.stderr,
-        )
-        return EXIT_FAILED
+    for name, host, port in listening:
+        if is_taken(host, port):
+            print(
+                f"Something listens on {host}:{port} already;"
+                f" end it, or set {name} to another number.",
+                file=sys.stderr,
+            )
+            return EXIT_FAILED
     environment = dict(os.environ)
     if options.no_ingest:
         environment["INGEST_ON_START"] = "false"

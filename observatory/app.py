@@ -34,7 +34,7 @@ from observatory.api.health import Health, Readiness
 from observatory.api.index import Index, IndexStyle, LoginPage, LogoutPage
 from observatory.api.live import LiveStatus
 from observatory.api.messages import Message
-from observatory.api.metrics import Metrics
+from observatory.api.metrics import MAX_PROJECTS, Metrics
 from observatory.api.openapi import Description
 from observatory.api.projects import Project, Projects
 from observatory.api.reconcile import Reconcile
@@ -67,6 +67,8 @@ def create_app(
     max_request_bytes: int = 10 * 1024 * 1024,
     request_timeout_ms: int = 0,
     is_multiprocess: bool = False,
+    metrics_port: int = 0,
+    metrics_projects: int = MAX_PROJECTS,
     trusted_proxies: tuple[str, ...] = (),
     limits: Limits | None = None,
     max_requests: int = 0,
@@ -89,6 +91,8 @@ def create_app(
         max_request_bytes: Largest body of a request; an upload as it comes and unpacked.
         request_timeout_ms: How long the work of one request may take; 0 for as long as it takes.
         is_multiprocess: Whether several workers share their metrics through files.
+        metrics_port: A port on which there is nothing but ``/metrics``; 0 for none.
+        metrics_projects: How many projects have series of their own in ``/metrics``.
         trusted_proxies: Addresses and networks of proxies whose word on clients is taken.
         limits: Where requests are counted; made before workers are forked, for all of them.
         max_requests: Largest number of requests under ``/api`` in a window; 0 for no limit.
@@ -119,6 +123,7 @@ def create_app(
             max_request_bytes=max_request_bytes,
             timeout_ms=request_timeout_ms,
             cors_origins=cors_origins,
+            metrics_port=metrics_port,
         )
     ]
     if cors_origins:
@@ -137,7 +142,9 @@ def create_app(
     app.add_route("/openapi.json", Description())
     app.add_route("/health", Health())
     app.add_route("/health/ready", Readiness())
-    app.add_route("/metrics", Metrics(is_multiprocess=is_multiprocess))
+    app.add_route(
+        "/metrics", Metrics(is_multiprocess=is_multiprocess, max_projects=metrics_projects)
+    )
     app.add_route("/api/auth/register", Registration(accounts, auth, clients))
     app.add_route("/api/auth/login", SignIn(accounts, clients))
     app.add_route("/api/auth/refresh", Refreshed(accounts))

@@ -32,16 +32,25 @@ class Conflict(ObservatoryError):
 class Unauthorized(ObservatoryError):
     """A request has no credentials, or such as do not hold.
 
-    ``is_expired`` tells that the token was good once, so that a client can get the next one.
+    ``reason`` is one of ``metrics.AUTH_REASONS``. ``is_expired`` tells that the token was good
+    once, so that a client can get the next one.
     """
 
-    def __init__(self, message: str, *, is_expired: bool = False) -> None:
+    def __init__(self, message: str, *, reason: str = "session", is_expired: bool = False) -> None:
         super().__init__(message)
+        self.reason = "expired" if is_expired else reason
         self.is_expired = is_expired
 
 
 class Forbidden(ObservatoryError):
-    """Who asks may not do this; the message says what it takes."""
+    """Who asks may not do this; the message says what it takes.
+
+    ``reason`` is one of ``metrics.AUTH_REASONS`` when it is for who asks, or from where.
+    """
+
+    def __init__(self, message: str, *, reason: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class TooManyAttempts(ObservatoryError):

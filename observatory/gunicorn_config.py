@@ -13,9 +13,25 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 from contextlib import suppress
 from typing import Any
+
+from observatory.metrics_folder import find_place, make_folder
+
+# One folder per server: metrics of two servers must not mix. It has to be known before
+# prometheus_client is imported, which what writes to the database does.
+_owner = os.getpid()
+_memory = find_place()
+_metrics_folder = make_folder(_memory)
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics_folder)
+
+
+@atexit.register
+def _remove_metrics_folder() -> None:
+    """Leave nothing behind, also when gunicorn refuses to start; workers are forks of its owner."""
+    if os.getpid() == _owner:
+        shutil.rmtree(_metrics_folder, ignore_errors=True)
+
 
 from observatory.accounts.signing_in import make_link_token, make_setup_token
 from observatory.errors import ObservatoryError, SettingsError
@@ -32,11 +48,15 @@ except SettingsError as _error:
     raise SystemExit(str(_error)) from _error
 
 configure_logging(level=_settings.log_level, log_format=_settings.log_format)
-_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
 
-bind = f"{_settings.host}:{_settings.port}"
-if ":" in _settings.host:
-    bind = f"[{_settings.host.strip('[]')}]:{_settings.port}"
+
+def _address(host: str, port: int) -> str:
+    return f"[{host.strip('[]')}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+bind = [_address(_settings.host, _settings.port)]
+if _settings.metrics_port:
+    bind.append(_address(_settings.metrics_host, _settings.metrics_port))
 workers = _settings.web_workers
 threads = _settings.web_threads
 # Keep-alive connections wait in a poller and hold no thread.
@@ -52,27 +72,13 @@ graceful_timeout = max(1, _settings.request_timeout_ms // 1000)
 timeout = max(10, graceful_timeout + 5)
 # Loaded once and forked: workers share its memory and start at once.
 preload_app = True
-worker_tmp_dir = _MEMORY
+worker_tmp_dir = str(_memory)
 control_socket_disable = True
 accesslog = None
 errorlog = "-"
 # What gunicorn says below that is of no use here, and some of it repeats what clients sent.
 loglevel = "error" if _settings.log_level == "error" else "warning"
 proc_name = "observatory"
-
-# One folder per server, emptied by being new: metrics of two servers must not mix. It has to be
-# known before prometheus_client is imported, which the application does.
-_owner = os.getpid()
-_metrics_folder = tempfile.mkdtemp(prefix=f"observatory-metrics-{_owner}-", dir=_MEMORY)
-os.environ["PROMETHEUS_MULTIPROC_DIR"] = _metrics_folder
-
-
-@atexit.register
-def _remove_metrics_folder() -> None:
-    """Leave nothing behind, also when gunicorn refuses to start; workers are forks of its owner."""
-    if os.getpid() == _owner:
-        shutil.rmtree(_metrics_folder, ignore_errors=True)
-
 
 # Databases, logs and the like of a worker, by far.
 _OTHER_DESCRIPTORS = 500
@@ -139,7 +145,7 @@ def _say_how_to_come_in(places: list[tuple[str, str]]) -> None:
                 _say(f"Setup token of the first account: {token} (for POST /api/auth/register)")
     except DatabaseError as error:
         _say(f"There is no link to sign in: {describe_failure(error)}")
-    if len(local) < len(places):
+    if len(local) < len(places) or not is_loopback(_settings.metrics_host):
         _say(
             "Other machines can reach it, without TLS: put a proxy with TLS before it, see"
             " docs/operations.md"
@@ -157,6 +163,9 @@ def when_ready(server: Any) -> None:
             _say(f"Observatory is on {listener}")
             continue
         host, port = listener.getsockname()[:2]
+        if port == _settings.metrics_port:
+            _say(f"Metrics are on {make_address(host, port)}metrics")
+            continue
         places.append((host, make_address(host, port)))
         _say(f"Observatory is on {places[-1][1]}")
     _say(f"Transcripts are read from {folders}")
@@ -171,7 +180,8 @@ def when_ready(server: Any) -> None:
                 str(_settings.db_path),
             ],
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": ""},
+            # What it counts it leaves beside the database, for all servers there are.
+            env={k: v for k, v in os.environ.items() if k != "PROMETHEUS_MULTIPROC_DIR"},
         )
 
 

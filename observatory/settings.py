@@ -35,6 +35,9 @@ class Settings:
 
     host: str
     port: int
+    metrics_host: str
+    metrics_port: int
+    metrics_projects: int
     environment: str
     db_path: Path
     db_wal_checkpoint_interval_ms: int
@@ -71,6 +74,14 @@ def _in_range(low: int, high: int) -> Callable[[Any], None]:
     def check(value: Any) -> None:
         if not low <= value <= high:
             raise ValidationError(f"a whole number from {low} to {high}")
+
+    return check
+
+
+def _other_than(taken: int) -> Callable[[Any], None]:
+    def check(value: Any) -> None:
+        if value == taken:
+            raise ValidationError(f"another number than {taken}")
 
     return check
 
@@ -153,6 +164,8 @@ def _listed(values: list[str]) -> list[str]:
 
 _TAKES = {
     "PORT": "a whole number from 1 to 65535",
+    "METRICS_PORT": "a whole number from 0 to 65535, and not that of PORT",
+    "METRICS_PROJECTS": "a whole number from 0 to 1000",
     "DB_WAL_CHECKPOINT_INTERVAL": "milliseconds, a whole number from 100 to 86400000",
     "RATE_LIMIT_WINDOW_MS": "milliseconds, a whole number from 1000 to 86400000",
     "RATE_LIMIT_MAX_REQUESTS": "a whole number from 0 to 100000000",
@@ -189,6 +202,9 @@ def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
     hosts: list[str] = env.list("ALLOWED_HOSTS", [], validate=_names)
     registration = env.str("REGISTRATION", "closed", validate=_one_of("closed", "open"))
     port = env.int("PORT", 3001, validate=_in_range(1, 65535))
+    metrics_host = env.str("METRICS_HOST", "127.0.0.1", validate=_address)
+    metrics_port = env.int("METRICS_PORT", 0, validate=[_in_range(0, 65535), _other_than(port)])
+    metrics_projects = env.int("METRICS_PROJECTS", 20, validate=_in_range(0, 1000))
     environment = env.str(
         "OBSERVATORY_ENV", "production", validate=_one_of("development", "test", "production")
     )
@@ -230,6 +246,9 @@ def read_settings(*, env_file: Path | None = Path(".env")) -> Settings:
     return Settings(
         host=host,
         port=port,
+        metrics_host=metrics_host,
+        metrics_port=metrics_port,
+        metrics_projects=metrics_projects,
         environment=environment,
         db_path=Path(db_path).expanduser(),
         db_wal_checkpoint_interval_ms=interval,

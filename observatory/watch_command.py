@@ -30,6 +30,7 @@ def list_chores() -> tuple[Chore, ...]:
         Chore("conversation_ends", upkeep.END_SECONDS, upkeep.end_quiet_conversations),
         Chore("analytics_updates", upkeep.ANALYTICS_SECONDS, upkeep.AnalyticsNotes()),
         Chore("budgets", upkeep.BUDGET_SECONDS, upkeep.BudgetChecks()),
+        Chore("checkpoints", upkeep.CHECKPOINT_SECONDS, upkeep.CheckpointCount()),
         Chore("event_expiry", upkeep.EXPIRE_SECONDS, upkeep.let_go_of_old_events),
     )
 

@@ -20,15 +20,14 @@ from observatory.api.budget_schemas import BudgetParams
 from observatory.api.conversations import ConversationParams, MessageParams, ToolUseParams
 from observatory.api.exports import ExportParams
 from observatory.api.files import FileParams
-from observatory.api.maintenance_metrics import MaintenanceCollector
-from observatory.api.metrics import ArchiveCollector, BudgetCollector
+from observatory.api.metrics import Metrics
 from observatory.api.reconcile import ReconcileParams
 from observatory.api.secrets import SecretParams
 from observatory.api.webhook_schemas import DeliveryParams
 from observatory.app import create_app
-from observatory.metrics import HTTP_DURATION, HTTP_REQUESTS
 from observatory.settings import read_settings
 from observatory.store.scopes import WHOLE
+from tests.transcripts_for_tests import Transcript
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {path.relative_to(ROOT): path.read_text() for path in [
@@ -206,16 +205,43 @@ def test_every_parameter_is_in_the_page_of_the_api(schema: type[Schema]):
         assert f"`{field.data_key or name}`" in PAGES[Path("docs/api.md")]
 
 
-def test_every_metric_is_in_the_page_of_operations(db):
-    families = [
-        *ArchiveCollector().collect(), *BudgetCollector(scope=WHOLE, moment=0).collect(),
-        *MaintenanceCollector().collect(), *HTTP_REQUESTS.collect(), *HTTP_DURATION.collect(),
-    ]  # fmt: skip
-    text = PAGES[Path("docs/operations.md")]
-    for family in families:
-        name = family.name + ("_total" if family.type == "counter" else "")
-        short = "_" + name.removeprefix("observatory_ingest_")
-        assert f"`{name}`" in text or f"`{short}`" in text, name
+METRIC = re.compile(r"^\| `(observatory_\w+)` \| (\w+) \|(.*?)\| .+ \|$", re.MULTILINE)
+
+
+def documented_metrics() -> dict[str, tuple[str, set[str]]]:
+    """Return type and labels of each metric in the table."""
+    rows = METRIC.findall(PAGES[Path("docs/operations.md")])
+    assert len({row[0] for row in rows}) == len(rows)
+    return {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
+
+
+def test_every_metric_is_in_the_page_of_operations_as_it_is(client, write, ingest):
+    transcript = Transcript()
+    transcript.tool_use("Bash", {"command": "ls"}, model="without-a-price")
+    write(transcript)
+    ingest()
+    for path in ("/api/search?q=x", "/api/analytics/costs", "/api/events/stream"):
+        client.get(path)
+    client.post_json("/api/budgets", {"name": "b", "period": "month", "limit_tokens": 9})
+    table, found = documented_metrics(), {}
+    for family in Metrics(is_multiprocess=False).collect(WHOLE):
+        if family.name.startswith("observatory_"):
+            name = family.name + ("_total" if family.type == "counter" else "")
+            labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+            found[name] = (family.type, labels)
+    assert set(found) == set(table)
+    for name, (kind, labels) in found.items():
+        assert kind == table[name][0], name
+        assert not labels or labels == table[name][1], name
+
+
+def test_metrics_that_are_named_anywhere_exist():
+    named = {
+        name for text in PAGES.values() for name in re.findall(r"\bobservatory_[a-z_]+\b", text)
+    }
+    # The last is a kind of secret.
+    known = {*documented_metrics(), "observatory_key"}
+    assert {name.removesuffix("_bucket") for name in named} <= known
 
 
 # Links

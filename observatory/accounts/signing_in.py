@@ -32,6 +32,7 @@ from observatory.errors import (
     TooManyAttempts,
     Unauthorized,
 )
+from observatory.metrics import AUTH_FAILURES
 from observatory.rate_limits import Limits
 from observatory.store import audit, sessions, users
 from observatory.store.audit import Actor
@@ -185,11 +186,11 @@ class Accounts:
         if user is None or not is_right:
             target = None if user is None else f"user:{user.key}"
             audit.note(actor, "user.login_failed", target=target)
-            raise Unauthorized(_REFUSED)
+            raise Unauthorized(_REFUSED, reason="password")
         better = hash_password(password) if is_outdated(user.password_hash) else None
         with writing(moves=None):
             if not users.note_login(user.key, known_hash=user.password_hash, password_hash=better):
-                raise Unauthorized(_REFUSED)
+                raise Unauthorized(_REFUSED, reason="password")
             audit.note(
                 replace(actor, name=f"user:{user.key}", label=user.email),
                 "user.login",
@@ -224,6 +225,7 @@ class Accounts:
         if self._try(password, user, [("password", user.email, _MAX_FAILURES)]):
             return
         audit.note(actor, "user.login_failed", target=f"user:{user.key}")
+        AUTH_FAILURES.labels("password").inc()
         raise InvalidParameter(field, "This is not your password.")
 
     def begin_session(self, user: User | None, *, kind: str) -> SignedIn:
@@ -239,7 +241,7 @@ class Accounts:
         token = make_session_token()
         with writing(moves=None):
             if user is not None and not users.is_unchanged(user):
-                raise Unauthorized(_REFUSED)
+                raise Unauthorized(_REFUSED, reason="password")
             key = sessions.insert_session(
                 user_key=user.key if user else None,
                 kind=kind,
@@ -259,7 +261,7 @@ class Accounts:
         Raises:
             Unauthorized: The token does not hold.
         """
-        refused = Unauthorized("This refresh token does not hold; sign in again.")
+        refused = Unauthorized("This refresh token does not hold; sign in again.", reason="refresh")
         token = parse_session_token(text)
         session = sessions.find_session(token.selector) if token else None
         if token is None or session is None or session.kind != "token" or session.user is None:

@@ -91,12 +91,12 @@ class Signer:
             Unauthorized: It is none of ours, or has ended.
         """
         if len(token) > MAX_CHARACTERS or not token.isascii():
-            raise Unauthorized(_REFUSED)
+            raise Unauthorized(_REFUSED, reason="token")
         try:
             key_id = jwt.get_unverified_header(token).get("kid")
             secret = self._secrets.get(key_id) if isinstance(key_id, str) else None
             if secret is None or (key_id != self._current and time.time() > self._previous_until):
-                raise Unauthorized(_REFUSED)
+                raise Unauthorized(_REFUSED, reason="token")
             claims: dict[str, Any] = jwt.decode(
                 token,
                 secret,
@@ -109,7 +109,7 @@ class Signer:
         except jwt.ExpiredSignatureError as error:
             raise Unauthorized(_EXPIRED, is_expired=True) from error
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
-            raise Unauthorized(_REFUSED) from error
+            raise Unauthorized(_REFUSED, reason="token") from error
         user_key, session_key = claims["user_id"], claims["sid"]
         if (
             claims["typ"] != _TYPE
@@ -119,5 +119,5 @@ class Signer:
             or claims["sub"] != str(user_key)
             or claims["exp"] > time.time() + MAX_SECONDS + _LEEWAY_SECONDS
         ):
-            raise Unauthorized(_REFUSED)
+            raise Unauthorized(_REFUSED, reason="token")
         return AccessToken(user_key, session_key, claims["exp"])

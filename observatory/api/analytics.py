@@ -16,6 +16,7 @@ from observatory.api.params import Text, WholeNumber, read_params
 from observatory.api.report_cache import ReportCache
 from observatory.api.report_forms import choose_form
 from observatory.api.report_params import LocalMoment, ReportParams, ask, complete_against
+from observatory.metrics import REPORT_DURATION, timed
 from observatory.store.analytics import (
     activity,
     blocks,
@@ -283,7 +284,11 @@ class AnalyticsReport:
         """Answer with the report."""
         params = read_params(req, self._report.params)
         form = choose_form(req, params["format"])
-        self._cache.answer(req, resp, form, lambda: self._make(req, params))
+        self._cache.answer(req, resp, form, lambda: self._make_timed(req, params))
+
+    def _make_timed(self, req: falcon.Request, params: Params) -> Parts:
+        with timed(REPORT_DURATION, self._name):
+            return self._make(req, params)
 
     def _make(self, req: falcon.Request, params: Params) -> Parts:
         check_built()
@@ -327,7 +332,11 @@ class Comparison:
         """Answer with both sides; by default with the period before this one."""
         params = read_params(req, CompareParams)
         form = choose_form(req, params["format"])
-        self._cache.answer(req, resp, form, lambda: self._make(req, params))
+        self._cache.answer(req, resp, form, lambda: self._make_timed(req, params))
+
+    def _make_timed(self, req: falcon.Request, params: Params) -> Parts:
+        with timed(REPORT_DURATION, "compare"):
+            return self._make(req, params)
 
     def _make(self, req: falcon.Request, params: Params) -> Parts:
         check_built()

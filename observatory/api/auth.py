@@ -103,7 +103,7 @@ def identity_of(req: falcon.Request) -> Identity:
     """Return who sent a request that not everybody may send."""
     identity: Identity | None = req.context.identity
     if identity is None:
-        raise Unauthorized(_SIGN_IN)
+        raise Unauthorized(_SIGN_IN, reason="missing")
     return identity
 
 
@@ -142,7 +142,9 @@ def find_credential(req: falcon.Request, *, is_tls: bool) -> Credential | None:
         is_key = text.startswith(KEY_PREFIX)
         scheme = scheme.lower()
         if not text or scheme not in ("bearer", "apikey") or (scheme == "apikey" and not is_key):
-            raise Unauthorized("Authorization takes Bearer or ApiKey and a key or a token.")
+            raise Unauthorized(
+                "Authorization takes Bearer or ApiKey and a key or a token.", reason="malformed"
+            )
         return Credential("key" if is_key else "token", text)
     key: str | None = env.get("HTTP_X_API_KEY")
     if key is not None:
@@ -186,7 +188,7 @@ class Authenticator:
             return known.identity
         credential = find_credential(req, is_tls=is_tls)
         if credential is None:
-            raise Unauthorized(_SIGN_IN)
+            raise Unauthorized(_SIGN_IN, reason="missing")
         if credential.kind == "cookie":
             check_page(req, credential.text, origins=self._cookie_origins)
         # What programs send with each request is looked up as it comes.
@@ -195,7 +197,7 @@ class Authenticator:
         if known is not None and known.auth_revision == auth_revision and moment < known.good_until:
             return known.identity
         if len(credential.text) > MAX_CREDENTIAL_CHARACTERS:
-            raise Unauthorized("These credentials are too long.")
+            raise Unauthorized("These credentials are too long.", reason="malformed")
         identity = self._look_up(credential)
         good_until = min(identity.expires_at, moment + _GOOD_FOR_SECONDS)
         with self._remembering:
@@ -274,7 +276,9 @@ class Authenticator:
         """
         holder = take_ticket(hash_secret(text))
         if holder is None:
-            raise Unauthorized("This ticket does not hold: it is wrong, was used or has ended.")
+            raise Unauthorized(
+                "This ticket does not hold: it is wrong, was used or has ended.", reason="ticket"
+            )
         return self._find_holder(holder)
 
     def _find_holder(self, holder: TicketHolder) -> Identity:
@@ -311,7 +315,9 @@ def _find_key(text: str) -> Identity:
 
 def _program(key: api_keys.ApiKey | None) -> Identity:
     if key is None:
-        raise Unauthorized("This API key does not hold: it is wrong, has ended or was revoked.")
+        raise Unauthorized(
+            "This API key does not hold: it is wrong, has ended or was revoked.", reason="key"
+        )
     permissions = expand(key.scopes)
     is_admin = True
     if key.user is not None:
@@ -337,6 +343,9 @@ def check_permission(identity: Identity, rule: frozenset[str]) -> None:
     """
     if rule.isdisjoint(identity.permissions):
         if rule == {_PERSON}:
-            raise Forbidden("This is for people who signed in; an API key is not one of them.")
+            raise Forbidden(
+                "This is for people who signed in; an API key is not one of them.",
+                reason="permission",
+            )
         named = " or ".join(sorted(rule - {_PERSON}))
-        raise Forbidden(f"This takes the permission {named}.")
+        raise Forbidden(f"This takes the permission {named}.", reason="permission")

@@ -53,7 +53,8 @@ def check_page(req: falcon.Request, cookie: str, *, origins: frozenset[str]) -> 
     if origin is not None and origin not in {f"http://{host}", f"https://{host}", *origins}:
         raise Unauthorized(
             "The cookie is for pages of this server; send an API key or an access token, or list"
-            " your origin in COOKIE_ORIGINS."
+            " your origin in COOKIE_ORIGINS.",
+            reason="origin",
         )
     if req.method in _SAFE_METHODS:
         return
@@ -65,7 +66,8 @@ def check_page(req: falcon.Request, cookie: str, *, origins: frozenset[str]) -> 
         return
     raise Forbidden(
         "A change with a cookie takes the Origin header that browsers send, or X-CSRF-Token with"
-        " the csrf_token of /api/auth/profile."
+        " the csrf_token of /api/auth/profile.",
+        reason="origin",
     )
 
 

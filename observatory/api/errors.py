@@ -23,6 +23,7 @@ from observatory.errors import (
     Unauthorized,
 )
 from observatory.log import log
+from observatory.metrics import AUTH_FAILURES, RATE_LIMITED
 from observatory.store.database import DatabaseError, find_cure, is_busy, is_interrupted
 
 
@@ -102,6 +103,7 @@ def on_unauthorized(
     req: falcon.Request, resp: falcon.Response, error: Unauthorized, params: dict[str, Any]
 ) -> None:
     """Answer who did not sign in, or not well."""
+    AUTH_FAILURES.labels(error.reason).inc()
     challenge = 'Bearer realm="observatory"'
     if error.is_expired:
         challenge += ', error="invalid_token", error_description="expired"'
@@ -115,6 +117,8 @@ def on_forbidden(
     req: falcon.Request, resp: falcon.Response, error: Forbidden, params: dict[str, Any]
 ) -> None:
     """Answer who may not do this."""
+    if error.reason is not None:
+        AUTH_FAILURES.labels(error.reason).inc()
     answer_error(req, resp, status=falcon.HTTP_403, code="FORBIDDEN", message=str(error))
 
 
@@ -122,6 +126,7 @@ def on_too_many_attempts(
     req: falcon.Request, resp: falcon.Response, error: TooManyAttempts, params: dict[str, Any]
 ) -> None:
     """Answer who tried too many passwords, or whose account was tried too often."""
+    RATE_LIMITED.labels("sign_in").inc()
     resp.set_header("Retry-After", str(error.retry_after))
     answer_error(req, resp, status=falcon.HTTP_429, code="RATE_LIMITED", message=str(error))
 

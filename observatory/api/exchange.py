@@ -19,7 +19,7 @@ from observatory.api.etags import is_listed, make_etag
 from observatory.api.request_limits import RequestLimits, add_limit_headers
 from observatory.errors import Forbidden
 from observatory.log import log_request
-from observatory.metrics import METHODS, observe_request
+from observatory.metrics import METHODS, begin_request, observe_request
 from observatory.store.database import Reading, connect, limit_time, read_auth_revision
 from observatory.store.time_limits import end_time_limit
 
@@ -64,6 +64,13 @@ def begin_exchange(req: falcon.Request) -> None:
     )
 
 
+def _measure_body(resp: falcon.Response) -> int:
+    """Return how many bytes the body has; none are known of one that is made while it is sent."""
+    if resp.data is not None:
+        return len(resp.data)
+    return len(resp.text.encode()) if resp.text else 0
+
+
 def _leave_out_body(resp: falcon.Response) -> None:
     """Answer that there is something, to a client that takes nothing that is there."""
     resp.status = falcon.HTTP_304
@@ -85,6 +92,7 @@ class Exchange:
         max_request_bytes: int,
         timeout_ms: int = 0,
         cors_origins: tuple[str, ...] = (),
+        metrics_port: int = 0,
     ) -> None:
         self._clients = clients
         self._hosts = hosts
@@ -93,6 +101,7 @@ class Exchange:
         self._timeout_seconds = timeout_ms / 1000
         self._max_request_bytes = max_request_bytes
         self._origins = frozenset(cors_origins)
+        self._metrics_port = str(metrics_port) if metrics_port else None
         # What one page may read must not be kept for another's, nor kept from it.
         varies = "Accept-Encoding, Origin" if cors_origins else "Accept-Encoding"
         self._headers = (*PROTECTING_HEADERS, ("Vary", varies))
@@ -105,6 +114,8 @@ class Exchange:
         if req.path.startswith("//"):
             # The router passes over slashes at the beginning, and so must who looks at the path.
             req.path = "/" + req.path.lstrip("/")
+        if self._metrics_port == req.env["SERVER_PORT"] and req.path != "/metrics":
+            raise falcon.HTTPNotFound
         if req.method == "HEAD":
             req.context.is_head = True
             req.method = "GET"
@@ -112,7 +123,8 @@ class Exchange:
         host = req.env.get("HTTP_HOST")
         if host is not None and not self._hosts.allows(host):
             raise Forbidden(
-                "The Host header names another site; ALLOWED_HOSTS lists the names of this one."
+                "The Host header names another site; ALLOWED_HOSTS lists the names of this one.",
+                reason="host",
             )
         if req.method not in _SAFE_METHODS:
             self._check_origin(req.env, host)
@@ -125,7 +137,8 @@ class Exchange:
         # Over TLS a page without it may be anybody's who sits in between.
         if origin != f"http://{host}" or self._clients.is_tls(env):
             raise Forbidden(
-                "The Origin header names another site; CORS_ORIGINS lists those that may do this."
+                "The Origin header names another site; CORS_ORIGINS lists those that may do this.",
+                reason="origin",
             )
 
     def process_resource(
@@ -135,6 +148,7 @@ class Exchange:
 
         A read is of one moment, and one of what the client has already ends here.
         """
+        req.context.in_flight = begin_request(req.uri_template or "", req.method)
         rule = RULES.get((req.method, req.uri_template or ""))
         if rule is None:
             # Falcon takes methods in capitals only.
@@ -187,6 +201,9 @@ class Exchange:
         self, req: falcon.Request, resp: falcon.Response, resource: Any, req_succeeded: bool
     ) -> None:
         """End an exchange."""
+        in_flight = getattr(req.context, "in_flight", None)
+        if in_flight is not None:
+            in_flight.dec()
         end_time_limit()
         reading = getattr(req.context, "reading", None)
         if reading is not None:
@@ -221,9 +238,11 @@ class Exchange:
         allowed = resp.get_header("Allow")
         if allowed is not None:
             resp.set_header("Allow", allowed.replace("GET", "GET, HEAD"))
-        if getattr(req.context, "is_head", False):
+        is_head = getattr(req.context, "is_head", False)
+        if is_head:
             req.method = "HEAD"
-        observe_request(req.uri_template, req.method, status, seconds)
+        body_bytes = 0 if is_head else _measure_body(resp)
+        observe_request(req.uri_template, req.method, status, seconds, body_bytes=body_bytes)
         identity = req.context.identity
         log_request(
             is_watched=req.uri_template in _WATCHED,

@@ -18,6 +18,7 @@ from observatory.api.params import NoParams, Text, read_params
 from observatory.api.request_limits import find_household
 from observatory.errors import Forbidden, TooManyAttempts, Unauthorized
 from observatory.ingest.discover import text_path
+from observatory.metrics import AUTH_FAILURES, RATE_LIMITED
 from observatory.store import audit, sessions
 from observatory.store.database import DatabaseError, connect, read_auth_revision, writing
 
@@ -188,10 +189,12 @@ class LoginPage:
             )
             signed_in = self._accounts.begin_session(user, kind="cookie")
         except (ValidationError, Unauthorized):
+            AUTH_FAILURES.labels("password").inc()
             resp.status = falcon.HTTP_401
             resp.set_header("WWW-Authenticate", 'Bearer realm="observatory"')
             problem = "The email address or the password is wrong."
         except TooManyAttempts as error:
+            RATE_LIMITED.labels("sign_in").inc()
             resp.status = falcon.HTTP_429
             resp.set_header("Retry-After", str(error.retry_after))
             problem = str(error)

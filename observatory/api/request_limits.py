@@ -8,6 +8,7 @@ from functools import lru_cache
 import falcon
 
 from observatory.api.clients import is_of_this_machine
+from observatory.metrics import RATE_LIMITED
 from observatory.rate_limits import Limits, LimitState
 
 _LIMITED = ("/api/", "/login")
@@ -75,6 +76,7 @@ class RequestLimits:
         if known is None or state.remaining < known.remaining or not state.is_allowed:
             req.context.limit = state
         if not state.is_allowed:
+            RATE_LIMITED.labels(name).inc()
             raise falcon.HTTPTooManyRequests(retry_after=state.retry_after)
 
 

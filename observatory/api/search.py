@@ -15,6 +15,7 @@ from observatory.api.columns import FieldNames, choose
 from observatory.api.params import CursorParams, Moment, NoParams, Text, WholeNumber, read_params
 from observatory.api.schemas import Flag
 from observatory.api.search_schemas import FoundConversation, Hit
+from observatory.metrics import SEARCH_DURATION, timed
 from observatory.store.database import Reading
 from observatory.store.search_language import MAX_CHARACTERS
 from observatory.store.search_matches import ROLES, SearchRequest
@@ -105,7 +106,9 @@ class Search:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with a page of hits."""
-        page = search_messages(**_check(read_params(req, SearchParams)), scope=scope_of(req))
+        arguments = _check(read_params(req, SearchParams))
+        with timed(SEARCH_DURATION, "messages"):
+            page = search_messages(**arguments, scope=scope_of(req))
         answer_rows(req, resp, "hits", page.hits, page.pagination, **_others(page))
 
 
@@ -118,7 +121,7 @@ class SearchedConversations:
         arguments = _check(read_json(req, ConversationSearch)[1])
         columns = arguments.pop("columns")
         # As all reads are that come by GET: of one moment.
-        with closing(Reading()):
+        with closing(Reading()), timed(SEARCH_DURATION, "conversations"):
             page = search_conversations(**arguments, scope=scope_of(req))
         rows = page.hits if columns is None else choose(page.hits, columns)
         others = {**_others(page), "pagination": page.pagination}

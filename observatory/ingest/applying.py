@@ -25,7 +25,7 @@ from observatory.store import transcript_files as files
 from observatory.store.archive import ApiCallRow, KnownMessage, MessageRow, ToolUseRow
 from observatory.store.conversation_removal import is_deleted
 from observatory.store.conversation_states import ConversationState
-from observatory.store.counters import add_to_total, refresh_conversations
+from observatory.store.counters import add_to_total, refresh_conversations, set_total
 from observatory.store.database import writing
 from observatory.store.event_notes import (
     CONVERSATION_STARTED,
@@ -38,7 +38,7 @@ from observatory.store.projects import ensure_project
 from observatory.store.rollups import begin_quarter
 from observatory.store.search_language import spaced_message
 from observatory.store.secrets import FindingRow, insert_findings
-from observatory.timestamps import FIRST, milliseconds_between, now
+from observatory.timestamps import FIRST, milliseconds_between, now, present
 from observatory.transcripts.content import ToolResult, ToolUse
 from observatory.transcripts.layout import (
     TranscriptPath,
@@ -878,6 +878,7 @@ class _FileReading:
         add_to_total("ingest_lines", chunk.lines_read)
         add_to_total("ingest_bytes", chunk.bytes_read)
         add_to_total("ingest_bad_lines", len(chunk.bad_lines))
+        set_total("ingest_last_success_at", present())
 
 
 def _size(usage: TokenUsage | ApiCallRow) -> tuple[int, ...]:

@@ -28,6 +28,7 @@ from observatory.ingest.sidecars import take_late_agent_types
 from observatory.ingest.turns import Stopped, watchers_turn
 from observatory.ingest.uploads import is_upload, stored_uploads
 from observatory.log import log
+from observatory.metrics import WATCHER_FAILURES, keep_samples
 from observatory.store.database import (
     DatabaseError,
     describe_failure,
@@ -42,7 +43,7 @@ from observatory.store.transcript_files import (
     find_waiting_paths,
     read_states,
 )
-from observatory.store.watcher_status import WatcherStatus, write_watcher_status
+from observatory.store.watcher_status import Kept, WatcherStatus, write_watcher_status
 from observatory.timestamps import now
 
 # How long rows are written before what was written is indexed and fresh lines are looked for.
@@ -152,6 +153,7 @@ class _Watcher:
             state="catching_up", pid=os.getpid(), host=socket.gethostname(), started_at=now()
         )
         self._written: WatcherStatus | None = None
+        self._counts: dict[str, list[Kept]] = {}
         self._written_at = -_STATUS_SECONDS
 
     def run(self) -> None:
@@ -394,6 +396,7 @@ class _Watcher:
         seconds = self._backoff_seconds
         self._backoff_seconds = min(2 * seconds, _LONGEST_BACKOFF_SECONDS)
         reason = _reason(error)
+        WATCHER_FAILURES.inc()
         log.error("watch_failed", retry_seconds=seconds, reason=reason, exc_info=error)
         self._update(last_failure=reason, last_failure_at=now())
         until = time.monotonic() + seconds
@@ -438,12 +441,14 @@ class _Watcher:
         if time.monotonic() < self._written_at + _STATUS_SECONDS and not at_once:
             return
         self._status_waiting()
-        if self._status == self._written:
+        counts = keep_samples()
+        if self._status == self._written and counts == self._counts:
             return
         with suppress(OSError):
             # On a full disk there is more to worry about, and it is told elsewhere.
-            write_watcher_status(self._database_path, self._status)
+            write_watcher_status(self._database_path, self._status, counts=counts)
         self._written, self._written_at = self._status, time.monotonic()
+        self._counts = counts
 
 
 def _reason(error: Exception) -> str:

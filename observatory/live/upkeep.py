@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from time import monotonic
 
 from observatory import timestamps
+from observatory.metrics import CHECKPOINTS
 from observatory.store.budget_checks import Span, check_budgets
-from observatory.store.database import writing
+from observatory.store.database import read_wal_salt, writing
 from observatory.store.event_notes import (
     bring_back_activity,
     end_conversations,
@@ -30,6 +31,9 @@ END_SECONDS = 5.0
 ANALYTICS_SECONDS = 10.0
 BUDGET_SECONDS = 3.0
 EXPIRE_SECONDS = 30.0
+CHECKPOINT_SECONDS = 5.0
+# The log is begun anew after 4,000 pages: so often it is not within those seconds.
+_MOST_STEPS = 10_000
 _EXPIRE_FOR_SECONDS = 0.25
 
 
@@ -81,6 +85,22 @@ class BudgetChecks:
         self._span = check_budgets(moment)
         # Not before that: what a full disk refuses is told the next time.
         self._revision = revision
+
+
+class CheckpointCount:
+    """Counts how often the write-ahead log was begun anew, by whichever process."""
+
+    def __init__(self) -> None:
+        self._salt: int | None = None
+
+    def __call__(self) -> None:
+        """Count it since the last time."""
+        salt = read_wal_salt()
+        if salt is not None and self._salt is not None:
+            steps = (salt - self._salt) % 2**32
+            # A log that was made anew has another number, and may have been begun anew since.
+            CHECKPOINTS.inc(steps if steps < _MOST_STEPS else 1)
+        self._salt = self._salt if salt is None else salt
 
 
 def let_go_of_old_events() -> None:

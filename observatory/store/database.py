@@ -18,6 +18,7 @@ from urllib.parse import quote, unquote_to_bytes
 import peewee
 
 from observatory.errors import TimeLimitReached
+from observatory.metrics import WRITE_TIMEOUTS, observe_write
 from observatory.store.locks import passing
 from observatory.store.time_limits import (
     begin_time_limit,
@@ -41,6 +42,7 @@ _READERS_MS = 1000
 OPENING_LOCK = "opening"
 # Held by all servers of a database, together.
 SERVING_LOCK = "serve"
+_WAL_HEADER_BYTES = 32
 
 database = peewee.SqliteDatabase(None, autoconnect=False, lock_type="IMMEDIATE")
 
@@ -191,11 +193,15 @@ def writing(*, moves: str | None = "revision") -> Iterator[None]:
             or ``None`` for what neither depends on.
     """
     failure: BaseException | None = None
+    locked: float | None = None
+    is_outermost = not database.in_transaction()
+    began = time.perf_counter()
     left = seconds_left()
-    is_short = left is not None and left * 1000 < BUSY_TIMEOUT_MS and not database.in_transaction()
+    is_short = left is not None and left * 1000 < BUSY_TIMEOUT_MS and is_outermost
     patience = waiting_at_most(int((left or 0) * 1000)) if is_short else nullcontext()
     try:
         with patience, database.atomic("IMMEDIATE"):
+            locked = time.perf_counter()
             try:
                 yield
                 if moves is not None:
@@ -204,6 +210,8 @@ def writing(*, moves: str | None = "revision") -> Iterator[None]:
                 failure = error
                 raise
     except DatabaseError as error:
+        if is_outermost and locked is None and is_busy(error):
+            WRITE_TIMEOUTS.inc()
         # SQLite rolls back by itself when the disk is full; that peewee then can not is no news.
         if failure is not None and failure is not error:
             raise failure from None
@@ -217,7 +225,10 @@ def writing(*, moves: str | None = "revision") -> Iterator[None]:
         if first is not error:
             raise first from None
         raise
-    if not database.in_transaction():
+    finally:
+        if is_outermost and locked is not None:
+            observe_write(began=began, locked=locked)
+    if is_outermost:
         # What is done is told, however long that takes: who hears of no success repeats it.
         end_time_limit()
 
@@ -435,6 +446,36 @@ def empty_log() -> bool:
     with waiting_at_most(_READERS_MS):
         row = fetch_one("PRAGMA wal_checkpoint (TRUNCATE)")
     return row is not None and not row[0]
+
+
+def count_wal_pages() -> int | None:
+    """Return how many pages of the write-ahead log are not in the database; outside transactions.
+
+    ``None`` before SQLite 3.51, where asking moves them, or while it can not be told.
+    """
+    if _driver.sqlite_version_info < (3, 51):
+        return None
+    try:
+        row = fetch_one("PRAGMA wal_checkpoint(NOOP)")
+    except peewee.OperationalError:
+        return None
+    assert row is not None
+    return max(0, int(row[1]) - int(row[2]))
+
+
+def read_wal_salt() -> int | None:
+    """Return a number that moves by one when the write-ahead log is begun anew; ``None`` without.
+
+    It is another number in a new log. The log has no locks on it, so it can be opened.
+    """
+    try:
+        with log_path(database_path()).open("rb") as log:
+            header = log.read(_WAL_HEADER_BYTES)
+    except OSError:
+        return None
+    if len(header) < _WAL_HEADER_BYTES:
+        return None
+    return int.from_bytes(header[16:20], "big")
 
 
 def file_sizes() -> tuple[int, int]:

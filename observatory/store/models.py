@@ -633,6 +633,18 @@ for _models, _sums in (
             _model._meta.add_field(_measure, pw.BigIntegerField())
 
 
+class LabelName(Table):
+    """A model or a tool, and as which of its kind it came."""
+
+    kind = pw.TextField()
+    name = pw.TextField()
+    number = pw.IntegerField()
+
+    class Meta:
+        table_name = "label_names"
+        primary_key = pw.CompositeKey("kind", "name")
+
+
 class Budget(Table):
     """A limit of what may be spent in a period."""
 
@@ -738,6 +750,7 @@ TABLES = (
     FilePath,
     ConversationFile,
     FileRollup,
+    LabelName,
     Budget,
     MaintenanceRun,
     ProjectRetention,

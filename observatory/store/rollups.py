@@ -16,6 +16,7 @@ from typing import Any
 from observatory.store import rollup_tables as tables
 from observatory.store.database import execute_many, fetch_all
 from observatory.store.file_paths import ensure_paths, forget_paths
+from observatory.store.label_names import MODEL, TOOL, note_names
 from observatory.store.places import settle_places
 from observatory.store.rollup_tables import (
     DAY,
@@ -54,6 +55,10 @@ _COUNTS = (
     (tables.COUNT_CONVERSATIONS, _OF_CONVERSATIONS),
     (tables.COUNT_CALLS, _OF_CALLS),
 )
+
+
+# Of which sums the first of the names is a label.
+_LABELS = {USAGE: MODEL, TOOLS: TOOL}
 
 
 def refresh_rollups(keys: Iterable[int], *, since: int = 0) -> None:
@@ -159,6 +164,8 @@ def _replace(sums: Sums, known: dict[_Part, _Row], counted: dict[_Part, _Row]) -
     if not changed and not gone:
         return []
     execute_many(sums.insert_part, changed)
+    if sums in _LABELS:
+        note_names(_LABELS[sums], {row[2] for row in changed} - {tables.NO_MODEL})
     execute_many(sums.delete_part, gone)
     cells = {(row[width], *row[1:width]) for row in changed}
     left = {(known[part][width], *part[1:]) for part in gone}

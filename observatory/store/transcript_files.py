@@ -11,6 +11,7 @@ import peewee as pw
 from peewee import JOIN
 
 from observatory.errors import NotFound
+from observatory.store.counters import add_to_total
 from observatory.store.database import (
     database,
     execute,
@@ -168,6 +169,7 @@ def record_failure(path: str, message: str, *, role: str = "session") -> None:
             else insert_file(path, filename=path.rsplit("/", 1)[-1], role=role, created_at=now())
         )
         update_file(key, {"status": "error", "error_message": message, "processed_at": now()})
+        add_to_total("ingest_failures", 1)
         if state is None or state.status != "error":
             # One that fails is tried again by each run.
             note_file(key, "error")

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from observatory.store.locks import is_held
+from observatory.timestamps import milliseconds_between, now
 
+# A sample: its name, its labels, its value. The supervisor, which is small, comes by here: nothing
+# of prometheus-client may be imported.
+Kept = tuple[str, dict[str, str], float]
 LOCK = "watch"
 # Held while the watcher waits for the lock ``ingest``: who holds that one gives way.
 WAITING_LOCK = "watch-waiting"
@@ -67,8 +72,38 @@ def read_watcher_status(database_path: str | Path) -> WatcherStatus:
     return status if is_held(database_path, LOCK) else replace(status, state="stopped")
 
 
-def write_watcher_status(database_path: str | Path, status: WatcherStatus) -> None:
+def read_watcher_counts(database_path: str | Path) -> dict[str, list[Kept]]:
+    """Return what the watcher of a database has counted, or the last one, by names of metrics."""
+    counts = _read_file(watcher_status_path(database_path)).get("counts", {})
+    try:
+        return {
+            str(name): [(str(sample), dict(labels), float(value)) for sample, labels, value in kept]
+            for name, kept in counts.items()
+        }
+    except (ValueError, TypeError, AttributeError):
+        return {}
+
+
+def lag_seconds(status: WatcherStatus) -> float:
+    """Return for how long something has waited to be read; 0 when nothing waits."""
+    moments = [each for each in (status.last_read_at, status.last_change_at) if each is not None]
+    if not status.waiting_files or status.last_change_at is None:
+        return 0.0
+    return milliseconds_between(max(moments), now()) / 1000
+
+
+def write_watcher_status(
+    database_path: str | Path,
+    status: WatcherStatus,
+    *,
+    counts: Mapping[str, Sequence[Kept]] | None = None,
+) -> None:
     """Replace the status of a database's watcher, readable by its owner only.
+
+    Args:
+        database_path: The database.
+        status: What it does.
+        counts: What it has counted, by names of metrics.
 
     Raises:
         OSError: It can not be written.
@@ -78,18 +113,27 @@ def write_watcher_status(database_path: str | Path, status: WatcherStatus) -> No
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "w") as stream:
-            json.dump(asdict(status), stream)
+            json.dump({**asdict(status), "counts": counts or {}}, stream)
         draft.replace(path)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
 
 
-def _read(path: Path) -> WatcherStatus:
+def _read_file(path: Path) -> dict[str, Any]:
     try:
-        held: dict[str, Any] = json.loads(path.read_bytes())
+        held = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return held if isinstance(held, dict) else {}
+
+
+def _read(path: Path) -> WatcherStatus:
+    held = _read_file(path)
+    held.pop("counts", None)
+    try:
         folders = tuple(FolderStatus(**folder) for folder in held.pop("folders"))
         return WatcherStatus(**held, folders=folders)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (TypeError, KeyError, AttributeError):
         # None was written yet, or by another version.
         return WatcherStatus()

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from observatory.errors import Conflict, NotFound
+from observatory.store.counters import add_to_total
 from observatory.store.database import execute, execute_many, fetch_all, fetch_one
 from observatory.store.pages import Page, decode_cursor, make_page
 from observatory.store.scopes import Scope
@@ -128,13 +129,15 @@ def give_up_oldest(webhook_key: int, *, moment: str) -> int:
     too_many = (counted[0] if counted else 0) - MAX_PENDING
     if too_many <= 0:
         return 0
-    return execute(
+    given_up = execute(
         "UPDATE webhook_deliveries SET status = 'dead', next_attempt_at = NULL, finished_at = ?,"
         " last_error = 'too_many_waiting' WHERE key IN (SELECT key FROM webhook_deliveries"
         " INDEXED BY webhook_deliveries_in_order WHERE webhook_key = ? AND status = 'pending'"
         " ORDER BY event_id LIMIT ?)",
         (moment, webhook_key, too_many),
     )
+    add_to_total("webhook_dead", given_up)
+    return given_up
 
 
 def insert_test(webhook: Webhook) -> Delivery:
@@ -290,16 +293,21 @@ def note_attempt(
             delivery.key,
         ),
     )
+    if changed:
+        add_to_total("webhook_failed_attempts", int(status != DELIVERED))
+        if status != PENDING:
+            add_to_total(f"webhook_{status}", 1)
     return changed > 0
 
 
 def drop(delivery: Delivery, *, reason: str, moment: str) -> None:
     """End a delivery that has nothing to say, inside a transaction, without an attempt."""
-    execute(
+    dropped = execute(
         "UPDATE webhook_deliveries SET status = 'dropped', next_attempt_at = NULL,"
         " last_error = ?, finished_at = ? WHERE key = ? AND status = 'pending'",
         (reason, moment, delivery.key),
     )
+    add_to_total("webhook_dropped", dropped)
 
 
 def tidy(moment: datetime) -> int:
@@ -316,13 +324,15 @@ def tidy(moment: datetime) -> int:
             " WHERE webhook_key = ? AND status <> 'pending' ORDER BY key DESC LIMIT ? OFFSET ?)",
             (webhook_key, _AT_ONCE - changed, MAX_DONE),
         )
-        changed += execute(
+        given_up = execute(
             "UPDATE webhook_deliveries SET status = 'dead', next_attempt_at = NULL,"
             " finished_at = ?, last_error = 'waited_too_long' WHERE key IN"
             " (SELECT key FROM webhook_deliveries WHERE webhook_key = ? AND status = 'pending'"
             " AND next_attempt_at < ? LIMIT ?)",
             (format_timestamp(moment), webhook_key, overdue, _AT_ONCE - changed),
         )
+        add_to_total("webhook_dead", given_up)
+        changed += given_up
         changed += execute(
             "UPDATE webhook_deliveries SET next_attempt_at = ?1 WHERE key IN"
             " (SELECT key FROM webhook_deliveries WHERE webhook_key = ?2 AND status = 'pending'"
@@ -342,3 +352,38 @@ def expire_done(moment: datetime, *, limit: int) -> int:
             (status, format_timestamp(moment - age), limit - changed),
         )
     return changed
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What there is to do, over all webhooks.
+
+    Attributes:
+        waiting: Deliveries that wait, of active webhooks.
+        dead: Deliveries that were given up and are kept.
+        oldest_waiting_at: When the first one that waits was made.
+    """
+
+    waiting: int
+    dead: int
+    oldest_waiting_at: str | None
+
+
+_WAITING = (
+    " FROM webhook_deliveries d INDEXED BY webhook_deliveries_in_order"
+    " WHERE d.webhook_key = w.key AND d.status = 'pending'"
+)
+READ_BACKLOG = (
+    f"SELECT coalesce(sum((SELECT count(*){_WAITING})), 0),"
+    " (SELECT count(*) FROM webhook_deliveries INDEXED BY webhook_deliveries_done"
+    " WHERE status = 'dead' AND status <> 'pending'),"
+    f" min((SELECT d.created_at{_WAITING} ORDER BY d.event_id LIMIT 1))"
+    " FROM webhooks w WHERE w.is_active"
+)
+
+
+def read_backlog() -> Backlog:
+    """Return what there is to do, over all webhooks."""
+    row = fetch_one(READ_BACKLOG)
+    assert row is not None
+    return Backlog(*row)

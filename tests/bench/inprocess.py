@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 
+from observatory.api import exchange
 from tests.bench.credentials import build_believing, make_credentials
 from tests.bench.floor import ParseSample, RawQueries
 from tests.bench.processes import find_free_port
@@ -26,6 +27,10 @@ _CALLS_PER_ROUND = 15
 # Asked for again and again: what finding out who asks may add to.
 _HOT = ("list of 50", "one")
 _FLOORS = ("list of 50", "one", "100 messages")
+
+# Requests of which it is told what counting them costs.
+_COUNTED = ("health", "list of 50", "one")
+_COUNTING: Any = (exchange.begin_request, exchange.observe_request)
 
 Application = Callable[..., Iterable[bytes]]
 
@@ -63,6 +68,34 @@ class Caller:
 
     def _start_response(self, status: str, *_: object) -> None:
         self.status = status
+
+
+class _NoGauge:
+    def dec(self) -> None:
+        pass
+
+
+_NO_GAUGE = _NoGauge()
+
+
+def _count_nothing(*_: object, **__: object) -> _NoGauge:
+    return _NO_GAUGE
+
+
+class CountingCaller(Caller):
+    """A caller of an application that counts its requests, or does not; both are set each time."""
+
+    def __init__(self, *args: Any, is_counted: bool, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._used = _COUNTING if is_counted else (_count_nothing, _count_nothing)
+
+    def call(self) -> int:
+        """Make one request and return the length of the body."""
+        exchange.begin_request, exchange.observe_request = self._used
+        try:
+            return super().call()
+        finally:
+            exchange.begin_request, exchange.observe_request = _COUNTING
 
 
 def _make_environ(path: str, port: int) -> dict[str, Any]:
@@ -133,6 +166,14 @@ def main(arguments: list[str]) -> int:
     raw.close()
     hot = measure({f"{name}, {kind}": caller.call for (name, kind), caller in known.items()})
     statuses |= {f"{name}, {kind}": caller.status for (name, kind), caller in known.items()}
+    counting = {
+        (name, kind): CountingCaller(
+            application, paths[name], port, credentials=credentials["key"], is_counted=is_counted
+        )
+        for name in _COUNTED
+        for kind, is_counted in (("counted", True), ("not counted", False))
+    }
+    costs = measure({f"{name}, {kind}": caller.call for (name, kind), caller in counting.items()})
     result = {
         "us": {name: medians[name] for name in calls},
         "raw_us": {name: medians[f"raw {name}"] for name in _FLOORS},
@@ -142,6 +183,10 @@ def main(arguments: list[str]) -> int:
         "authentication_us": {
             name: {kind: hot[f"{name}, {kind}"] for of, kind in known if of == name}
             for name in _HOT
+        },
+        "counting_us": {
+            name: {kind: costs[f"{name}, {kind}"] for of, kind in counting if of == name}
+            for name in _COUNTED
         },
     }
     print(orjson.dumps(result).decode())

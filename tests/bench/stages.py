@@ -30,6 +30,7 @@ from tests.bench.transcripts import Totals
 MEBIBYTE = 1 << 20
 _REFERENCE_PARSE_MB_PER_SECOND = 700  # the machine on which the targets in µs were set
 _INPROCESS_TARGETS_US = {"list of 50": 120, "one": 20, "100 messages": 260}
+_COUNTING_US = 10.0
 _AUTHENTICATION_RATIO = 1.1  # of the same request, when nobody is asked who they are
 _SHARE_OF_BARE = {"one": 0.6, "list of 50": 0.35}  # at 50 connections
 _TAIL_TARGET_MS = 200  # at 1,000 connections, for the same two
@@ -132,7 +133,11 @@ def measure_inprocess(bench: Bench, conversation_id: str) -> Iterator[Figure]:
     """Call the WSGI application without a socket, beside the raw queries."""
     command = [sys.executable, "-m", "tests.bench.inprocess"]
     command += [str(bench.database), conversation_id, str(bench.transcripts)]
-    run = run_to_end(command, env=bench.make_env(), log=bench.folder / "inprocess.log")
+    # As under gunicorn, where workers share what they count.
+    shared = bench.folder / "metrics"
+    shared.mkdir(exist_ok=True)
+    env = bench.make_env(PROMETHEUS_MULTIPROC_DIR=str(shared))
+    run = run_to_end(command, env=env, log=bench.folder / "inprocess.log")
     measured = orjson.loads(run.output.splitlines()[-1])
     bench.details["inprocess"] = measured
     refused = {name: got for name, got in measured["statuses"].items() if got[:3] != "200"}
@@ -163,6 +168,13 @@ def measure_inprocess(bench: Bench, conversation_id: str) -> Iterator[Figure]:
                 floor=taken["nobody asked"],
                 target=Target(at_most=_AUTHENTICATION_RATIO, of_ratio=True),
             )
+    for name, taken in measured["counting_us"].items():
+        yield Figure(
+            f"counting a request for /metrics, {name}",
+            taken["counted"] - taken["not counted"],
+            "µs",
+            target=Target(at_most=_COUNTING_US * slower),
+        )
 
 
 def measure_server(bench: Bench, conversation_id: str) -> Iterator[Figure]:

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from observatory.live import upkeep
+from observatory.metrics import CHECKPOINTS
 from observatory.store import event_notes
-from observatory.store.database import execute, fetch_all
+from observatory.store.database import database, execute, fetch_all
 from observatory.timestamps import format_timestamp
 from tests.transcripts_for_tests import Transcript
 
@@ -43,6 +44,29 @@ def test_a_clock_that_is_set_back_does_not_keep_a_conversation_going(write, inge
     upkeep.end_quiet_conversations()
     assert "conversation_ended" not in types()
     assert event_notes.find_quiet_conversations(datetime.now(UTC) + event_notes.LIVE_FOR) != []
+
+
+def test_logs_that_were_begun_anew_are_counted(db):
+    def count() -> float:
+        return next(iter(next(iter(CHECKPOINTS.collect())).samples)).value
+
+    def begin_anew() -> None:
+        database.connection().execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+        execute("UPDATE totals SET value = value + 1 WHERE name = 'revision'")
+
+    chore, before = upkeep.CheckpointCount(), count()
+    execute("UPDATE totals SET value = value + 1 WHERE name = 'revision'")
+    chore()
+    chore()
+    assert count() == before
+    for _ in range(3):
+        begin_anew()
+    chore()
+    assert count() == before + 3
+    # Without a log there is nothing to count, and nothing is lost.
+    database.connection().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    chore()
+    assert count() == before + 3
 
 
 def test_new_numbers_are_noted_once(write, ingest):

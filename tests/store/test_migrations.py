@@ -284,3 +284,26 @@ def test_calls_get_the_parts_of_their_cost_after_migrating(older):
         (None, None, None, None, None, None, 0),
     ]
     check_sound()
+
+
+def test_the_most_used_models_and_tools_come_first_after_migrating(older):
+    older("0012")
+    write_older(["flux"])
+    for number, model in enumerate(("b", "a", "b", "c", "b", "c")):
+        execute(
+            "INSERT INTO api_calls (id, conversation_key, position, model, created_at,"
+            " input_tokens, output_tokens, cache_creation_input_tokens, cache_read_input_tokens,"
+            " cache_creation_5m_input_tokens, cache_creation_1h_input_tokens, web_search_requests,"
+            " usage_quality) VALUES (?, 1, 1, ?, ?, 1, 1, 0, 0, 0, 0, 0, 'exact')",
+            (str(number), model, MOMENT),
+        )
+        execute(
+            "INSERT INTO tool_uses (conversation_key, message_key, tool_use_id, name, status)"
+            " VALUES (1, 1, ?, ?, 'success')",
+            (str(number), f"Tool {model}"),
+        )
+    schema.migrate()
+    assert fetch_all("SELECT kind, name FROM label_names ORDER BY kind, number") == [
+        *(("model", name) for name in ("b", "c", "a")),
+        *(("tool", f"Tool {name}") for name in ("b", "c", "a")),
+    ]

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from observatory.store import archive, conversations, counters, messages, reconciling
+from observatory.store import (
+    archive,
+    conversations,
+    counters,
+    messages,
+    reconciling,
+    webhook_deliveries,
+)
 from observatory.store.database import fetch_all
 from observatory.store.scopes import WHOLE, Scope
 
@@ -135,3 +142,11 @@ def test_what_numbers_are_made_of_is_found_by_indexes(db, scope):
     steps = plan(reconciling._OTHER_LINES.format(and_there=scope.and_there("o")), values)
     assert any(s.startswith("SEARCH m USING INDEX messages_in_order") for s in steps)
     assert not any("TEMP B-TREE" in step or step.startswith("SCAN m") for step in steps)
+
+
+def test_the_backlog_of_webhooks_is_counted_from_indexes(db):
+    steps = plan(webhook_deliveries.READ_BACKLOG)
+    deliveries = [step for step in steps if "webhook_deliveries" in step or " d " in step]
+    assert len(deliveries) == 3
+    assert all(step.startswith("SEARCH") for step in deliveries)
+    assert not any("TEMP B-TREE" in step for step in steps)

@@ -141,6 +141,12 @@ def test_what_never_comes_through_is_dead_and_can_be_sent_again(
         hooks.wait_for(hook, "delivered")
     assert {request.delivery for request in receiver.requests} == {row["id"]}
     assert hooks.get(hook)["state"]["dead_in_a_row"] == 0
+    metrics = hooks.client.get("/metrics").text.splitlines()
+    ended = 'observatory_webhook_deliveries_total{outcome="'
+    assert {line.removeprefix(ended) for line in metrics if line.startswith(ended)} == {
+        'dead"} 1.0', 'delivered"} 1.0', 'dropped"} 0.0',
+    }  # fmt: skip
+    assert f"observatory_webhook_failed_attempts_total {float(MAX_ATTEMPTS)}" in metrics
 
 
 def test_a_receiver_may_ask_for_patience(hooks, receiver, dispatching, say, clock):

@@ -69,6 +69,7 @@ def read_sums(
     measures: Sequence[str] | None = None,
     segments: Iterable[Segment] | None = None,
     only: Mapping[str, str | int] | None = None,
+    places: list[int] | None = None,
     order_by: str | None = None,
     limit: int | None = None,
     offset: int = 0,
@@ -82,6 +83,7 @@ def read_sums(
         measures: Which measures; by default all.
         segments: The spans to read; by default the period.
         only: Names of the sums with what they must be.
+        places: Only of these places, which are there for who asks.
         order_by: The measure of which the largest come first.
         limit: Largest number of rows.
         offset: How many of them to pass over.
@@ -90,11 +92,12 @@ def read_sums(
     spans = list(split(0, asked.period.start, asked.period.end) if segments is None else segments)
     if not spans:
         return [] if by else [(0,) * len(measures)]
-    places = (
-        [place for place, _ in list_places(asked.scope, project_key=asked.project_key)]
-        if PROJECT in by
-        else find_places(asked.scope, project_key=asked.project_key)
-    )
+    if places is None:
+        places = (
+            [place for place, _ in list_places(asked.scope, project_key=asked.project_key)]
+            if PROJECT in by
+            else find_places(asked.scope, project_key=asked.project_key)
+        )
     sql = _statement(sums, by, measures, spans, places, tuple(only or ()))
     is_together = sums.names[0] not in (*by, *(only or ()))
     levels = TOGETHER if is_together else 0

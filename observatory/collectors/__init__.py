@@ -1,0 +1,1 @@
+"""What ``/metrics`` reads when it is asked: of the archive, the watcher and the processes."""
