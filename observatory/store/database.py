@@ -300,6 +300,11 @@ def is_busy(error: Exception) -> bool:
     return isinstance(error, peewee.OperationalError) and "locked" in str(error)
 
 
+def is_full(error: Exception) -> bool:
+    """Tell whether an error means that there is no room left on the disk."""
+    return isinstance(error, peewee.OperationalError) and "full" in str(error)
+
+
 _CURES = {
     "locked": "Another program holds its lock; end it, or try again.",
     "full": "Make room on the disk, and try again: nothing that was kept is lost.",
