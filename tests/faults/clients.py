@@ -22,6 +22,7 @@ class Answer:
     """What a server answered."""
 
     status: int
+    # By name in small letters.
     headers: dict[str, str]
     body: dict[str, Any]
 
@@ -36,7 +37,8 @@ def send(server: Server, method: str, path: str, body: Any = None, **headers: st
         connection.request(method, path, data, {**kind, **server.credentials(), **headers})
         answer = connection.getresponse()
         told = answer.read()
-        return Answer(answer.status, dict(answer.getheaders()), json.loads(told) if told else {})
+        headers_told = {name.lower(): value for name, value in answer.getheaders()}
+        return Answer(answer.status, headers_told, json.loads(told) if told else {})
     finally:
         connection.close()
 

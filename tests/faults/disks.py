@@ -32,6 +32,44 @@ def small_disk(folder: Path, *, mebibytes: int) -> Iterator[None]:
         _run("umount", "--lazy", str(folder))
 
 
+@contextmanager
+def failing_disk(folder: Path, *, mebibytes: int = 64) -> Iterator[None]:
+    """Mount a disk with a journal, which can be made to fail, while a block runs, or skip."""
+    folder.mkdir(parents=True)
+    image = folder.with_name(f"{folder.name}.ext4")
+    with image.open("wb") as stream:
+        stream.truncate(mebibytes * 1024 * 1024)
+    if _run("mkfs.ext4", "-q", "-F", str(image)).returncode:
+        pytest.skip("no file system can be made here")
+    mount_image(image, folder)
+    try:
+        yield
+    finally:
+        _run("umount", "--lazy", str(folder))
+
+
+def mount_image(image: Path, folder: Path) -> None:
+    """Mount a file as a disk that can only be read once it has failed, or skip the test."""
+    mounted = _run("mount", "-o", "loop,errors=remount-ro", str(image), str(folder))
+    if mounted.returncode:
+        pytest.skip(f"a file can not be mounted as a disk here: {mounted.stderr.strip()}")
+
+
+def mend(folder: Path) -> None:
+    """Mount a disk anew that failed; nobody may have a file on it open."""
+    done = _run("umount", str(folder))
+    assert done.returncode == 0, done.stderr
+    mount_image(folder.with_name(f"{folder.name}.ext4"), folder)
+
+
+def fail(folder: Path) -> None:
+    """Let the kernel believe that a disk has failed: from then on nothing on it can be written."""
+    done = _run("mount", "-o", "remount,abort", str(folder))
+    assert done.returncode == 0, done.stderr
+    with pytest.raises(OSError, match="Read-only"):
+        (folder / "probe").touch()
+
+
 def remount(folder: Path, *, mode: str) -> None:
     """Let a small disk be read only (``ro``), or written again (``rw``)."""
     done = _run("mount", "-o", f"remount,{mode}", str(folder))
