@@ -26,6 +26,9 @@ from observatory.errors import (
 from observatory.log import log
 from observatory.store.database import DatabaseError, find_cure, is_busy, is_full, is_interrupted
 
+# How long whoever has to mend something is given before it is tried again.
+MENDING_SECONDS = 60
+
 
 class Failure(NamedTuple):
     """How a status is named in the envelope."""
@@ -196,27 +199,40 @@ def on_database_error(
     if is_interrupted(error):
         on_time_limit(req, resp, TimeLimitReached(), params)
         return
-    cure = find_cure(error)
-    if cure is None:
-        on_exception(req, resp, error, params)
-    elif is_full(error):
-        _refuse(req, resp, error, status=507, message=f"The disk is full. {cure}")
-    else:
-        message = f"The database can not be used. {cure}"
-        _refuse(req, resp, error, status=503, message=message)
+    _answer_storage_failure(req, resp, error, params)
+
+
+def find_storage_failure(error: BaseException) -> tuple[int, str] | None:
+    """Return status and message for what somebody has to mend here, or ``None`` for a bug."""
+    if isinstance(error, OSError):
+        if error.errno in (ENOSPC, EDQUOT):
+            return 507, BY_STATUS[507].message
+        if error.errno == EROFS:
+            return 503, "The disk can only be read. Mount it so that it can be written."
+    if isinstance(error, DatabaseError):
+        cure = find_cure(error)
+        if cure is not None:
+            is_507 = is_full(error)
+            what = "The disk is full." if is_507 else "The database can not be used."
+            return 507 if is_507 else 503, f"{what} {cure}"
+    return None
 
 
 def on_os_error(
     req: falcon.Request, resp: falcon.Response, error: OSError, params: dict[str, Any]
 ) -> None:
     """Answer a disk that is full or can only be read, for files beside the database."""
-    if error.errno in (ENOSPC, EDQUOT):
-        _refuse(req, resp, error, status=507, message=BY_STATUS[507].message)
-    elif error.errno == EROFS:
-        message = "The disk can only be read. Mount it so that it can be written."
-        _refuse(req, resp, error, status=503, message=message)
-    else:
+    _answer_storage_failure(req, resp, error, params)
+
+
+def _answer_storage_failure(
+    req: falcon.Request, resp: falcon.Response, error: Exception, params: dict[str, Any]
+) -> None:
+    told = find_storage_failure(error)
+    if told is None:
         on_exception(req, resp, error, params)
+    else:
+        _refuse(req, resp, error, status=told[0], message=told[1])
 
 
 def _refuse(
@@ -225,7 +241,7 @@ def _refuse(
     """Log what somebody has to mend here, and tell the client what that is."""
     request_id = getattr(req.context, "request_id", "")
     log.error("database_failed", request_id=request_id, route=req.uri_template, exc_info=error)
-    resp.set_header("Retry-After", "60")
+    resp.set_header("Retry-After", str(MENDING_SECONDS))
     code = BY_STATUS[status].code
     name = falcon.code_to_http_status(status)
     answer_error(req, resp, status=name, code=code, message=message)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.clients import send
+from tests.faults.clients import Answer, send
 from tests.processes import Home, finish, serving
 from tests.transcripts_for_tests import Transcript
 from tests.watchers import rows, session_path
@@ -55,9 +55,7 @@ def children(data: bytes, page: int) -> list[int]:
     if data[start] != 5:  # No interior page of a table.
         return []
     count = int.from_bytes(data[start + 3 : start + 5])
-    cells = [
-        int.from_bytes(data[start + 12 + 2 * n : start + 14 + 2 * n]) for n in range(count)
-    ]
+    cells = [int.from_bytes(data[start + 12 + 2 * n : start + 14 + 2 * n]) for n in range(count)]
     below = [int.from_bytes(data[start + cell : start + cell + 4]) for cell in cells]
     below.append(int.from_bytes(data[start + 8 : start + 12]))
     return [each for child in below for each in (child, *children(data, child))]
@@ -106,6 +104,13 @@ def test_a_start_is_refused_and_the_file_left(home, damage, command):
     assert any(word in ended.stderr for word in ("restore", "another kind of file"))
 
 
+def check_told(answer: Answer) -> None:
+    """Assert that an answer says what is the matter and what to do."""
+    assert (answer.status, answer.body["code"]) == (503, "NOT_READY"), answer
+    assert "restore" in answer.body["error"] or "another kind" in answer.body["error"]
+    assert "retry-after" in answer.headers
+
+
 def test_a_running_server_says_so_and_answers_what_it_can(home):
     """Pages that were read before stay in the memory of a worker: only the others fail."""
     key = home.make_key()
@@ -117,14 +122,12 @@ def test_a_running_server_says_so_and_answers_what_it_can(home):
             overwrite(home.database, (page - 1) * PAGE, b"\xff" * PAGE)
         [conversation] = server.data("/api/conversations")["conversations"]
         path = f"/api/conversations/{conversation['id']}/messages"
-        said = {"role": "user", "content": "one more"}
         for answer in (
             send(server, "GET", path),
             send(server, "GET", "/api/search?q=word"),
-            send(server, "POST", "/api/messages/nothing", said),
             send(server, "GET", f"/api/conversations/{conversation['id']}/export"),
         ):
-            print(answer)
+            check_told(answer)
         assert "request_failed" not in server.log.read_text()
 
 
@@ -137,10 +140,7 @@ def test_a_running_server_whose_file_is_destroyed_answers_503(home, damage):
         damage(home.database)
         for method, path in (("GET", "/api/conversations"), ("POST", "/api/conversations")):
             body = {"title": "more"} if method == "POST" else None
-            answer = send(server, method, path, body)
-            print(answer)
-            assert (answer.status, answer.body["code"]) == (503, "NOT_READY"), answer
-            assert "restore" in answer.body["error"] or "another kind" in answer.body["error"]
+            check_told(send(server, method, path, body))
         assert server.get("/health")[0] == 200
         assert server.get("/health/ready")[0] == 503
         assert "request_failed" not in server.log.read_text()

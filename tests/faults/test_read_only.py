@@ -1,4 +1,4 @@
-"""A disk that turns read-only under a server, as one with errors does, and a start on such a disk."""
+"""A disk that turns read-only under a server, as one with errors does, and a start on one."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ def test_reads_go_on_and_writes_are_refused(tmp_path):
         mend(home.database.parent)
         with serving(home, WEB_WORKERS="1") as server:
             wait_for_texts(home, "first", "second", session=spoken.session_id)
-            assert send(server, "POST", "/api/files/upload", uploaded.bytes(), **LINES).status == 201
+            assert (
+                send(server, "POST", "/api/files/upload", uploaded.bytes(), **LINES).status == 201
+            )
         check_kept(home, ["client 1 says this"])
 
 
