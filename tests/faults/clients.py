@@ -50,21 +50,27 @@ class Writers:
     server: Server
     number: int
     size: int = 0
+    prefix: str = ""
     promised: list[str] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
     is_over: Event = field(default_factory=Event)
 
     def write(self, client: int) -> None:
         """Write as one client; what fails is sent again with the same key until it is promised."""
-        made = self._insist("/api/conversations", {"title": f"client {client}"}, f"c{client}")
+        name = f"{self.prefix}{client}"
+        made = self._insist("/api/conversations", {"title": name}, f"c{name}")
         number = 0
         while made is not None and not self.is_over.is_set():
-            text = f"client {client} says {number} " + "word " * self.size
+            text = f"client {name} says {number} " + "word " * self.size
             body = {"role": "user", "content": text}
             path = f"/api/conversations/{made['data']['id']}/messages"
-            if self._insist(path, body, f"c{client}-{number}") is not None:
+            if self._insist(path, body, f"c{name}-{number}") is not None:
                 self.promised.append(text)
             number += 1
+
+    def have_promised(self, number: int) -> bool:
+        """Tell whether so many messages were promised."""
+        return len(self.promised) >= number
 
     def _insist(self, path: str, body: dict[str, Any], key: str) -> dict[str, Any] | None:
         while not self.is_over.is_set():
@@ -81,10 +87,17 @@ class Writers:
 
 
 @contextmanager
-def writing_clients(server: Server, number: int = 16, *, size: int = 0) -> Iterator[Writers]:
-    """Let clients write while a block runs."""
+def writing_clients(
+    server: Server, number: int = 16, *, size: int = 0, prefix: str = ""
+) -> Iterator[Writers]:
+    """Let clients write while a block runs.
+
+    Args:
+        size: Words that each message has beyond those that tell it from others.
+        prefix: What tells these clients from others who wrote to the archive before.
+    """
     server.credentials()
-    writers = Writers(server, number, size)
+    writers = Writers(server, number, size, prefix)
     with ThreadPoolExecutor(number) as pool:
         running = [pool.submit(writers.write, client) for client in range(number)]
         try:
