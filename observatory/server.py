@@ -363,11 +363,25 @@ class Worker(ThreadWorker):
 
     def _cap_keepalive(self, deadline: float) -> None:
         """Wait no longer for requests than for connections when the worker stops."""
+        self._stop_listening()
         super()._cap_keepalive(deadline)
         if self._hub is not None:
             self._hub.begin_to_end()
         for conn in self.pending_conns:
             conn.timeout = min(conn.timeout, deadline)
+
+    def _stop_listening(self) -> None:
+        """Take who waits to be let in, and let the system refuse others at once.
+
+        Gunicorn closes its sockets last: who came meanwhile would be let in by the system, wait
+        as long as the last request takes, and then be cut off without an answer.
+        """
+        for listener in self.sockets:
+            count = -1
+            while count < self.nr_conns < self.worker_connections:
+                count = self.nr_conns
+                self.accept(listener)
+            listener.close()
 
     def handle_error(self, _req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answer what can not be read, or failed outside of the application."""

@@ -52,6 +52,17 @@ def finish(connection: socket.socket) -> tuple[int, bytes]:
         connection.close()
 
 
+def refuses(server: Server) -> bool:
+    """Tell whether new connections are refused, and not kept waiting for an answer."""
+    try:
+        connect(server).close()
+    except ConnectionRefusedError:
+        return True
+    except ConnectionResetError:
+        return False
+    return False
+
+
 def test_whatever_had_come_is_answered(tmp_path):
     home = Home(tmp_path)
     uploaded = Transcript()
@@ -93,6 +104,7 @@ def test_whatever_had_come_is_answered(tmp_path):
             server.process.send_signal(signal.SIGTERM)
             assert stream.until("server_shutdown")
             assert stream.next() is None
+            wait_for(lambda: refuses(server), what="the end of listening")
             holder.execute("ROLLBACK")
             assert [finish(write)[0] for write in writes] == [201] * 6
             upload.sendall(body[200_000:])
