@@ -255,8 +255,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, taken in run.samples.items():
         half = second_half(taken)
         kib = [figure for _, figure in taken]
+        tenths = [f"{kib[(len(kib) - 1) * tenth // 10]:.0f}" for tenth in range(11)]
         print(
-            f"{name}: {kib[0]:.0f} KiB at first, {kib[-1]:.0f} at last, {max(kib):.0f} at most;"
+            f"{name}: {' '.join(tenths)} KiB, {max(kib):.0f} at most;"
             f" {slope_of(half):+.0f} KiB a minute over the second half"
         )
     print(", ".join(f"{count} {what}" for what, count in sorted(run.counts.items())))
