@@ -38,8 +38,8 @@ from observatory.store.database import (
     connect,
     copy_into,
     fold_log,
-    is_full,
     is_interrupted,
+    may_be_full,
     one_moment,
 )
 from observatory.store.replacing import nobody_else, put_in_place, working_folder
@@ -109,7 +109,7 @@ def _back_up(options: argparse.Namespace, settings: Settings, stop: StopSignals)
         except DatabaseError as error:
             if stop.is_requested() and is_interrupted(error):
                 raise _Stopped from None
-            if is_full(error):
+            if may_be_full(error):
                 raise BackupError(
                     f"There is no room for {target}, or its disk failed ({error}): nothing was"
                     " left there. Make room, or name a file elsewhere."
@@ -255,7 +255,7 @@ def _take_copy(source: Path, copy: Path) -> None:
             check_copy(source)
             copy_into(copy)
     except DatabaseError as error:
-        if is_full(error):
+        if may_be_full(error):
             raise BackupError(
                 f"There is no room for it in {copy.parents[1]}; make some."
             ) from error

@@ -23,6 +23,7 @@ from gunicorn.util import write_nonblock
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from observatory.api.answers import JSON, make_error
+from observatory.api.errors import BY_STATUS, MENDING_SECONDS, find_storage_failure
 from observatory.api.exchange import PROTECTING_HEADERS, make_request_id
 from observatory.live.handing_over import CAN_HAND_OVER, UPGRADED, Stream
 from observatory.live.hub import Hub
@@ -47,6 +48,7 @@ class Refusal(NamedTuple):
     status: int
     code: str
     message: str
+    retry_seconds: int = 0
 
 
 _FAILURE = Refusal(500, "INTERNAL_ERROR", "Something went wrong here; the log tells what.")
@@ -79,6 +81,11 @@ class ServerLog(Logger):
 
 def find_refusal(error: BaseException) -> Refusal:
     """Return how to answer what stopped a request before or beside the application."""
+    failure = find_storage_failure(error)
+    if failure is not None:
+        # The first piece of an answer that comes in pieces; what fails later breaks the connection.
+        status, message = failure
+        return Refusal(status, BY_STATUS[status].code, message, MENDING_SECONDS)
     return next((refusal for kind, refusal in _REFUSALS if isinstance(error, kind)), _FAILURE)
 
 
@@ -96,6 +103,8 @@ def write_refusal(client: socket.socket, address: Any, refusal: Refusal) -> None
         "X-Request-ID": request_id,
         **dict(PROTECTING_HEADERS),
     }
+    if refusal.retry_seconds:
+        headers["Retry-After"] = str(refusal.retry_seconds)
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     first = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
     seconds = perf_counter() - started
@@ -354,15 +363,29 @@ class Worker(ThreadWorker):
 
     def _cap_keepalive(self, deadline: float) -> None:
         """Wait no longer for requests than for connections when the worker stops."""
+        self._stop_listening()
         super()._cap_keepalive(deadline)
         if self._hub is not None:
             self._hub.begin_to_end()
         for conn in self.pending_conns:
             conn.timeout = min(conn.timeout, deadline)
 
+    def _stop_listening(self) -> None:
+        """Take who waits to be let in, and let the system refuse others at once.
+
+        Gunicorn closes its sockets last: who came meanwhile would be let in by the system, wait
+        as long as the last request takes, and then be cut off without an answer.
+        """
+        for listener in self.sockets:
+            count = -1
+            while count < self.nr_conns < self.worker_connections:
+                count = self.nr_conns
+                self.accept(listener)
+            listener.close()
+
     def handle_error(self, _req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answer what can not be read, or failed outside of the application."""
         refusal = find_refusal(exc)
-        if refusal is _FAILURE:
+        if refusal is _FAILURE or refusal.retry_seconds:
             log.error("server_failed", message="Error handling request", exc_info=exc)
         write_refusal(client, addr, refusal)

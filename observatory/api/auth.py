@@ -93,6 +93,11 @@ class _Known(NamedTuple):
     auth_revision: int
     good_until: float
 
+    def is_good(self, *, auth_revision: int, moment: float) -> bool:
+        """Tell whether it holds still, without looking; not when the clock was set back since."""
+        is_now = 0 < self.good_until - moment <= _GOOD_FOR_SECONDS
+        return is_now and self.auth_revision == auth_revision
+
 
 def scope_of(req: falcon.Request) -> Scope:
     """Return what part of the archive is there for who sent a request."""
@@ -184,7 +189,7 @@ class Authenticator:
         moment = time()
         header = req.env.get("HTTP_AUTHORIZATION")
         known = None if header is None else self._known.get(header)
-        if known is not None and known.auth_revision == auth_revision and moment < known.good_until:
+        if known is not None and known.is_good(auth_revision=auth_revision, moment=moment):
             return known.identity
         credential = find_credential(req, is_tls=is_tls)
         if credential is None:
@@ -194,7 +199,7 @@ class Authenticator:
         # What programs send with each request is looked up as it comes.
         shown = credential if header is None else header
         known = self._known.get(shown)
-        if known is not None and known.auth_revision == auth_revision and moment < known.good_until:
+        if known is not None and known.is_good(auth_revision=auth_revision, moment=moment):
             return known.identity
         if len(credential.text) > MAX_CREDENTIAL_CHARACTERS:
             raise Unauthorized("These credentials are too long.", reason="malformed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from errno import EDQUOT, ENOSPC, EROFS
 from typing import Any, NamedTuple
 
 import falcon
@@ -24,7 +25,10 @@ from observatory.errors import (
 )
 from observatory.log import log
 from observatory.metrics import AUTH_FAILURES, RATE_LIMITED
-from observatory.store.database import DatabaseError, find_cure, is_busy, is_interrupted
+from observatory.store.database import DatabaseError, find_cure, is_busy, is_full, is_interrupted
+
+# How long whoever has to mend something is given before it is tried again.
+MENDING_SECONDS = 60
 
 
 class Failure(NamedTuple):
@@ -47,6 +51,7 @@ BY_STATUS = {
     501: Failure("NOT_IMPLEMENTED", "This server has no WebSockets; use /api/events/stream."),
     429: Failure("RATE_LIMITED", "Too many requests; see the Retry-After header."),
     503: Failure("NOT_READY", "The server is not ready; try again."),
+    507: Failure("DISK_FULL", "The disk is full. Make room on it, and try again."),
 }
 
 
@@ -185,7 +190,7 @@ def on_time_limit(
 def on_database_error(
     req: falcon.Request, resp: falcon.Response, error: DatabaseError, params: dict[str, Any]
 ) -> None:
-    """Answer a locked database, a full disk and the like with 503; anything else is a bug."""
+    """Answer a full disk with 507, a locked database and the like with 503; else it is a bug."""
     if is_busy(error):
         resp.set_header("Retry-After", "1")
         answer_error(
@@ -199,15 +204,52 @@ def on_database_error(
     if is_interrupted(error):
         on_time_limit(req, resp, TimeLimitReached(), params)
         return
-    cure = find_cure(error)
-    if cure is not None:
-        request_id = getattr(req.context, "request_id", "")
-        log.error("database_failed", request_id=request_id, route=req.uri_template, exc_info=error)
-        resp.set_header("Retry-After", "60")
-        message = f"The database can not be used. {cure}"
-        answer_error(req, resp, status=falcon.HTTP_503, code="NOT_READY", message=message)
-        return
-    on_exception(req, resp, error, params)
+    _answer_storage_failure(req, resp, error, params)
+
+
+def find_storage_failure(error: BaseException) -> tuple[int, str] | None:
+    """Return status and message for what somebody has to mend here, or ``None`` for a bug."""
+    if isinstance(error, OSError):
+        if error.errno in (ENOSPC, EDQUOT):
+            return 507, BY_STATUS[507].message
+        if error.errno == EROFS:
+            return 503, "The disk can only be read. Mount it so that it can be written."
+    if isinstance(error, DatabaseError):
+        cure = find_cure(error)
+        if cure is not None:
+            is_507 = is_full(error)
+            what = "The disk is full." if is_507 else "The database can not be used."
+            return 507 if is_507 else 503, f"{what} {cure}"
+    return None
+
+
+def on_os_error(
+    req: falcon.Request, resp: falcon.Response, error: OSError, params: dict[str, Any]
+) -> None:
+    """Answer a disk that is full or can only be read, for files beside the database."""
+    _answer_storage_failure(req, resp, error, params)
+
+
+def _answer_storage_failure(
+    req: falcon.Request, resp: falcon.Response, error: Exception, params: dict[str, Any]
+) -> None:
+    told = find_storage_failure(error)
+    if told is None:
+        on_exception(req, resp, error, params)
+    else:
+        _refuse(req, resp, error, status=told[0], message=told[1])
+
+
+def _refuse(
+    req: falcon.Request, resp: falcon.Response, error: Exception, *, status: int, message: str
+) -> None:
+    """Log what somebody has to mend here, and tell the client what that is."""
+    request_id = getattr(req.context, "request_id", "")
+    log.error("database_failed", request_id=request_id, route=req.uri_template, exc_info=error)
+    resp.set_header("Retry-After", str(MENDING_SECONDS))
+    code = BY_STATUS[status].code
+    name = falcon.code_to_http_status(status)
+    answer_error(req, resp, status=name, code=code, message=message)
 
 
 def on_exception(
@@ -229,6 +271,7 @@ HANDLERS: tuple[tuple[type[Exception], Any], ...] = (
     (Exception, on_exception),
     (falcon.HTTPError, on_http_error),
     (DatabaseError, on_database_error),
+    (OSError, on_os_error),
     (ValidationError, on_validation_error),
     (InvalidParameter, on_invalid_parameter),
     (NotFound, on_not_found),

@@ -70,6 +70,7 @@ _REASONS = {
     431: "Headers are too many, or too long.",
     500: "Something went wrong here; the log tells what.",
     503: "Busy, or not ready; try again after the seconds in Retry-After.",
+    507: "The disk is full: nothing was changed; try again once there is room.",
 }
 # What answers without the envelope look like, where that is no plain text.
 _RAW: dict[str, dict[str, Any]] = {
@@ -87,6 +88,7 @@ _RAW: dict[str, dict[str, Any]] = {
 }
 _BUSY = 503
 _TOO_MANY = 429
+_FULL = 507
 _LIMIT_HEADERS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 _UNREADABLE = frozenset({414, 431})
 _HEADERS: dict[str, dict[str, Any]] = {
@@ -205,7 +207,7 @@ def _add_refusals(spec: APISpec) -> None:
             headers = {"X-Request-ID": _header_ref("X-Request-ID")}
             if status == _TOO_MANY:
                 headers |= {name: _header_ref(name) for name in _LIMIT_HEADERS}
-            if status in (_BUSY, _TOO_MANY):
+            if status in (_BUSY, _TOO_MANY, _FULL):
                 headers["Retry-After"] = _header_ref("Retry-After")
             content = {JSON: {"schema": {"$ref": "#/components/schemas/Error"}}}
             response = {"description": text, "headers": headers, "content": content}
@@ -312,6 +314,8 @@ def list_refusals(key: tuple[str, str], operation: Operation) -> set[int]:
         refusals |= {413, 415}
     if operation.needs_database:
         refusals.add(_BUSY)
+        if key[0] != "GET":
+            refusals.add(_FULL)
     if operation.takes_key:
         refusals.add(409)
     if operation.takes_match:

@@ -455,7 +455,8 @@ def _reason(error: Exception) -> str:
     """Say why something failed, in words that name no content."""
     if isinstance(error, DatabaseError):
         return describe_failure(error)
-    return type(error).__name__
+    # Of a file its name may be a secret of its own; what the system says of it is not.
+    return (isinstance(error, OSError) and error.strerror) or type(error).__name__
 
 
 def _is_suspicious(file: FoundFile, state: FileState | None) -> bool:

@@ -502,10 +502,13 @@ def is_busy(error: Exception) -> bool:
 
 
 def is_full(error: Exception) -> bool:
-    """Tell whether an error means that there is no room for what is to be written."""
-    return isinstance(error, peewee.OperationalError) and any(
-        word in str(error).lower() for word in ("full", "disk i/o")
-    )
+    """Tell whether an error means that there is no room left on the disk."""
+    return isinstance(error, peewee.OperationalError) and "full" in str(error)
+
+
+def may_be_full(error: Exception) -> bool:
+    """Tell whether an error may mean that: where SQLite maps a file there is no other word for it."""
+    return is_full(error) or "disk i/o" in str(error).lower()
 
 
 _CURES = {

@@ -518,6 +518,6 @@ def test_a_full_disk_is_told_and_nothing_is_half_done(app):
     full = [answer for answer in answers if answer.status_int != 200]
     assert full
     for answer in full:
-        assert "Make room" in check_refusal(answer, 503, "NOT_READY")["error"]
+        assert "Make room" in check_refusal(answer, 507, "DISK_FULL")["error"]
     database.connection().execute("PRAGMA max_page_count = 1000000").fetchall()
     assert login(app).status_int == 200

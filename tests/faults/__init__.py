@@ -1,0 +1,1 @@
+"""What must hold when something breaks: real servers whose disk, database, clock or life fails."""
