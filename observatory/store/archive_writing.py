@@ -11,7 +11,7 @@ be told of years at once. That something changed is known by the archive's revis
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -70,11 +70,27 @@ class ArchiveWriter:
         self._renamed: dict[str, str] = {}
         # What an id that is not here yet is to be of which conversations: column, key and line.
         self._waiting: dict[str, list[tuple[str, int, int]]] = {}
+        self._writers: dict[str, Callable[[Sequence[Record], Written], None]] = {
+            "price": self._write_prices,
+            "project": self._write_projects,
+            "deleted_conversation": self._write_deleted_conversations,
+            "deleted_message": self._write_deleted_messages,
+            "conversation": self._write_conversations,
+            "transcript_file": self._write_transcript_files,
+            "api_call": self._write_api_calls,
+            "message": self._write_messages,
+            "tool_use": self._write_tool_uses,
+            "summary": self._write_summaries,
+            "secret_finding": self._write_secret_findings,
+            "budget": self._write_budgets,
+            "transcript_error": self._write_transcript_errors,
+            "transcript_state": self._write_transcript_states,
+        }
 
     def write(self, record_type: str, records: Sequence[Record]) -> Written:
         """Write records of one type, inside a transaction, and return what became of them."""
         done = Written()
-        getattr(self, f"_write_{record_type}s")(records, done)
+        self._writers[record_type](records, done)
         done.has_changed |= bool(done.new)
         return done
 
@@ -464,7 +480,7 @@ class ArchiveWriter:
 
     # Titles, findings
 
-    def _write_summarys(self, records: Sequence[Record], done: Written) -> None:
+    def _write_summaries(self, records: Sequence[Record], done: Written) -> None:
         removed = archive.find_deleted_messages({each.values["message"] for each in records})
         kept = [each.values for each in records if each.values["message"] not in removed]
         done.passed_over += len(records) - len(kept)
@@ -706,7 +722,9 @@ def _find_own_message(identifier: str, conversation_key: int, name: str) -> int 
 
 def _find_files(records: Sequence[Record], *names: str) -> dict[str | None, int]:
     wanted = {each.values[name] for each in records for name in names}
-    return {**_find_keys("transcript_files", "path", wanted - {None})}
+    found: dict[str | None, int] = {}
+    found.update(_find_keys("transcript_files", "path", wanted - {None}))
+    return found
 
 
 def _is_removed(conversation_id: str) -> bool:
@@ -747,7 +765,7 @@ def _find_keys(table: str, column: str, values: Iterable[str]) -> dict[str, int]
         f"SELECT {column}, key FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))",
         (json.dumps(list(values)),),
     )
-    return dict(rows)  # type: ignore[arg-type]
+    return dict(rows)
 
 
 def _insert(table: str, values: dict[str, Any]) -> int:
