@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import orjson
@@ -85,8 +85,9 @@ class ImportSummary:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields by name, for JSON."""
+        # asdict makes counters of the pairs of counters.
         return {
-            **asdict(self),
+            **{each.name: getattr(self, each.name) for each in fields(self)},
             "bad": [{"line": line, "reason": reason} for line, reason in self.bad],
         }
 
