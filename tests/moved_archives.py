@@ -190,7 +190,9 @@ _OF_ROWS = frozenset({"timestamp", "request_id", "next_cursor", "generated_at", 
 def _without_moments(value: Any) -> Any:
     if isinstance(value, dict):
         return {
-            name: _without_moments(item) for name, item in value.items() if name not in _OF_ROWS
+            name: _without_moments(item)
+            for name, item in value.items()
+            if name not in _OF_ROWS and not (name.endswith("id") and isinstance(item, int))
         }
     return [_without_moments(item) for item in value] if isinstance(value, list) else value
 

@@ -213,7 +213,9 @@ def _read_header(line: Line | None) -> bool:
     Raises:
         ArchiveFileError: It is none that this version reads.
     """
-    values = None if line is None else _parse(line)[0]
+    if line is None:
+        raise ArchiveFileError("There is nothing in it, or it was cut off; get a whole one.")
+    values, _ = _parse(line)
     if values is None or values.get("type") != HEADER or values.get("format") != FORMAT:
         raise ArchiveFileError(
             "This is no exported archive: it does not begin with the line that `observatory"

@@ -23,6 +23,7 @@ END = "end"
 _INT64 = 2**63
 _MAX_TOKENS = 2**40
 _MAX_NANODOLLARS = 2**60
+_MAX_TITLE = 5000
 
 # Says what is wrong with a value, or nothing.
 Check = Callable[[Any], str | None]
@@ -44,6 +45,12 @@ def _text(value: Any) -> str | None:
 
 def _name(value: Any) -> str | None:
     return _text(value) or (None if value else "is empty")
+
+
+def _title(value: Any) -> str | None:
+    # Titles are cut to far less; a word of more than 32 KiB the search index cuts in a character.
+    too_long = f"has more than {_MAX_TITLE} characters"
+    return _text(value) or (too_long if len(value) > _MAX_TITLE else None)
 
 
 def _time(value: Any) -> str | None:
@@ -166,7 +173,7 @@ RECORDS: Mapping[str, Fields] = {
     "deleted_message": _fields({"id": _name, "conversation": _name}, {}),
     "conversation": _fields(
         {
-            "id": _name, "kind": _one_of("session", "subagent"), "title": _text,
+            "id": _name, "kind": _one_of("session", "subagent"), "title": _title,
             "title_rank": _number(0, 9), "created_at": _time, "updated_at": _time,
             "metadata": _json(dict), "source": _one_of("transcript", "api"),
             "tags": _list_of_names,
