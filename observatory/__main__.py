@@ -18,6 +18,8 @@ from observatory.catching_up import open_for_reading_in, read_new
 from observatory.compact_command import add_compact_command
 from observatory.doctor_command import add_doctor_command, run_doctor
 from observatory.errors import LockHeld, ObservatoryError, SettingsError
+from observatory.export_command import add_export_command
+from observatory.import_command import add_import_command
 from observatory.ingest.progress import show_progress, show_scan, show_summary
 from observatory.ingest.running import RunSummary
 from observatory.ingest.secret_scan import scan_secrets
@@ -150,6 +152,8 @@ def _parser() -> argparse.ArgumentParser:
     add_doctor_command(commands)
     add_verify_command(commands)
     add_backup_commands(commands)
+    add_export_command(commands)
+    add_import_command(commands)
     add_compact_command(commands)
     add_tail_command(commands)
     add_usage_command(commands)

@@ -153,3 +153,7 @@ class FileOutside(ObservatoryError):
 
 class NoRoom(ObservatoryError):
     """Something takes more room than there is; the message says how much, and of what."""
+
+
+class ArchiveFileError(ObservatoryError):
+    """An archive can not be exported or imported; the message says why and what to do."""

@@ -328,6 +328,18 @@ def iterate(sql: str, parameters: Parameters = ()) -> Iterator[tuple[Any, ...]]:
         raise _as_peewee_error(error) from error
 
 
+def iterate_named(sql: str, parameters: Parameters = ()) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a statement one by one, their values by the names of the columns."""
+    check_time_limit()
+    try:
+        cursor = database.connection().execute(sql, parameters)
+        names = [column[0] for column in cursor.description]
+        for row in cursor:
+            yield dict(zip(names, row, strict=True))
+    except _driver.Error as error:
+        raise _as_peewee_error(error) from error
+
+
 @contextmanager
 def one_moment() -> Iterator[None]:
     """Show all that this thread reads in a block as it is at its beginning; nothing is written."""
@@ -507,7 +519,7 @@ def is_full(error: Exception) -> bool:
 
 
 def may_be_full(error: Exception) -> bool:
-    """Tell whether an error may mean that: where SQLite maps a file there is no other word for it."""
+    """Tell whether an error may mean that; of a mapped file SQLite says no more."""
     return is_full(error) or "disk i/o" in str(error).lower()
 
 

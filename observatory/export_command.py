@@ -1,0 +1,140 @@
+"""``observatory export``: everything in the archive as lines of JSON."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+
+from observatory import __version__
+from observatory.archive_files import STANDARD, packing
+from observatory.errors import ArchiveFileError
+from observatory.ingest.stopping import StopSignals
+from observatory.opening import open_existing_database
+from observatory.settings import Settings
+from observatory.store.archive_reading import count_records, read_records
+from observatory.store.archive_records import END, FORMAT, HEADER, MAJOR, MINOR
+from observatory.store.backups import is_the_database
+from observatory.store.conversation_removal import list_removals
+from observatory.store.database import one_moment
+from observatory.store.whole_files import whole_file
+from observatory.timestamps import now
+
+_WRITE_BYTES = 1024 * 1024
+
+
+def add_export_command(commands: Any) -> None:
+    """Add this command to those of the command line."""
+    text = "write everything in the archive to a file, as lines of JSON that any version reads"
+    export = commands.add_parser("export", help=text, description=text)
+    export.add_argument(
+        "file", metavar="FILE", help="compressed when it ends in .gz or .zst; - is standard output"
+    )
+    export.add_argument("--force", action="store_true", help="write over FILE when it is there")
+    export.add_argument("--json", action="store_true", help="print JSON")
+    export.set_defaults(command=run_export)
+
+
+class _Stopped(Exception):
+    """A signal came."""
+
+
+def run_export(options: argparse.Namespace, settings: Settings) -> int:
+    """Write the archive of one moment, whole or not at all."""
+    with StopSignals() as stop:
+        try:
+            return _export(options, settings, stop)
+        except _Stopped:
+            return 128 + stop.number
+
+
+def _export(options: argparse.Namespace, settings: Settings, stop: StopSignals) -> int:
+    began = time.monotonic()
+    open_existing_database(settings)
+    if options.file == STANDARD:
+        counts = _write(sys.stdout.buffer, STANDARD, stop)
+        sys.stdout.buffer.flush()
+        size = None
+    else:
+        counts, size = _write_file(Path(options.file), stop, replaces=options.force)
+    told = {
+        "file": options.file,
+        "bytes": size,
+        "records": sum(counts.values()),
+        "counts": counts,
+        "seconds": round(time.monotonic() - began, 3),
+    }
+    # Standard output may have the archive itself.
+    stream = sys.stderr if options.file == STANDARD else sys.stdout
+    print(orjson.dumps(told).decode() if options.json else _describe(told), file=stream, flush=True)
+    return 0
+
+
+def _describe(told: dict[str, Any]) -> str:
+    size = "" if told["bytes"] is None else f" {told['bytes']:,} bytes,"
+    counts = told["counts"]
+    return (
+        f"Wrote {told['file']}:{size} {told['records']:,} records,"
+        f" {counts['conversation']:,} conversations, {counts['message']:,} messages;"
+        f" in {told['seconds']:.1f} s. Not in it are accounts, keys, webhooks and the audit log."
+    )
+
+
+def _write_file(target: Path, stop: StopSignals, *, replaces: bool) -> tuple[dict[str, int], int]:
+    if not target.parent.is_dir():
+        raise ArchiveFileError(f"There is no folder {target.parent}; make it first.")
+    if is_the_database(target):
+        raise ArchiveFileError(f"{target} is the database itself; name another file.")
+    with whole_file(target, replaces=replaces) as draft:
+        # Opened anew by its name it would get no other mode.
+        with draft.open("r+b") as stream:
+            counts = _write(stream, target.name, stop)
+        return counts, draft.stat().st_size
+
+
+def _write(stream: IO[bytes], name: str, stop: StopSignals) -> dict[str, int]:
+    """Write header, records and end; return how many records of each type there are."""
+    with one_moment(), packing(stream, name) as packed, _gathering(packed) as put:
+        if list_removals():
+            raise ArchiveFileError(
+                "A conversation is being removed at the moment; wait, or run `observatory ingest`,"
+                " which ends what was interrupted."
+            )
+        counts = count_records()
+        put(
+            {
+                "type": HEADER,
+                "format": FORMAT,
+                "version": f"{MAJOR}.{MINOR}",
+                "product_version": __version__,
+                "created_at": now(),
+                "counts": counts,
+            }
+        )
+        for number, record in enumerate(read_records()):
+            put(record)
+            if number % 1000 == 0 and stop.is_requested():
+                raise _Stopped
+        put({"type": END, "records": sum(counts.values())})
+    return counts
+
+
+@contextmanager
+def _gathering(stream: IO[bytes]) -> Iterator[Any]:
+    """Yield what writes a record as a line; many go to the stream at once."""
+    waiting = bytearray()
+
+    def put(record: dict[str, Any]) -> None:
+        waiting.extend(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+        if len(waiting) >= _WRITE_BYTES:
+            stream.write(waiting)
+            waiting.clear()
+
+    yield put
+    stream.write(waiting)

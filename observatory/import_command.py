@@ -1,0 +1,99 @@
+"""``observatory import``: an exported archive into this one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import orjson
+
+from observatory.archive_files import reading
+from observatory.arguments import seconds
+from observatory.catching_up import open_for_reading_in
+from observatory.ingest.archive_import import ImportSummary, import_archive
+from observatory.ingest.progress import show_progress
+from observatory.ingest.running import Progress
+from observatory.ingest.stopping import StopSignals
+from observatory.settings import Settings
+from observatory.store.locks import held
+
+_EXIT_PARTIAL = 3
+
+
+def add_import_command(commands: Any) -> None:
+    """Add this command to those of the command line."""
+    text = "take in an archive that `observatory export` wrote; what is here already stays as it is"
+    command = commands.add_parser("import", help=text, description=text)
+    command.add_argument(
+        "file", metavar="FILE", help="unpacked when it ends in .gz or .zst; - is standard input"
+    )
+    command.add_argument(
+        "--dry-run", action="store_true", help="look at each line, and write nothing"
+    )
+    command.add_argument("--json", action="store_true", help="print one line of JSON")
+    command.add_argument(
+        "--wait",
+        type=seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="how long to wait while an ingest runs",
+    )
+    command.set_defaults(command=run_import)
+
+
+def run_import(options: argparse.Namespace, settings: Settings) -> int:
+    """Take in what is new of an exported archive."""
+    with ExitStack() as opened:
+        read, tell, size = opened.enter_context(reading(options.file))
+        if not options.dry_run:
+            open_for_reading_in(settings)
+            opened.enter_context(held(settings.db_path, "ingest", wait_seconds=options.wait))
+        stop = opened.enter_context(StopSignals())
+        on_progress = opened.enter_context(show_progress(sys.stderr))
+        summary = import_archive(
+            read,
+            is_dry_run=options.dry_run,
+            on_read=lambda: on_progress(Progress(tell(), size, "importing")),
+            on_progress=on_progress,
+            should_stop=stop.is_requested,
+        )
+    if options.json:
+        print(orjson.dumps(summary.as_dict()).decode())
+    else:
+        print("\n".join(_describe(summary)))
+        for line, reason in summary.bad:
+            print(f"line {line}: {reason}", file=sys.stderr)
+    sys.stdout.flush()
+    if not summary.is_complete:
+        return 128 + stop.number
+    return _EXIT_PARTIAL if summary.has_failures else 0
+
+
+def _describe(summary: ImportSummary) -> Iterator[str]:
+    if not summary.is_complete:
+        yield "Stopped; import it again to go on."
+    if summary.is_dry_run:
+        yield f"Read {summary.lines:,} lines; nothing was written. In them are"
+    else:
+        yield f"Read {summary.lines:,} lines in {summary.seconds:.1f} s. New here are"
+    for name, number in summary.new.items():
+        yield f"  {name} {number:,}"
+    if not summary.new:
+        yield "  none"
+    for counted, what in (
+        (summary.known, "were here already"),
+        (summary.passed_over, "belong to what was removed here for good"),
+        (summary.unknown, "are of types that a newer version writes, and were passed over"),
+    ):
+        if counted:
+            yield f"{sum(counted.values()):,} {what}."
+    if summary.bad_lines:
+        yield f"{summary.bad_lines:,} lines could not be kept."
+    if summary.is_complete and not summary.is_whole:
+        yield "The file is not whole: its end is missing. Get all of it and import it again."
+    if summary.listed:
+        yield "Only administrators see these projects until their users are listed here:"
+        yield from (f"  {path}" for path in summary.listed)
