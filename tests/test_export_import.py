@@ -298,6 +298,19 @@ def test_what_was_removed_here_does_not_come_back(exported, home):
         client.get(f"/api/conversations/{TASKS}.{AGENT}", status=404)
 
 
+def test_a_subagent_that_was_not_here_goes_with_its_session(exported, home, tmp_path):
+    def is_not_of_subagent(record: dict) -> dict | None:
+        return None if AGENT in json.dumps(record) and record["type"] != "tool_use" else record
+
+    take(home, edited(exported, is_not_of_subagent, tmp_path / "less.ndjson"))
+    with asking(home.database) as client:
+        client.delete(f"/api/conversations/{TASKS}?permanent=true")
+    told = take(home, exported)
+    assert told["bad"] == []
+    assert told["passed_over"]["conversation"] == 2
+    assert is_sound(home)
+
+
 def test_which_of_two_was_read_first_may_differ_here(source, home, exported):
     """The copy is the original here: what is common to both is kept once all the same."""
     target = home.projects / "-work" / f"{OTHER}.jsonl"

@@ -43,7 +43,8 @@ class ImportSummary:
     was removed here for good, ``unknown`` are of types that a newer version writes. ``bad`` names
     the first of the lines that could not be kept. ``listed`` are projects that are not for
     everyone now, and whose users must be listed. ``is_whole`` is false when the end was missing,
-    ``is_complete`` when a signal came before that.
+    ``is_complete`` when a signal came before that. A dry run counts as ``new`` what is right by
+    itself.
     """
 
     is_dry_run: bool = False

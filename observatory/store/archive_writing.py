@@ -191,7 +191,7 @@ class ArchiveWriter:
         links: list[tuple[str, int, str, int]] = []
         for record in records:
             values = record.values
-            if is_deleted(values["id"], kind=values["kind"]):
+            if is_deleted(values["id"], kind=values["kind"]) or self._goes_with_parent(values):
                 done.passed_over += 1
                 continue
             key = self._find_same(values)
@@ -225,6 +225,23 @@ class ArchiveWriter:
         )
         _refresh({*new, *changed})
         done.has_changed |= bool(changed)
+
+    def _goes_with_parent(self, values: dict[str, Any]) -> bool:
+        """Tell whether a subagent that is not here is of what was removed here for good.
+
+        It is marked as removed, too: so its messages are known to be of that.
+        """
+        parent = values["parent"]
+        if parent is None or self._find_same(values) is not None:
+            return False
+        if self._find_conversation(parent) is not None or not _is_removed(parent):
+            return False
+        marked = execute(
+            "INSERT INTO deleted_conversations (id, deleted_at, kind) SELECT ?, deleted_at, ?"
+            " FROM deleted_conversations WHERE id = ? ON CONFLICT DO NOTHING",
+            (values["id"], values["kind"], parent),
+        )
+        return marked > 0
 
     def _find_same(self, values: dict[str, Any]) -> int | None:
         """Return the key of a conversation that is here, or ``None``.
@@ -277,7 +294,7 @@ class ArchiveWriter:
             return set()
         other = self._find_conversation(name)
         if other is None:
-            # A subagent goes with its session: that was removed here, and so may this be.
+            # What was removed here for good does not come.
             if not _is_removed(name):
                 self._waiting.setdefault(name, []).append((column, key, line))
             return set()
