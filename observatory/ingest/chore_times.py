@@ -7,13 +7,11 @@ from collections.abc import Sequence
 
 from observatory.ingest.beside import Chore, LongChore, Outcome
 from observatory.log import log
-from observatory.store.database import DatabaseError, waiting_at_most
+from observatory.store.database import TRY_MS, DatabaseError, waiting_at_most
 from observatory.store.maintenance import list_failed, record_run
 
 # What fails is tried again later and later, up to this.
 _LONGEST_PAUSE_SECONDS = 600.0
-# What is told of a chore waits no longer than that for another writer, and is else lost.
-_BUSY_MS = 100
 
 AnyChore = Chore | LongChore
 
@@ -71,7 +69,8 @@ class ChoreTimes:
                 result = "went well again"
             if result is None:
                 return
-            with waiting_at_most(_BUSY_MS):
+            # It is lost while another writer has the lock for longer.
+            with waiting_at_most(TRY_MS):
                 record_run(
                     chore.name,
                     duration_ms=round(seconds * 1000),

@@ -35,6 +35,8 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 # busy_timeout, ms: writers queue behind a batch of ingest for milliseconds, behind a VACUUM longer.
 BUSY_TIMEOUT_MS = 10_000
 _RETRY_SECONDS = 0.02
+# Who waits no longer than that only tries, and does without it: that is no timeout to be told of.
+TRY_MS = 100
 # Some milliseconds of work.
 _INSTRUCTIONS = 50_000
 _READERS_MS = 1000
@@ -210,7 +212,7 @@ def writing(*, moves: str | None = "revision") -> Iterator[None]:
                 failure = error
                 raise
     except DatabaseError as error:
-        if is_outermost and locked is None and is_busy(error):
+        if is_outermost and locked is None and is_busy(error) and _is_patient():
             WRITE_TIMEOUTS.inc()
         # SQLite rolls back by itself when the disk is full; that peewee then can not is no news.
         if failure is not None and failure is not error:
@@ -231,6 +233,11 @@ def writing(*, moves: str | None = "revision") -> Iterator[None]:
     if is_outermost:
         # What is done is told, however long that takes: who hears of no success repeats it.
         end_time_limit()
+
+
+def _is_patient() -> bool:
+    [milliseconds] = database.connection().execute("PRAGMA busy_timeout").fetchone()
+    return bool(milliseconds > TRY_MS)
 
 
 @contextmanager

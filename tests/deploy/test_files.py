@@ -37,8 +37,8 @@ KUBERNETES = {
 UNITS = ("systemd/observatory.service", "systemd/user/observatory.service")
 NOT_OURS = {"PATH", "HOME", "PYTHONDONTWRITEBYTECODE", "PIP_DISABLE_PIP_VERSION_CHECK",
             "PIP_NO_CACHE_DIR"}  # fmt: skip
-# Made by hand before the first start, or by who adds dashboards.
-MADE_LATER = {"secrets/prometheus_key", "secrets/grafana_password", "grafana/dashboards"}
+# Made by hand before the first start.
+MADE_LATER = {"secrets/prometheus_key", "secrets/grafana_password"}
 POD = KUBERNETES["Deployment"]["spec"]["template"]["spec"]
 PORT = documented()["PORT"].strip("`")
 TIMEOUT_SECONDS = int(documented()["REQUEST_TIMEOUT_MS"].strip("`")) // 1000
