@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import peewee
@@ -34,7 +35,7 @@ class Clock:
 
     def __init__(self) -> None:
         # What is kept with the real time is never later.
-        self.moment = NOW + 60
+        self.moment = time.time() + 60
 
     def __call__(self) -> float:
         return self.moment
