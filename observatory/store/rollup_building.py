@@ -150,7 +150,7 @@ def verify_rollups() -> RollupDifferences:
         misplaced = count_misplaced(keys)
         for sums in ALL:
             for level in _BEGINNINGS:
-                for is_together in (False, True):
+                for is_together in (False, True) if sums.has_together else (False,):
                     number, differences = _compare_sums(sums, level, is_together=is_together)
                     checked += number
                     wrong += differences
@@ -181,7 +181,7 @@ def _compare_sums(sums: Sums, level: int, *, is_together: bool) -> tuple[int, in
     others = ", ".join(sums.names[1:])
     names = ", ".join(sums.names)
     if is_together:
-        names = f"{sums.nobody!r}{', ' if others else ''}{others}"
+        names = f"''{', ' if others else ''}{others}"
     groups = ", ".join(str(number + 1) for number in range(2 + len(sums.names)))
     recount = " UNION ALL ".join(
         f"SELECT {place}, {_BEGINNINGS[level]}, {names}, {sums.summed} FROM {sums.parts}"

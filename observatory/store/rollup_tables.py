@@ -4,7 +4,7 @@ Three tables hold what each conversation adds in a quarter of an hour: ``convers
 model, ``conversation_tools`` by tool and outcome, ``conversation_files`` by file. A quarter of an
 hour is the largest unit of which every time zone's days are made. Three more hold sums of those
 over conversations, by hour, day and month, for each place and for all together (place 0); and the
-same once more over all models, tools or files together.
+same once more over all models, or all tools, together.
 
 Times are Unix seconds, at the beginning of what they stand for. Everything is in UTC.
 """
@@ -44,8 +44,9 @@ class Sums:
     names: tuple[str, ...]
     measures: tuple[str, ...]
     largest: tuple[str, ...] = ()
-    # The first of the names in sums over all that it tells apart.
-    nobody: str | int = ""
+    # Whether there are sums over all of the first of the names, too. Of files nobody asks for
+    # those, and all files of a month are many to add up with each change.
+    has_together: bool = True
 
     @cached_property
     def summed(self) -> str:
@@ -118,7 +119,7 @@ class Sums:
         named = "".join(f" AND {name} = ?{number}" for number, name in enumerate(others, 3))
         listed = "".join(f", {name}" for name in others)
         return (
-            f"{self._insert} SELECT {level + TOGETHER}, ?1, ?2, {self.nobody!r}{listed},"
+            f"{self._insert} SELECT {level + TOGETHER}, ?1, ?2, ''{listed},"
             f" {self.summed} FROM {self.rollups} WHERE level = {level} AND place_key = ?1"
             f" AND start = ?2{named} GROUP BY level{listed}"
         )
@@ -155,7 +156,7 @@ FILES = Sums(
         "reads", "edits", "writes", "reworks", "editing_conversations", "conversations", "last_at",
     ),
     largest=("last_at",),
-    nobody=0,
+    has_together=False,
 )  # fmt: skip
 ALL = (USAGE, TOOLS, FILES)
 

@@ -198,9 +198,11 @@ def add_up(sums: Sums, cells: set[_Cell], *, emptied: set[_Cell]) -> None:
                     if (cell[0] == EVERYWHERE) is is_everywhere
                 ],
             )
+        if not sums.has_together:
+            continue
         execute_many(
             sums.delete_sum,
-            list({(level + TOGETHER, *cell[:2], sums.nobody, *cell[3:]) for cell in emptied}),
+            list({(level + TOGETHER, *cell[:2], "", *cell[3:]) for cell in emptied}),
         )
         execute_many(sums.insert_together(level), list({(*cell[:2], *cell[3:]) for cell in cells}))
 

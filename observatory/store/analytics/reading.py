@@ -99,7 +99,7 @@ def read_sums(
             else find_places(asked.scope, project_key=asked.project_key)
         )
     sql = _statement(sums, by, measures, spans, places, tuple(only or ()))
-    is_together = sums.names[0] not in (*by, *(only or ()))
+    is_together = sums.has_together and sums.names[0] not in (*by, *(only or ()))
     levels = TOGETHER if is_together else 0
     parameters: dict[str, Any] = {
         "segments": json.dumps(
