@@ -12,7 +12,7 @@ import orjson
 
 from observatory import __version__
 from observatory.account_commands import add_commands
-from observatory.arguments import seconds
+from observatory.arguments import add_wait
 from observatory.backup_commands import add_backup_commands
 from observatory.catching_up import open_for_reading_in, read_new
 from observatory.compact_command import add_compact_command
@@ -115,25 +115,13 @@ def _parser() -> argparse.ArgumentParser:
         "paths", nargs="*", metavar="PATH", help="folders and files; by default TRANSCRIPTS_DIR"
     )
     reading.add_argument("--json", action="store_true", help="print the summary as one JSON line")
-    reading.add_argument(
-        "--wait",
-        type=seconds,
-        default=0.0,
-        metavar="SECONDS",
-        help="how long to wait while another ingest runs",
-    )
+    add_wait(reading, what="another ingest")
     reading.set_defaults(command=run_ingest)
 
     secrets = commands.add_parser("secrets", help="mask or flag secrets that are stored already")
     secrets.add_argument("action", choices=("scan",), help="scan: look through the whole archive")
     secrets.add_argument("--json", action="store_true", help="print the summary as one JSON line")
-    secrets.add_argument(
-        "--wait",
-        type=seconds,
-        default=0.0,
-        metavar="SECONDS",
-        help="how long to wait while an ingest runs",
-    )
+    add_wait(secrets)
     secrets.add_argument(
         "--vacuum",
         action="store_true",

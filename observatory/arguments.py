@@ -14,6 +14,17 @@ def seconds(text: str) -> float:
     return number
 
 
+def add_wait(parser: argparse.ArgumentParser, *, what: str = "an ingest") -> None:
+    """Let a command wait for another process that reads in, or writes as one does."""
+    parser.add_argument(
+        "--wait",
+        type=seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help=f"how long to wait while {what} runs",
+    )
+
+
 def day(text: str) -> str:
     """Return a day, ``YYYY-MM-DD``."""
     try:

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from observatory.arguments import seconds
+from observatory.arguments import add_wait
 from observatory.errors import CompactingRefused, DatabaseInUse
 from observatory.ingest.progress import show_progress
 from observatory.ingest.running import Progress
@@ -37,6 +37,7 @@ from observatory.store.database import (
     vacuum,
 )
 from observatory.store.locks import held
+from observatory.store.maintenance import read_free_memory
 from observatory.store.replacing import nobody_else, put_in_place, working_folder
 from observatory.store.verifying import check_integrity
 
@@ -58,13 +59,7 @@ def add_compact_command(commands: Any) -> None:
     compact.add_argument(
         "--force", action="store_true", help="also when a server's writers would wait for long"
     )
-    compact.add_argument(
-        "--wait",
-        type=seconds,
-        default=0.0,
-        metavar="SECONDS",
-        help="how long to wait while an ingest runs",
-    )
+    add_wait(compact)
     compact.add_argument("--json", action="store_true", help="print JSON")
     compact.set_defaults(command=run_compact)
 
@@ -201,11 +196,7 @@ def _check_memory(size: int) -> None:
     Raises:
         CompactingRefused: It can not.
     """
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return
-    free = next((int(s.split()[1]) * 1024 for s in lines if s.startswith("MemAvailable:")), None)
+    free = read_free_memory()
     if free is not None and free < size * _ROOM:
         raise CompactingRefused(
             f"While others use the database it takes {int(size * _ROOM):,} bytes of memory, and"

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from observatory.archive_files import reading
-from observatory.arguments import seconds
+from observatory.arguments import add_wait
 from observatory.catching_up import open_for_reading_in
 from observatory.ingest.archive_import import ImportSummary, import_archive
 from observatory.ingest.progress import show_progress
@@ -34,13 +34,7 @@ def add_import_command(commands: Any) -> None:
         "--dry-run", action="store_true", help="look at each line, and write nothing"
     )
     command.add_argument("--json", action="store_true", help="print one line of JSON")
-    command.add_argument(
-        "--wait",
-        type=seconds,
-        default=0.0,
-        metavar="SECONDS",
-        help="how long to wait while an ingest runs",
-    )
+    add_wait(command)
     command.set_defaults(command=run_import)
 
 

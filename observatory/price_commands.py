@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from observatory.arguments import day, seconds
+from observatory.arguments import add_wait, day
 from observatory.errors import ObservatoryError
 from observatory.ingest.price_updates import (
     PriceChange,
@@ -98,13 +98,7 @@ def add_price_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
 def _add_change_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="say what would change")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument(
-        "--wait",
-        type=seconds,
-        default=0.0,
-        metavar="SECONDS",
-        help="how long to wait while an ingest runs",
-    )
+    add_wait(parser)
 
 
 def _since(text: str) -> str:

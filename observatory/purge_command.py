@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from observatory.arguments import seconds
+from observatory.arguments import add_wait
 from observatory.command_names import find_the_project
 from observatory.ingest.progress import show_progress
 from observatory.ingest.stopping import StopSignals
@@ -57,13 +57,7 @@ def add_purge_command(commands: Any) -> None:
         help="write the file anew after that, which gives its free space back; takes as much"
         " memory and disk as the database for a while, and keeps writers waiting",
     )
-    command.add_argument(
-        "--wait",
-        type=seconds,
-        default=0.0,
-        metavar="SECONDS",
-        help="how long to wait while an ingest runs",
-    )
+    add_wait(command)
     command.set_defaults(command=run_purge)
 
 

@@ -18,30 +18,21 @@ from observatory.api.schemas import (
     Pagination,
     Time,
     Tokens,
+    one_of,
+    text,
+    text_or_null,
 )
 from observatory.store.reconciling import OMISSIONS, OWNERS, REASONS, reconcile_conversation
-
-
-def _text() -> fields.String:
-    return fields.String(required=True)
-
-
-def _text_or_null() -> fields.String:
-    return fields.String(required=True, allow_none=True)
-
-
-def _one_of(choices: tuple[str, ...]) -> fields.String:
-    return fields.String(required=True, validate=validate.OneOf(choices))
 
 
 class _Place(Schema):
     """A line of a transcript; without a file when it was written here, or the file forgotten."""
 
-    message_id = _text()
+    message_id = text()
     file_id = Count(required=True, allow_none=True)
-    file = _text_or_null()
+    file = text_or_null()
     line = Count(required=True, allow_none=True)
-    kind = _one_of(MESSAGE_KINDS)
+    kind = one_of(MESSAGE_KINDS)
 
 
 class CountedLine(_Place):
@@ -51,7 +42,7 @@ class CountedLine(_Place):
     another, which is not kept.
     """
 
-    conversation_id = _text()
+    conversation_id = text()
     is_counted = Flag(required=True, allow_none=True)
     is_copy = Flag(required=True)
     is_superseded = Flag(required=True)
@@ -69,18 +60,18 @@ class CountedCall(_AllTokens, Cost):
     ``hidden_lines`` is how many more are in conversations that are not there for who asks.
     """
 
-    id = _text()
-    request_id = _text_or_null()
-    model = _text()
+    id = text()
+    request_id = text_or_null()
+    model = text()
     created_at = Time(required=True)
-    stop_reason = _text_or_null()
+    stop_reason = text_or_null()
     is_fast = Flag(required=True)
     cost_nanodollars = Count(required=True, allow_none=True)
-    usage_quality = _one_of(USAGE_QUALITIES)
-    reason = _one_of(tuple(REASONS))
-    explanation = _text()
-    owner = _one_of(tuple(OWNERS))
-    owner_explanation = _text()
+    usage_quality = one_of(USAGE_QUALITIES)
+    reason = one_of(tuple(REASONS))
+    explanation = text()
+    owner = one_of(tuple(OWNERS))
+    owner_explanation = text()
     lines = fields.List(fields.Nested(CountedLine), required=True)
     hidden_lines = Count(required=True)
 
@@ -102,17 +93,17 @@ class ReconciledTotals(ConversationCounters, _AllTokens):
 class UncountedLine(_Place):
     """A line that looks like a response and is none here; ``counted_in`` where it is one."""
 
-    model = _text_or_null()
-    reason = _one_of(tuple(OMISSIONS))
-    counted_in = _text_or_null()
-    api_call_id = _text_or_null()
+    model = text_or_null()
+    reason = one_of(tuple(OMISSIONS))
+    counted_in = text_or_null()
+    api_call_id = text_or_null()
 
 
 class UncountedReason(Schema):
     """How many lines are not counted for a reason."""
 
-    reason = _one_of(tuple(OMISSIONS))
-    explanation = _text()
+    reason = one_of(tuple(OMISSIONS))
+    explanation = text()
     count = Count(required=True)
 
 
@@ -122,7 +113,7 @@ class UncountedLines(Schema):
     total = Count(required=True)
     reasons = fields.List(fields.Nested(UncountedReason), required=True)
     lines = fields.List(fields.Nested(UncountedLine), required=True)
-    next_cursor = _text_or_null()
+    next_cursor = text_or_null()
 
 
 class Reconciliation(Schema):
@@ -133,7 +124,7 @@ class Reconciliation(Schema):
     """
 
     calls = fields.List(fields.Nested(CountedCall), required=True)
-    conversation_id = _text()
+    conversation_id = text()
     matches_conversation = Flag(required=True)
     totals = fields.Nested(ReconciledTotals, required=True)
     conversation = fields.Nested(ConversationCounters, required=True)

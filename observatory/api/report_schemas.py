@@ -6,15 +6,15 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from observatory.api.schemas import TOOL_USE_STATUSES, Cost, Count, Flag, Time
-
-
-def _text() -> fields.String:
-    return fields.String(required=True)
-
-
-def _text_or_null() -> fields.String:
-    return fields.String(required=True, allow_none=True)
+from observatory.api.schemas import (
+    TOOL_USE_STATUSES,
+    Cost,
+    Count,
+    Flag,
+    Time,
+    text,
+    text_or_null,
+)
 
 
 def _number_or_null() -> fields.Float:
@@ -39,7 +39,7 @@ class ReportPeriod(Schema):
 
     from_ = Time(required=True, data_key="from")
     to = Time(required=True)
-    timezone = _text()
+    timezone = text()
 
 
 class OfTime(Schema):
@@ -157,7 +157,7 @@ class ToolFigures(Schema):
 class UnpricedModel(Schema):
     """A model of which no price is known, and what that concerns."""
 
-    model = _text()
+    model = text()
     api_calls = Count(required=True)
     total_tokens = Count(required=True)
 
@@ -180,20 +180,20 @@ class ToolRow(OfTime, OfProject, ToolFigures):
 class SlowToolUse(Schema):
     """One tool use that took long."""
 
-    tool = _text()
+    tool = text()
     execution_time_ms = Count(required=True)
     status = fields.String(required=True, validate=validate.OneOf(TOOL_USE_STATUSES))
     started_at = Time(required=True)
-    tool_use_id = _text()
-    conversation_id = _text()
-    message_id = _text_or_null()
-    project_path = _text_or_null()
+    tool_use_id = text()
+    conversation_id = text()
+    message_id = text_or_null()
+    project_path = text_or_null()
 
 
 class ModelRow(UsageFigures, CostFigures):
     """What one model was used for."""
 
-    model = _text()
+    model = text()
     share_of_cost = _number_or_null()
     share_of_tokens = _number_or_null()
     output_tokens_per_call = _number_or_null()
@@ -213,9 +213,9 @@ class WeekHour(Priced):
 class LongConversation(Schema):
     """A conversation that went on for long."""
 
-    conversation_id = _text()
-    title = _text_or_null()
-    project_path = _text_or_null()
+    conversation_id = text()
+    title = text_or_null()
+    project_path = text_or_null()
     created_at = Time(required=True)
     updated_at = Time(required=True)
     duration_seconds = Count(required=True)
@@ -284,7 +284,7 @@ class ErrorTotals(Schema):
 class FileRow(Schema):
     """A file that tools read or edited; ``reworks`` are edits after the first by a conversation."""
 
-    path = _text()
+    path = text()
     reads = Count(required=True)
     edits = Count(required=True)
     writes = Count(required=True)
@@ -297,9 +297,9 @@ class FileRow(Schema):
 class FileConversation(Schema):
     """A conversation that read or edited a file."""
 
-    conversation_id = _text()
-    title = _text_or_null()
-    project_path = _text_or_null()
+    conversation_id = text()
+    title = text_or_null()
+    project_path = text_or_null()
     reads = Count(required=True)
     edits = Count(required=True)
     last_at = Time(required=True)
@@ -314,9 +314,9 @@ class TokensAndCost(Cost):
 class SubagentRow(Schema):
     """A session that started subagents: what it used itself, what they did, and both."""
 
-    conversation_id = _text()
-    title = _text_or_null()
-    project_path = _text_or_null()
+    conversation_id = text()
+    title = text_or_null()
+    project_path = text_or_null()
     subagent_count = Count(required=True)
     own = fields.Nested(TokensAndCost, required=True)
     subagents = fields.Nested(TokensAndCost, required=True)
@@ -326,9 +326,9 @@ class SubagentRow(Schema):
 class TreeNode(Schema):
     """A conversation and what it started."""
 
-    conversation_id = _text()
-    title = _text_or_null()
-    agent_type = _text_or_null()
+    conversation_id = text()
+    title = text_or_null()
+    agent_type = text_or_null()
     created_at = Time(required=True)
     updated_at = Time(required=True)
     message_count = Count(required=True)
@@ -346,7 +346,7 @@ class OverviewTotals(ActivityFigures, UsageFigures, CostFigures):
 class TopTool(Schema):
     """One of the tools that were used most."""
 
-    tool = _text()
+    tool = text()
     uses = Count(required=True)
     error_count = Count(required=True)
     success_rate = _number_or_null()
@@ -357,7 +357,7 @@ class ComparedTotals(ActivityFigures, UsageFigures, CostFigures):
     """One of two sides."""
 
     period = fields.Nested(ReportPeriod, required=True)
-    project_path = _text_or_null()
+    project_path = text_or_null()
 
 
 def _changes() -> fields.Dict:
@@ -368,7 +368,7 @@ def _changes() -> fields.Dict:
 class Comparison(Schema):
     """Two periods or projects side by side; ``change`` is from ``against`` to ``this``."""
 
-    report = _text()
+    report = text()
     this = fields.Nested(ComparedTotals, required=True)
     against = fields.Nested(ComparedTotals, required=True)
     change = _changes()
@@ -377,7 +377,7 @@ class Comparison(Schema):
 class SubagentTree(Schema):
     """One conversation with all that it started."""
 
-    report = _text()
+    report = text()
     tree = fields.Nested(TreeNode, required=True)
 
 
@@ -397,9 +397,9 @@ def make_report_schema(
         others: What else the report holds.
     """
     held: dict[str, fields.Field[Any]] = {
-        "report": _text(),
+        "report": text(),
         "period": fields.Nested(ReportPeriod, required=True),
-        "group_by": _text_or_null(),
+        "group_by": text_or_null(),
         "rows": _list_of(rows),
         **others,
     }

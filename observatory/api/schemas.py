@@ -64,21 +64,24 @@ class Count(fields.Integer):
         super().__init__(strict=True, validate=validate.Range(min=0), **kwargs)
 
 
-def _text(**kwargs: Any) -> fields.String:
+def text(**kwargs: Any) -> fields.String:
+    """Return a field for a text that is always there."""
     return fields.String(required=True, **kwargs)
 
 
-def _text_or_null() -> fields.String:
+def text_or_null() -> fields.String:
+    """Return a field for a text, or null."""
     return fields.String(required=True, allow_none=True)
 
 
-def _one_of(choices: tuple[str, ...]) -> fields.String:
+def one_of(choices: tuple[str, ...]) -> fields.String:
+    """Return a field for one of some words."""
     return fields.String(required=True, validate=validate.OneOf(choices))
 
 
 def _usage_quality() -> fields.String:
     """Say whether a client wrote the final numbers of every response, or only first ones."""
-    return _one_of(USAGE_QUALITIES)
+    return one_of(USAGE_QUALITIES)
 
 
 class Pagination(Schema):
@@ -88,7 +91,7 @@ class Pagination(Schema):
     limit = Count(required=True)
     offset = Count(required=True)
     has_more = Flag(required=True)
-    next_cursor = _text_or_null()
+    next_cursor = text_or_null()
 
 
 class FieldErrors(fields.Field[Any]):
@@ -113,11 +116,11 @@ class Error(Schema):
     """The whole answer when something went wrong."""
 
     success = Flag(required=True, validate=validate.Equal(False))
-    error = _text(validate=validate.Length(min=1))
-    code = _one_of(ERROR_CODES)
+    error = text(validate=validate.Length(min=1))
+    code = one_of(ERROR_CODES)
     details = fields.Nested(ErrorDetails, required=True)
     timestamp = Time(required=True)
-    request_id = _text(validate=validate.Length(1, 64))
+    request_id = text(validate=validate.Length(1, 64))
 
 
 class Tokens(Schema):
@@ -139,11 +142,11 @@ class Cost(Schema):
 class ConversationMetadata(Schema):
     """What is known of the client that wrote a conversation."""
 
-    version = _text_or_null()
-    client = _text_or_null()
-    os = _text_or_null()
-    model = _text_or_null()
-    project_type = _text_or_null()
+    version = text_or_null()
+    client = text_or_null()
+    os = text_or_null()
+    model = text_or_null()
+    project_type = text_or_null()
     tags = fields.List(fields.String(), required=True)
     custom = fields.Dict(keys=fields.String(), allow_none=True, required=True)
 
@@ -151,11 +154,11 @@ class ConversationMetadata(Schema):
 class Conversation(Cost):
     """One session, or one run of a subagent."""
 
-    id = _text()
-    kind = _one_of(CONVERSATION_KINDS)
-    parent_id = _text_or_null()
-    title = _text(validate=validate.Length(min=1))
-    project_path = _text_or_null()
+    id = text()
+    kind = one_of(CONVERSATION_KINDS)
+    parent_id = text_or_null()
+    title = text(validate=validate.Length(min=1))
+    project_path = text_or_null()
     created_at = Time(required=True)
     updated_at = Time(required=True)
     message_count = Count(required=True)
@@ -165,14 +168,14 @@ class Conversation(Cost):
     usage = fields.Nested(Tokens, required=True)
     usage_quality = _usage_quality()
     models = fields.List(fields.String(), required=True)
-    git_branch = _text_or_null()
+    git_branch = text_or_null()
     metadata = fields.Nested(ConversationMetadata, required=True)
 
 
 class ModelUsage(Cost, Tokens):
     """The model calls of one conversation to one model."""
 
-    model = _text()
+    model = text()
     api_calls = Count(required=True)
     cache_creation_5m_input_tokens = Count(required=True)
     cache_creation_1h_input_tokens = Count(required=True)
@@ -183,29 +186,29 @@ class ModelUsage(Cost, Tokens):
 class Subagent(Cost):
     """A run of a subagent, as its parent lists it; ``tool_use_id`` is the use that started it."""
 
-    id = _text()
-    title = _text()
-    agent_id = _text_or_null()
-    agent_type = _text_or_null()
-    workflow_run_id = _text_or_null()
+    id = text()
+    title = text()
+    agent_id = text_or_null()
+    agent_type = text_or_null()
+    workflow_run_id = text_or_null()
     created_at = Time(required=True)
     updated_at = Time(required=True)
     message_count = Count(required=True)
     tool_use_count = Count(required=True)
     error_count = Count(required=True)
     total_tokens = Count(required=True)
-    tool_use_id = _text_or_null()
+    tool_use_id = text_or_null()
 
 
 class ConversationDetail(Conversation):
     """One conversation with its usage by model and its subagents."""
 
     prompt_count = Count(required=True)
-    copied_from = _text_or_null()
+    copied_from = text_or_null()
     copied_message_count = Count(required=True)
-    agent_id = _text_or_null()
-    agent_type = _text_or_null()
-    workflow_run_id = _text_or_null()
+    agent_id = text_or_null()
+    agent_type = text_or_null()
+    workflow_run_id = text_or_null()
     api_call_count = Count(required=True)
     unpriced_call_count = Count(required=True)
     undercounted_call_count = Count(required=True)
@@ -216,19 +219,19 @@ class ConversationDetail(Conversation):
 class ToolCallFunction(Schema):
     """The name of a tool and what it was given."""
 
-    name = _text()
+    name = text()
     arguments = fields.Raw(required=True, allow_none=True)
 
 
 class ToolCall(Schema):
     """A tool use as its message shows it."""
 
-    id = _text()
-    type = _one_of(("function",))
+    id = text()
+    type = one_of(("function",))
     function = fields.Nested(ToolCallFunction, required=True)
-    result = _text_or_null()
+    result = text_or_null()
     execution_time_ms = Count(required=True, allow_none=True)
-    status = _one_of(TOOL_USE_STATUSES)
+    status = one_of(TOOL_USE_STATUSES)
 
 
 class MessageUsage(Tokens):
@@ -244,33 +247,33 @@ class MessageUsage(Tokens):
 class MessageMetadata(Schema):
     """How a message came to be; ``notes`` is what the client noted beside it."""
 
-    model = _text_or_null()
+    model = text_or_null()
     temperature = fields.Float(required=True, allow_none=True)
     max_tokens = Count(required=True, allow_none=True)
-    stop_reason = _text_or_null()
-    api_call_id = _text_or_null()
+    stop_reason = text_or_null()
+    api_call_id = text_or_null()
     usage = fields.Nested(MessageUsage, required=True, allow_none=True)
-    cwd = _text_or_null()
-    git_branch = _text_or_null()
-    version = _text_or_null()
+    cwd = text_or_null()
+    git_branch = text_or_null()
+    version = text_or_null()
     notes = fields.Dict(keys=fields.String(), required=True, allow_none=True)
 
 
 class Message(Schema):
     """One thing said. In lists ``blocks`` is null where ``content`` and ``kind`` tell all."""
 
-    id = _text()
-    conversation_id = _text()
+    id = text()
+    conversation_id = text()
     position = Count(required=True)
-    role = _one_of(ROLES)
-    kind = _one_of(MESSAGE_KINDS)
-    content = _text()
+    role = one_of(ROLES)
+    kind = one_of(MESSAGE_KINDS)
+    content = text()
     blocks = fields.List(fields.Dict(keys=fields.String()), required=True, allow_none=True)
     timestamp = Time(required=True)
     token_count = Count(required=True)
     tool_calls = fields.List(fields.Nested(ToolCall), required=True)
-    parent_id = _text_or_null()
-    copied_from = _text_or_null()
+    parent_id = text_or_null()
+    copied_from = text_or_null()
     is_on_main_branch = Flag(required=True)
     is_superseded = Flag(required=True)
     metadata = fields.Nested(MessageMetadata, required=True)
@@ -279,30 +282,30 @@ class Message(Schema):
 class ToolUse(Schema):
     """One call of a tool with its result."""
 
-    id = _text()
-    conversation_id = _text()
-    message_id = _text()
-    result_message_id = _text_or_null()
-    name = _text()
-    server = _text_or_null()
-    status = _one_of(TOOL_USE_STATUSES)
+    id = text()
+    conversation_id = text()
+    message_id = text()
+    result_message_id = text_or_null()
+    name = text()
+    server = text_or_null()
+    status = one_of(TOOL_USE_STATUSES)
     is_error = Flag(required=True)
-    error_category = _text_or_null()
+    error_category = text_or_null()
     parameters = fields.Raw(required=True, allow_none=True)
-    result = _text_or_null()
+    result = text_or_null()
     started_at = Time(required=True, allow_none=True)
     finished_at = Time(required=True, allow_none=True)
     execution_time_ms = Count(required=True, allow_none=True)
     reported_duration_ms = Count(required=True, allow_none=True)
-    subagent_id = _text_or_null()
+    subagent_id = text_or_null()
 
 
 class Project(Cost):
     """One working directory with the sums over its conversations."""
 
     id = Count(required=True)
-    path = _text()
-    name = _text()
+    path = text()
+    name = text()
     conversation_count = Count(required=True)
     session_count = Count(required=True)
     message_count = Count(required=True)
@@ -312,7 +315,7 @@ class Project(Cost):
     usage = fields.Nested(Tokens, required=True)
     first_activity_at = Time(required=True, allow_none=True)
     last_activity_at = Time(required=True, allow_none=True)
-    visibility = _one_of(VISIBILITIES)
+    visibility = one_of(VISIBILITIES)
 
 
 class ProjectWindow(Cost):
@@ -339,7 +342,7 @@ class ProjectStatistics(Schema):
 class UsedTool(Schema):
     """A tool that was used in the last 30 days."""
 
-    tool = _text()
+    tool = text()
     uses = Count(required=True)
     errors = Count(required=True)
 
@@ -364,15 +367,15 @@ class File(Schema):
     """One transcript file and how far it was read."""
 
     id = Count(required=True)
-    filename = _text()
-    file_path = _text()
-    role = _one_of(FILE_ROLES)
-    conversation_id = _text_or_null()
+    filename = text()
+    file_path = text()
+    role = one_of(FILE_ROLES)
+    conversation_id = text_or_null()
     size = Count(required=True)
     last_modified = Time(required=True, allow_none=True)
     processed_at = Time(required=True, allow_none=True)
-    status = _one_of(FILE_STATUSES)
-    error_message = _text_or_null()
+    status = one_of(FILE_STATUSES)
+    error_message = text_or_null()
     line_count = Count(required=True)
     bad_line_count = Count(required=True)
     byte_offset = Count(required=True)
@@ -385,7 +388,7 @@ class BadLine(Schema):
     line = Count(required=True)
     byte_start = Count(required=True)
     byte_end = Count(required=True)
-    reason = _text()
+    reason = text()
 
 
 class FileDetail(File):
@@ -406,7 +409,7 @@ class DeletedFile(Schema):
     """A file that was forgotten; one that was uploaded is gone from the disk too."""
 
     id = Count(required=True)
-    file_path = _text()
+    file_path = text()
     is_removed_from_disk = Flag(required=True)
 
 
@@ -418,11 +421,11 @@ class SecretFinding(Schema):
     """
 
     id = Count(required=True)
-    kind = _text()
-    hash = _text()
-    conversation_id = _text()
-    message_id = _text_or_null()
-    where = _text()
+    kind = text()
+    hash = text()
+    conversation_id = text()
+    message_id = text_or_null()
+    where = text()
     count = Count(required=True)
     created_at = Time(required=True)
     message_count = Count(required=True)
@@ -431,14 +434,14 @@ class SecretFinding(Schema):
 class Status(Schema):
     """What the server says of itself."""
 
-    status = _one_of(("ok", "ready"))
-    version = _text()
+    status = one_of(("ok", "ready"))
+    version = text()
 
 
 class DeletedConversation(Schema):
     """A conversation that was moved to the trash, or removed for good (``deleted_at`` null)."""
 
-    id = _text()
+    id = text()
     deleted_at = Time(required=True, allow_none=True)
     permanent = Flag(required=True)
 
@@ -446,7 +449,7 @@ class DeletedConversation(Schema):
 class Tagged(Schema):
     """A conversation and the tags it is filed under."""
 
-    id = _text()
+    id = text()
     tags = fields.List(fields.String(), required=True)
 
 

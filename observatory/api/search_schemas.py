@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, fields
 
 from observatory.api.schemas import (
     MESSAGE_KINDS,
@@ -13,49 +13,40 @@ from observatory.api.schemas import (
     Count,
     Flag,
     Time,
+    one_of,
+    text,
+    text_or_null,
 )
-
-
-def _text() -> fields.String:
-    return fields.String(required=True)
-
-
-def _text_or_null() -> fields.String:
-    return fields.String(required=True, allow_none=True)
-
-
-def _one_of(choices: tuple[str, ...]) -> fields.String:
-    return fields.String(required=True, validate=validate.OneOf(choices))
 
 
 class Hit(Schema):
     """A message that matches; ``snippet`` is HTML: text escaped, matches in ``<mark>``."""
 
-    message_id = _text()
-    conversation_id = _text()
-    conversation_title = _text()
-    project_path = _text_or_null()
-    role = _one_of(ROLES)
-    kind = _one_of(MESSAGE_KINDS)
+    message_id = text()
+    conversation_id = text()
+    conversation_title = text()
+    project_path = text_or_null()
+    role = one_of(ROLES)
+    kind = one_of(MESSAGE_KINDS)
     timestamp = Time(required=True)
-    model = _text_or_null()
+    model = text_or_null()
     rank = fields.Float(required=True)
-    snippet = _text()
+    snippet = text()
 
 
 class TitleHit(Schema):
     """A conversation whose title matches; ``title`` is HTML as in snippets."""
 
-    conversation_id = _text()
-    title = _text()
-    project_path = _text_or_null()
+    conversation_id = text()
+    title = text()
+    project_path = text_or_null()
     updated_at = Time(required=True)
 
 
 class FacetValue(Schema):
     """How many of the messages that match have a value."""
 
-    value = _text()
+    value = text()
     count = Count(required=True)
 
 
@@ -77,11 +68,11 @@ class SearchPagination(Schema):
     """Where a page of hits stands; ``total`` is a least number when it is ``at_least``."""
 
     total = Count(required=True)
-    total_relation = _one_of(("exact", "at_least"))
+    total_relation = one_of(("exact", "at_least"))
     limit = Count(required=True)
     offset = Count(required=True)
     has_more = Flag(required=True)
-    next_cursor = _text_or_null()
+    next_cursor = text_or_null()
 
 
 class Hits(Schema):

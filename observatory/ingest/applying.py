@@ -25,7 +25,7 @@ from observatory.store import transcript_files as files
 from observatory.store.archive import ApiCallRow, KnownMessage, MessageRow, ToolUseRow
 from observatory.store.conversation_removal import is_deleted
 from observatory.store.conversation_states import ConversationState
-from observatory.store.counters import add_to_total, refresh_conversations, set_total
+from observatory.store.counters import refresh_conversations
 from observatory.store.database import writing
 from observatory.store.event_notes import (
     CONVERSATION_STARTED,
@@ -38,6 +38,7 @@ from observatory.store.projects import ensure_project
 from observatory.store.rollups import begin_quarter
 from observatory.store.search_language import spaced_message
 from observatory.store.secrets import FindingRow, insert_findings
+from observatory.store.totals import add_to_total, set_total
 from observatory.timestamps import FIRST, milliseconds_between, now, present
 from observatory.transcripts.content import ToolResult, ToolUse
 from observatory.transcripts.layout import (

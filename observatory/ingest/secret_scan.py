@@ -19,7 +19,7 @@ from observatory.redaction import masking
 from observatory.redaction.masking import Findings, listed, redact, redact_cut, redact_json_text
 from observatory.store import erasing
 from observatory.store import secret_rows as rows
-from observatory.store.database import writing
+from observatory.store.database import empty_log, writing
 from observatory.store.secret_rows import StoredMessage, StoredToolUse
 from observatory.store.secrets import insert_found
 from observatory.transcripts.content import mcp_server
@@ -227,7 +227,7 @@ class _Scan:
                 if self.should_stop():
                     self.summary.is_complete = False
                     return
-            self.summary.is_log_empty = erasing.empty_log()
+            self.summary.is_log_empty = empty_log()
         with writing():
             rows.set_scanned_key(self.mode, 0)
 

@@ -12,7 +12,7 @@ from observatory.ingest.running import Progress
 from observatory.maintenance.retention import is_growing
 from observatory.store import audit, erasing, maintenance
 from observatory.store.conversation_removal import begin_removal
-from observatory.store.database import vacuum, writing
+from observatory.store.database import empty_log, vacuum, writing
 from observatory.store.purging import Amount, Wanted, list_wanted
 from observatory.store.retention import REMOVE, Candidate
 from observatory.store.scopes import WHOLE
@@ -83,7 +83,7 @@ def purge(
     if done.is_complete and compacts:
         vacuum()
         done.is_compacted = True
-    done.is_log_empty = erasing.empty_log()
+    done.is_log_empty = empty_log()
     return done
 
 

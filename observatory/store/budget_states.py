@@ -152,17 +152,13 @@ def _read_spent(budget: Budget, period: Period, scope: Scope) -> dict[str, int]:
         # The project is still to come.
         return dict.fromkeys(_MEASURES, 0)
     asked = Asked(period, scope, budget.project_key, budget.model)
-    [row] = read_sums(USAGE, asked, measures=_MEASURES, only=_only(budget))
+    [row] = read_sums(USAGE, asked, measures=_MEASURES, only=asked.only)
     return dict(zip(_MEASURES, row, strict=True))
-
-
-def _only(budget: Budget) -> dict[str, str]:
-    return {} if budget.model is None else {"model": budget.model}
 
 
 def find_counted_places(budget: Budget, period: Period, *, scope: Scope) -> list[int]:
     """Return the keys of the places where anything was spent of a budget in a period."""
     asked = Asked(period, scope, budget.project_key, budget.model)
     measures = ("api_calls",)
-    rows = read_sums(USAGE, asked, by=("place_key",), measures=measures, only=_only(budget))
+    rows = read_sums(USAGE, asked, by=("place_key",), measures=measures, only=asked.only)
     return [key for key, calls in rows if calls]

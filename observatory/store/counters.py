@@ -114,14 +114,3 @@ def refresh_conversations(
     )
     note_activity(changed)
     note_conversations(CONVERSATION_UPDATED, (key for key in changed if key not in started))
-
-
-def add_to_total(name: str, number: int) -> None:
-    """Add to one of the totals over the whole archive."""
-    if number:
-        execute("UPDATE totals SET value = value + ? WHERE name = ?", (number, name))
-
-
-def set_total(name: str, value: int) -> None:
-    """Set one of the totals over the whole archive."""
-    execute("UPDATE totals SET value = ? WHERE name = ?", (value, name))

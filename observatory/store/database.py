@@ -381,6 +381,13 @@ def _as_peewee_error(error: Exception) -> peewee.DatabaseError | TimeLimitReache
     return kind(*error.args)
 
 
+def count_changes() -> int:
+    """Return how many rows this connection has changed since it was opened."""
+    row = fetch_one("SELECT total_changes()")
+    assert row is not None
+    return int(row[0])
+
+
 def execute_many(sql: str, rows: Sequence[Sequence[Any]]) -> None:
     """Run one statement for many rows."""
     if not rows:

@@ -238,7 +238,7 @@ def check_room_to_compact() -> None:
     free_pages, page_size = count_free_pages()
     needed = size - free_pages * page_size
     disk_free, _ = read_disk_space()
-    memory_free = _read_free_memory()
+    memory_free = read_free_memory()
     for free, place in ((disk_free, "on the disk"), (memory_free, "of memory")):
         if free is not None and free < needed:
             raise NoRoom(
@@ -247,7 +247,7 @@ def check_room_to_compact() -> None:
             )
 
 
-def _read_free_memory() -> int | None:
+def read_free_memory() -> int | None:
     """Return the bytes of memory that programs may still take; ``None`` where that is not told."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from observatory.store.database import execute, execute_many, fetch_all
+from observatory.store.database import execute_many, fetch_all
+from observatory.store.totals import set_total
 
 # Above every key: all calls were priced.
 ALL_PRICED = 2**63 - 1
@@ -131,7 +132,7 @@ def replace_own_prices(
         + ", ".join(f"{name} = excluded.{name}" for name in names[2:]),
         list(rows),
     )
-    execute("UPDATE totals SET value = ? WHERE name = 'own_prices'", (own_prices,))
+    set_total("own_prices", own_prices)
 
 
 def read_own_hash() -> int:
@@ -152,10 +153,8 @@ def read_pricing_state() -> PricingState:
 
 def set_priced(*, priced_with: int, priced_key: int) -> None:
     """Note with what the calls of all conversations up to a key were priced."""
-    execute_many(
-        "UPDATE totals SET value = ? WHERE name = ?",
-        [(priced_with, "priced_with"), (priced_key, "priced_key")],
-    )
+    set_total("priced_with", priced_with)
+    set_total("priced_key", priced_key)
 
 
 def list_conversations_to_price(*, after: int, calls: int) -> list[int]:

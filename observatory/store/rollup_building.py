@@ -23,7 +23,8 @@ from observatory.store.rollup_tables import (
     TOGETHER,
     Sums,
 )
-from observatory.store.rollups import find_and_count, refresh_rollups
+from observatory.store.rollups import find_and_count, refresh_rollups, with_names
+from observatory.store.totals import read_total, set_total
 
 # Raise it when something else is summed up.
 VERSION = 1
@@ -33,7 +34,7 @@ _MAX_KEY = 2**63 - 1
 
 def are_built() -> bool:
     """Tell whether the sums are there and of this version."""
-    return _read("rollups_version") == VERSION
+    return read_total("rollups_version") == VERSION
 
 
 def build_rollups(
@@ -54,14 +55,14 @@ def build_rollups(
     number = 0
     total = _count_conversations()
     with writing():
-        if _read("rollups_built_key") == 0:
+        if read_total("rollups_built_key") == 0:
             for sums in ALL:
                 execute(f"DELETE FROM {sums.parts}")
                 execute(f"DELETE FROM {sums.rollups}")
             execute("DELETE FROM file_paths")
     while not should_stop():
         with writing():
-            after = _read("rollups_built_key")
+            after = read_total("rollups_built_key")
             keys = [
                 key
                 for (key,) in fetch_all(
@@ -70,11 +71,11 @@ def build_rollups(
                 )
             ]
             if not keys:
-                _set("rollups_version", VERSION)
-                _set("rollups_built_key", 0)
+                set_total("rollups_version", VERSION)
+                set_total("rollups_built_key", 0)
                 return number
             refresh_rollups(keys)
-            _set("rollups_built_key", keys[-1])
+            set_total("rollups_built_key", keys[-1])
         number += len(keys)
         on_progress(_count_conversations(until=keys[-1]), total)
     return number
@@ -83,24 +84,14 @@ def build_rollups(
 def forget_rollups() -> None:
     """Let the sums be built anew, from nothing."""
     with writing():
-        _set("rollups_version", 0)
-        _set("rollups_built_key", 0)
+        set_total("rollups_version", 0)
+        set_total("rollups_built_key", 0)
 
 
 def _count_conversations(*, until: int = _MAX_KEY) -> int:
     row = fetch_one("SELECT count(*) FROM conversations WHERE key <= ?", (until,))
     assert row is not None
     return int(row[0])
-
-
-def _read(name: str) -> int:
-    row = fetch_one("SELECT value FROM totals WHERE name = ?", (name,))
-    assert row is not None
-    return int(row[0])
-
-
-def _set(name: str, value: int) -> None:
-    execute("UPDATE totals SET value = ? WHERE name = ?", (value, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +135,7 @@ def verify_rollups() -> RollupDifferences:
             for sums in ALL:
                 known, counted = find_and_count(sums, some)
                 if sums is FILES:
-                    known = _with_paths(known)
+                    known = with_names(known, name_paths({part[2] for part in known}).get)
                 checked += len(counted)
                 parts += _count_differences(known, counted)
         misplaced = count_misplaced(keys)
@@ -157,15 +148,6 @@ def verify_rollups() -> RollupDifferences:
     finally:
         moment.close()
     return RollupDifferences(checked=checked, parts=parts, sums=wrong, places=misplaced)
-
-
-def _with_paths(known: dict[Any, Any]) -> dict[Any, Any]:
-    """Return rows of files with paths in the place of keys."""
-    paths = name_paths({part[2] for part in known})
-    return {
-        (key, start, paths.get(path)): (key, start, paths.get(path), *row[3:])
-        for (key, start, path), row in known.items()
-    }
 
 
 def _count_differences(known: dict[Any, Any], counted: dict[Any, Any]) -> int:

@@ -57,12 +57,16 @@ class Sums:
         )
 
     @cached_property
+    def part_columns(self) -> tuple[str, ...]:
+        """The columns of the table of parts."""
+        return ("conversation_key", "start", *self.names, "place_key", *self.measures)
+
+    @cached_property
     def insert_part(self) -> str:
         """Set what a conversation adds; takes a row in the order of the columns."""
-        columns = ("conversation_key", "start", *self.names, "place_key", *self.measures)
         return (
-            f"REPLACE INTO {self.parts} ({', '.join(columns)})"
-            f" VALUES ({', '.join('?' * len(columns))})"
+            f"REPLACE INTO {self.parts} ({', '.join(self.part_columns)})"
+            f" VALUES ({', '.join('?' * len(self.part_columns))})"
         )
 
     @cached_property
@@ -77,9 +81,8 @@ class Sums:
 
         It takes their keys as JSON, and the time from which on.
         """
-        columns = ("conversation_key", "start", *self.names, "place_key", *self.measures)
         return (
-            f"SELECT {', '.join(columns)} FROM json_each(:keys) w"
+            f"SELECT {', '.join(self.part_columns)} FROM json_each(:keys) w"
             f" CROSS JOIN {self.parts} ON conversation_key = w.value AND start >= :start"
         )
 

@@ -76,7 +76,8 @@ def refresh_rollups(keys: Iterable[int], *, since: int = 0) -> None:
     for sums in tables.ALL:
         known, counted = find_and_count(sums, places, since=since)
         if sums is FILES:
-            counted = _with_keys(counted, ensure_paths(part[2] for part in counted))
+            keys_of = ensure_paths(part[2] for part in counted)
+            counted = with_names(counted, keys_of.__getitem__)
         gone = _replace(sums, known, counted)
         if sums is FILES:
             forget_paths(part[2] for part in gone)
@@ -148,12 +149,10 @@ _COUNTERS: dict[str, Callable[[_Wanted], _Counted]] = {
 }
 
 
-def _with_keys(counted: dict[_Part, _Row], keys: dict[str, int]) -> dict[_Part, _Row]:
-    """Return rows of files with keys in the place of paths."""
-    return {
-        (key, start, keys[path]): (key, start, keys[path], *row[3:])
-        for (key, start, path), row in counted.items()
-    }
+def with_names(rows: dict[_Part, _Row], name: Callable[[Any], Any]) -> dict[_Part, _Row]:
+    """Return rows of files with something else in the place of what tells a file."""
+    named = ((*part[:2], name(part[2])) for part in rows)
+    return {part: (*part, *row[3:]) for part, row in zip(named, rows.values(), strict=True)}
 
 
 def _replace(sums: Sums, known: dict[_Part, _Row], counted: dict[_Part, _Row]) -> list[_Part]:

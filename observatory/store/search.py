@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from observatory.store.database import execute, fetch_one, writing
+from observatory.store.database import count_changes, execute, fetch_one, writing
 
 BATCH_MESSAGES = 4000
 # The index gathers this many bytes in memory before it writes a segment (1 MiB by default). Large
@@ -136,18 +136,12 @@ def merge_segments(*, pages: int = 2000, into_one: bool = False) -> bool:
         into_one: Whether to go on until there is one piece.
     """
     with writing(moves=None):
-        before = _count_changes()
+        before = count_changes()
         # Source: https://sqlite.org/fts5.html#the_merge_command
         wanted = -pages if into_one else pages
         execute("INSERT INTO message_search (message_search, rank) VALUES ('merge', ?)", (wanted,))
         # One row is the command's own.
-        return _count_changes() - before > 1
-
-
-def _count_changes() -> int:
-    row = fetch_one("SELECT total_changes()")
-    assert row is not None
-    return int(row[0])
+        return count_changes() - before > 1
 
 
 def count_waiting_messages() -> int:

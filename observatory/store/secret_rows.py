@@ -26,6 +26,7 @@ from observatory.store.places import forget_project as forget_places
 from observatory.store.projects import merge_visibility
 from observatory.store.retention import merge_policies
 from observatory.store.search_language import spaced_message, spaced_title
+from observatory.store.totals import read_total, set_total
 
 BATCH_MESSAGES = 500
 # Packed details unpack to about eight times their size.
@@ -270,13 +271,12 @@ def update_kept_answer(key: str, path: str, data: str) -> None:
 
 def read_scanned_key(mode: str) -> int:
     """Return the message up to which a scan has come that did not end, or 0."""
-    row = fetch_one("SELECT value FROM totals WHERE name = ?", (_scanned(mode),))
-    return int(row[0]) if row else 0
+    return read_total(_scanned(mode))
 
 
 def set_scanned_key(mode: str, key: int) -> None:
     """Note up to which message a scan has come; 0 when it has ended."""
-    execute("UPDATE totals SET value = ? WHERE name = ?", (key, _scanned(mode)))
+    set_total(_scanned(mode), key)
 
 
 def _scanned(mode: str) -> str:

@@ -11,7 +11,6 @@ import peewee as pw
 from peewee import JOIN
 
 from observatory.errors import NotFound
-from observatory.store.counters import add_to_total
 from observatory.store.database import (
     database,
     execute,
@@ -26,6 +25,7 @@ from observatory.store.locks import is_held
 from observatory.store.models import Conversation, TranscriptFile
 from observatory.store.pages import Page
 from observatory.store.scopes import WHOLE, Scope
+from observatory.store.totals import add_to_total
 from observatory.timestamps import now
 
 

@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from observatory.errors import Conflict, NotFound
-from observatory.store.counters import add_to_total
 from observatory.store.database import execute, execute_many, fetch_all, fetch_one
 from observatory.store.pages import Page, decode_cursor, make_page
 from observatory.store.scopes import Scope
+from observatory.store.totals import add_to_total
 from observatory.store.webhooks import Webhook, get_webhook
 from observatory.timestamps import format_timestamp, now
 

@@ -36,10 +36,9 @@ def _read_hours(asked: Asked, measures: tuple[str, ...]) -> list[dict[str, int]]
     period = clip(asked.period, USAGE, asked)
     hours = [dict.fromkeys(measures, 0) for _ in range(168)]
     if period is not None:
-        only = {} if asked.model is None else {"model": asked.model}
         segments = list_offsets(period)
         for hour, *numbers in read_sums(
-            USAGE, asked, by=(WEEK_HOUR,), measures=measures, segments=segments, only=only
+            USAGE, asked, by=(WEEK_HOUR,), measures=measures, segments=segments, only=asked.only
         ):
             hours[hour] = dict(zip(measures, numbers, strict=True))
     return hours

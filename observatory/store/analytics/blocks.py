@@ -49,9 +49,8 @@ def list_blocks(asked: Asked, *, now: float) -> list[dict[str, Any]]:
     period = asked.period
     early = max(0, period.start - _LOOK_BACK_SECONDS)
     segment = Segment(0, HOUR, _floor(early), _floor(period.end + HOUR_SECONDS - 1))
-    only = {} if asked.model is None else {"model": asked.model}
     hours = read_sums(
-        USAGE, asked, by=(_BY_START,), measures=("api_calls",), segments=[segment], only=only
+        USAGE, asked, by=(_BY_START,), measures=("api_calls",), segments=[segment], only=asked.only
     )
     starts = [start for start in _find_starts(hours) if period.start <= start < period.end]
     blocks = [Block(start) for start in starts]
@@ -64,7 +63,7 @@ def list_blocks(asked: Asked, *, now: float) -> list[dict[str, Any]]:
         by=(BUCKET, "model"),
         measures=figures.FOR_USAGE,
         segments=segments,
-        only=only,
+        only=asked.only,
     ):
         numbers = figures.number(values, figures.FOR_USAGE)
         if numbers["api_calls"]:
@@ -91,10 +90,8 @@ def _find_starts(hours: list[tuple[int, int]]) -> list[int]:
 
 def _find_spans(asked: Asked, blocks: list[Block]) -> list[tuple[str, str] | None]:
     """Return when the first and the last response of each block came."""
-    there = asked.scope.and_there("c")
+    there = asked.and_there("c")
     parameters: dict[str, Any] = {}
-    if asked.project_key is not None:
-        there += f" AND c.project_key = {asked.project_key:d}"
     if asked.model is not None:
         there += " AND a.model = :model"
         parameters["model"] = asked.model

@@ -42,9 +42,7 @@ _PARTS = f"""
 def list_conversation_sums(asked: Asked, *, limit: int) -> list[tuple[dict[str, Any], Numbers]]:
     """Return what conversations used in a period, the most expensive first."""
     parameters = {**_span(asked.period), "limit": limit}
-    there = asked.scope.and_there("c")
-    if asked.project_key is not None:
-        there += f" AND c.project_key = {asked.project_key:d}"
+    there = asked.and_there("c")
     if asked.model is not None:
         parameters["model"] = asked.model
         which = "u.start >= :first"
@@ -79,9 +77,7 @@ def _conversation(row: tuple[Any, ...]) -> tuple[dict[str, Any], Numbers]:
 
 def count_active(asked: Asked) -> dict[str, int]:
     """Return in how many sessions and subagents something was said in a period, by their kind."""
-    there = asked.scope.and_among("c")
-    if asked.project_key is not None:
-        there += f" AND c.project_key = {asked.project_key:d}"
+    there = asked.and_among("c")
     rows = fetch_all(
         "SELECT c.kind, count(*) FROM conversations c INDEXED BY conversations_by_span"
         " WHERE c.deleted_at IS NULL AND c.updated_at >= :start AND c.created_at < :end"
@@ -95,9 +91,7 @@ def count_active(asked: Asked) -> dict[str, int]:
 
 def list_longest(asked: Asked, *, limit: int) -> list[dict[str, Any]]:
     """Return the conversations that went on for the longest, of those in a period as a whole."""
-    there = asked.scope.and_there("c")
-    if asked.project_key is not None:
-        there += f" AND c.project_key = {asked.project_key:d}"
+    there = asked.and_there("c")
     rows = fetch_all(
         "SELECT c.id, c.title, p.path, c.created_at, c.updated_at,"
         " unixepoch(c.updated_at) - unixepoch(c.created_at), c.message_count"

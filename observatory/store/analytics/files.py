@@ -55,9 +55,7 @@ _USING = """
 
 def list_conversations_of(asked: Asked, *, path: str, limit: int) -> list[dict[str, Any]]:
     """Return the conversations that read or edited a file, the latest first."""
-    more = asked.scope.and_there("c")
-    if asked.project_key is not None:
-        more += f" AND c.project_key = {asked.project_key:d}"
+    more = asked.and_there("c")
     span = {"start": asked.period.start, "end": asked.period.end}
     rows = fetch_all(_USING.format(more=more), {**span, "path": path, "limit": limit})
     names = ("conversation_id", "title", "project_path", "reads", "edits", "last_at")

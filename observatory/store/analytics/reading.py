@@ -38,6 +38,24 @@ class Asked:
     project_key: int | None = None
     model: str | None = None
 
+    @property
+    def only(self) -> dict[str, str]:
+        """What the names of the sums of usage must be."""
+        return {} if self.model is None else {"model": self.model}
+
+    def and_there(self, conversations: str) -> str:
+        """Return what narrows a statement to the scope and the project, as Scope.and_there does."""
+        return self.scope.and_there(conversations) + self._and_of_project(conversations)
+
+    def and_among(self, conversations: str) -> str:
+        """Return the same for statements that look at most conversations."""
+        return self.scope.and_among(conversations) + self._and_of_project(conversations)
+
+    def _and_of_project(self, conversations: str) -> str:
+        if self.project_key is None:
+            return ""
+        return f" AND {conversations}.project_key = {self.project_key:d}"
+
     def over(self, period: Period) -> Asked:
         """Return the same question about another time."""
         return Asked(period, self.scope, self.project_key, self.model)

@@ -54,9 +54,7 @@ def list_sessions_with_subagents(asked: Asked, *, limit: int) -> list[dict[str, 
 
     What they cost is of all time: a session is not cut at the ends of a period.
     """
-    there = asked.scope.and_among("p")
-    if asked.project_key is not None:
-        there += f" AND p.project_key = {asked.project_key:d}"
+    there = asked.and_among("p")
     rows = fetch_all(
         _SESSIONS.format(there=there, below=asked.scope.and_among("c")),
         {

@@ -115,7 +115,7 @@ def _and_result_there(scope: Scope) -> str:
 
 def list_slowest(asked: Asked, *, tool: str | None, limit: int) -> list[dict[str, Any]]:
     """Return the tool uses that took the longest, of those of a second and more."""
-    more = asked.scope.and_there("c") + _and_result_there(asked.scope)
+    more = asked.and_there("c") + _and_result_there(asked.scope)
     parameters: dict[str, Any] = {
         "start": as_text(asked.period.start),
         "end": as_text(asked.period.end),
@@ -124,9 +124,6 @@ def list_slowest(asked: Asked, *, tool: str | None, limit: int) -> list[dict[str
     if tool is not None:
         more += " AND t.name = :tool"
         parameters["tool"] = tool
-    if asked.project_key is not None:
-        more += " AND c.project_key = :project"
-        parameters["project"] = asked.project_key
     names = (
         "tool", "execution_time_ms", "status", "started_at", "tool_use_id", "conversation_id",
         "message_id", "project_path",

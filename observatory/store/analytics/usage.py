@@ -26,12 +26,8 @@ Figures = Callable[[Numbers], dict[str, Any]]
 
 def read_total(asked: Asked) -> Numbers:
     """Return the sums of a period over everything."""
-    [row] = read_sums(USAGE, asked, only=_only(asked))
+    [row] = read_sums(USAGE, asked, only=asked.only)
     return figures.number(row)
-
-
-def _only(asked: Asked) -> dict[str, str]:
-    return {} if asked.model is None else {"model": asked.model}
 
 
 def read_groups(
@@ -62,7 +58,7 @@ def read_groups(
     if group_by == "conversation":
         return list_conversation_sums(asked, limit=limit)
     by = PROJECT if group_by == "project" else "model"
-    rows = read_sums(USAGE, asked, by=(by,), only=_only(asked), measures=measures)
+    rows = read_sums(USAGE, asked, by=(by,), only=asked.only, measures=measures)
     named = _namer(by, (row[0] for row in rows))
     found = [(named(row[0]), figures.number(row[1:], measures)) for row in rows]
     return _largest_first(each for each in found if by == PROJECT or each[1]["api_calls"])
@@ -92,7 +88,7 @@ def _read_times(
 ) -> list[tuple[dict[str, Any], Numbers]]:
     buckets, segments = divide(asked, unit, USAGE)
     by = (BUCKET,) if breakdown is None else (BUCKET, breakdown)
-    rows = read_sums(USAGE, asked, by=by, segments=segments, only=_only(asked), measures=measures)
+    rows = read_sums(USAGE, asked, by=by, segments=segments, only=asked.only, measures=measures)
     if breakdown is None:
         found = {row[0]: figures.number(row[1:], measures) for row in rows}
         nothing = dict.fromkeys(measures, 0)
@@ -115,7 +111,7 @@ def time_of(bucket: Bucket) -> dict[str, str]:
 def read_unpriced(asked: Asked) -> list[dict[str, Any]]:
     """Return the models of which no price is known at some time, with what that concerns."""
     measures = ("unpriced_calls", "unpriced_tokens")
-    rows = read_sums(USAGE, asked, by=("model",), measures=measures, only=_only(asked))
+    rows = read_sums(USAGE, asked, by=("model",), measures=measures, only=asked.only)
     return [
         {"model": model, "api_calls": calls, "total_tokens": tokens}
         for model, calls, tokens in sorted(rows, key=lambda row: (-row[2], row[0]))
