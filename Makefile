@@ -6,7 +6,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 OBSERVATORY := $(BIN)/python -m observatory
 
 .DEFAULT_GOAL := help
-.PHONY: help install run migrate ingest test check format bench clean
+.PHONY: help install run migrate ingest test check format bench vendor clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,9 @@ format: $(VENV)/.installed-dev ## format the code and mend what lint can mend
 
 bench: $(VENV)/.installed-dev ## measure, against floors taken in the same run
 	@$(BIN)/python -m tests.bench
+
+vendor: $(VENV)/.installed-dev ## fetch the libraries of the page from npm (LATEST=--latest: the newest)
+	@$(BIN)/python -m tests.page.vendoring $(LATEST)
 
 clean: ## remove what was built; the database in data/ stays
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

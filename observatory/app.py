@@ -31,11 +31,12 @@ from observatory.api.exchange import Exchange
 from observatory.api.exports import ConversationExport
 from observatory.api.files import File, FileErrors, Files, RequestedFiles, RereadFile
 from observatory.api.health import Health, Readiness
-from observatory.api.index import Index, IndexStyle, LoginPage, LogoutPage
 from observatory.api.live import LiveStatus
+from observatory.api.login_page import LoginPage, LogoutPage
 from observatory.api.messages import Message
 from observatory.api.metrics import MAX_PROJECTS, Metrics
 from observatory.api.openapi import Description
+from observatory.api.page import Page, PageAsset
 from observatory.api.projects import Project, Projects
 from observatory.api.reconcile import Reconcile
 from observatory.api.report_cache import ReportCache
@@ -53,6 +54,7 @@ from observatory.api.webhooks import (
     Webhooks,
     WebhookTest,
 )
+from observatory.page.shell import VIEWS
 from observatory.rate_limits import Limits
 from observatory.webhooks.addresses import parse_networks
 
@@ -133,8 +135,9 @@ def create_app(
     app.req_options.strip_url_path_trailing_slash = True
     for error, handler in HANDLERS:
         app.add_error_handler(error, handler)
-    app.add_route("/", Index(folders=folders, auth=auth, clients=clients))
-    app.add_route("/index.css", IndexStyle())
+    for address, view in VIEWS.items():
+        app.add_route(address, Page(view, auth=auth, clients=clients))
+    app.add_route("/assets/{digest}/{path:path}", PageAsset())
     app.add_route("/login", LoginPage(accounts, auth, clients))
     app.add_route("/logout", LogoutPage(auth, clients))
     app.add_route("/docs", Docs())

@@ -13,6 +13,7 @@ from observatory.accounts.permissions import (
     UPLOAD,
     WRITE,
 )
+from observatory.page.shell import VIEWS
 
 # Anybody, also who is not signed in.
 PUBLIC: frozenset[str] = frozenset()
@@ -31,8 +32,9 @@ _UPLOAD = _any_of(UPLOAD)
 _ADMIN = _any_of(ADMIN)
 
 RULES: dict[tuple[str, str], frozenset[str]] = {
-    ("GET", "/"): PUBLIC,
-    ("GET", "/index.css"): PUBLIC,
+    # Strangers are told how to come in.
+    **{("GET", address): PUBLIC for address in VIEWS},
+    ("GET", "/assets/{digest}/{path:path}"): PUBLIC,
     ("GET", "/docs"): PUBLIC,
     ("GET", "/docs.css"): PUBLIC,
     ("GET", "/openapi.json"): PUBLIC,

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 import falcon
 
-from observatory.api.index import POLICY
+from observatory.api.login_page import POLICY
 from observatory.api.openapi import build_document, is_current
 from observatory.api.params import NoParams, read_params
 

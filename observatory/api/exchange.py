@@ -216,7 +216,8 @@ class Exchange:
             resp.set_header("Cache-Control", "no-store")
         else:
             resp.set_header("ETag", tag)
-            resp.set_header("Cache-Control", "private, no-cache")
+            kept = getattr(req.context, "cache_control", "private, no-cache")
+            resp.set_header("Cache-Control", kept)
             if req.env.get("HTTP_IF_NONE_MATCH", "").strip() == "*":
                 status = "304"
                 _leave_out_body(resp)

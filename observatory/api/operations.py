@@ -34,6 +34,7 @@ from observatory.api import search_schemas as found
 from observatory.api import webhook_schemas as hooks
 from observatory.api.params import NoParams
 from observatory.api.report_forms import CSV, NDJSON
+from observatory.page.shell import VIEWS
 
 JSON = "application/json"
 TAGS = {
@@ -567,4 +568,6 @@ LINKS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "deleteFile": (("getFile", "file_id", "/data/id"),),
 }  # fmt: skip
 # Pages for people, which are no part of the API.
-PAGES = ("/", "/index.css", "/docs", "/docs.css", "/login", "/logout")
+PAGES = (
+    *VIEWS, "/assets/{digest}/{path:path}", "/docs", "/docs.css", "/login", "/logout",
+)  # fmt: skip

@@ -1,8 +1,10 @@
-"""``/``, ``/login`` and ``/logout``: small pages that say what is here, and let people in."""
+"""``/login`` and ``/logout``: small pages that let people in and out; they need no scripts."""
 
 from __future__ import annotations
 
 import html
+import re
+from urllib.parse import quote
 
 import falcon
 from marshmallow import ValidationError
@@ -17,44 +19,39 @@ from observatory.api.cookies import set_cookie, unset_cookie
 from observatory.api.params import NoParams, Text, read_params
 from observatory.api.request_limits import find_household
 from observatory.errors import Forbidden, TooManyAttempts, Unauthorized
-from observatory.ingest.discover import text_path
 from observatory.metrics import AUTH_FAILURES, RATE_LIMITED
+from observatory.page.assets import read_assets
 from observatory.store import audit, sessions
 from observatory.store.database import DatabaseError, connect, read_auth_revision, writing
 
 _PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Claude Code Observatory</title><link rel="stylesheet" href="/index.css"></head><body><main>
-<h1>Claude Code Observatory <small>{version}</small></h1>
-<p>Keeps what coding agents did, and answers questions about it.</p>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title><link rel="icon" href="{assets}/icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="{assets}/css/page.css"></head><body class="gate">
+<main class="gate-box">
+<img src="{assets}/icon.svg" alt="" width="40" height="40">
+<h1>Claude Code Observatory</h1>
 {content}
+<p class="gate-foot">{version}</p>
 </main></body></html>
 """
-_SIGNED_IN = """<ul>{links}</ul>
-<p>Transcripts are read from {folders}.</p>
-<form method="post" action="/logout"><p>Signed in as {who}. <button>Sign out</button></p></form>
+_STRANGER = """<p class="gate-lead">Keeps what coding agents did, and answers questions about
+it.</p>
+<p><a class="button button-primary" href="/login">Sign in</a></p>
+<p>On the machine that runs the server, <code>observatory link</code> prints a link that signs
+in.</p>
+<ul class="gate-links">{links}</ul>
 """
-_STRANGER = """<p><a href="/login">Sign in</a> to see what is here. On the machine that runs the
-server, <code>observatory link</code> prints a link that signs in.</p>
-<ul>{links}</ul>
-"""
-_LOGIN = """{problem}<form method="post" action="/login">
-<p><label>Email address<br><input name="email" type="email" autocomplete="username" required
-maxlength="254"></label></p>
-<p><label>Password<br><input name="password" type="password" autocomplete="current-password"
-required maxlength="1024"></label></p>
-<p><button>Sign in</button></p></form>
+_LOGIN = """{problem}<form method="post" action="{action}">
+<p class="field"><label for="email">Email address</label><input id="email" name="email" type="email"
+autocomplete="username" required maxlength="254" autofocus></p>
+<p class="field"><label for="password">Password</label><input id="password" name="password"
+type="password" autocomplete="current-password" required maxlength="1024"></p>
+<p><button class="button button-primary">Sign in</button></p></form>
 <p>Who runs the server signs in with the link that it printed when it started;
 <code>observatory link</code> prints another one.</p>
-"""
-_STYLE = """
-:root { color-scheme: light dark }
-body { font: 1rem/1.5 system-ui, sans-serif; margin: 3rem auto; max-width: 42rem; padding: 0 1rem }
-small { font-weight: normal; opacity: .6 }
-code { font-size: .95em }
-input, button { font: inherit; padding: .3rem .6rem }
-input { box-sizing: border-box; max-width: 24rem; width: 100% }
-[role=alert] { border-left: .3rem solid #c33; padding-left: .7rem }
 """
 _PUBLIC_PLACES = (
     ("/health", "whether the server lives"),
@@ -62,20 +59,35 @@ _PUBLIC_PLACES = (
     ("/docs", "the API, to read"),
     ("/openapi.json", "the same, for programs"),
 )
-_PLACES = (
-    ("/api/conversations", "conversations, newest first"),
-    ("/api/projects", "projects with their totals"),
-    ("/api/files", "transcript files and how far each was read"),
-    ("/metrics", "for Prometheus"),
-    *_PUBLIC_PLACES,
+POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self';"
+    " frame-ancestors 'none'"
 )
-POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'self'"
+# A path of this server, and no way to name another one.
+_ADDRESS = re.compile(r"/(?![/\\\\])[!-\[\]-~]{0,2000}")
 
 
-def _answer_page(resp: falcon.Response, content: str) -> None:
+def _answer_page(resp: falcon.Response, content: str, *, title: str = "Sign in") -> None:
     resp.content_type = falcon.MEDIA_HTML
     resp.set_header("Content-Security-Policy", POLICY)
-    resp.text = _PAGE.format(version=__version__, content=content)
+    resp.text = _PAGE.format(
+        title=f"{title} · Observatory",
+        assets=read_assets().base,
+        version=__version__,
+        content=content,
+    )
+
+
+def _answer_login(resp: falcon.Response, following: str, *, problem: str = "") -> None:
+    """Answer with the form, which leads to where somebody wanted to go."""
+    action = "/login" if following == "/" else f"/login?next={quote(following, safe='')}"
+    shown = f'<p role="alert" class="notice notice-bad">{problem}</p>' if problem else ""
+    _answer_page(resp, _LOGIN.format(problem=shown, action=html.escape(action)))
+
+
+def answer_stranger(resp: falcon.Response) -> None:
+    """Answer with what this is, to who has not signed in."""
+    _answer_page(resp, _STRANGER.format(links=_links(_PUBLIC_PLACES)), title="Welcome")
 
 
 def _links(places: tuple[tuple[str, str], ...]) -> str:
@@ -84,7 +96,7 @@ def _links(places: tuple[tuple[str, str], ...]) -> str:
     )
 
 
-def _find_identity(req: falcon.Request, auth: Authenticator, clients: Clients) -> Identity | None:
+def find_identity(req: falcon.Request, auth: Authenticator, clients: Clients) -> Identity | None:
     """Return who asks for a page that strangers may ask for, too."""
     try:
         connect()
@@ -95,50 +107,18 @@ def _find_identity(req: falcon.Request, auth: Authenticator, clients: Clients) -
         return None
 
 
-class Index:
-    """``/``."""
-
-    # Without one it answers too, as to a stranger.
-    needs_database = False
-    # Browsers do not tell where a form is from when they may not tell it in Referer.
-    referrer_policy = "same-origin"
-
-    def __init__(self, *, folders: tuple[str, ...], auth: Authenticator, clients: Clients) -> None:
-        self._folders = ", ".join(
-            f"<code>{html.escape(text_path(folder))}</code>" for folder in folders
-        )
-        self._auth = auth
-        self._clients = clients
-
-    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer with what is here, and to strangers with how to come in."""
-        read_params(req, NoParams)
-        identity = _find_identity(req, self._auth, self._clients)
-        if identity is None:
-            _answer_page(resp, _STRANGER.format(links=_links(_PUBLIC_PLACES)))
-            return
-        req.context.identity = identity
-        who = html.escape(identity.label)
-        content = _SIGNED_IN.format(links=_links(_PLACES), folders=self._folders, who=who)
-        _answer_page(resp, content)
-
-
-class IndexStyle:
-    """``/index.css``: the pages' style, apart so that the policy needs no inline styles."""
-
-    needs_database = False
-
-    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer with the style sheet."""
-        read_params(req, NoParams)
-        resp.content_type = "text/css; charset=utf-8"
-        resp.text = _STYLE
-
-
-class LinkParams(NoParams):
-    """The token of a one-time link."""
+class LoginParams(NoParams):
+    """The token of a one-time link, and where to go when one is in."""
 
     token = Text(load_default=None)
+    following = Text(load_default="/", data_key="next")
+
+
+def _read_login(req: falcon.Request) -> tuple[str | None, str]:
+    """Return the token of an address, and a place of this server to go to."""
+    params = read_params(req, LoginParams)
+    following = params["following"]
+    return params["token"], following if _ADDRESS.fullmatch(following) else "/"
 
 
 class LoginPage:
@@ -153,17 +133,17 @@ class LoginPage:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Sign in by a link, once; without one answer with the form to who is not signed in."""
-        token = read_params(req, LinkParams)["token"]
+        token, following = _read_login(req)
         signed_in = None
         if token is not None and not getattr(req.context, "is_head", False):
             signed_in = self._accounts.use_link(token, actor=actor_of(req))
         if signed_in is not None:
-            self._go_in(req, resp, signed_in.token.text)
-        elif _find_identity(req, self._auth, self._clients) is not None:
+            self._go_in(req, resp, signed_in.token.text, following)
+        elif find_identity(req, self._auth, self._clients) is not None:
             resp.status = falcon.HTTP_303
-            resp.location = "/"
+            resp.location = following
         elif token is None or getattr(req.context, "is_head", False):
-            _answer_page(resp, _LOGIN.format(problem=""))
+            _answer_login(resp, following)
         else:
             resp.status = falcon.HTTP_401
             resp.set_header("WWW-Authenticate", 'Bearer realm="observatory"')
@@ -171,11 +151,11 @@ class LoginPage:
                 "This link was used before or is too old; <code>observatory link</code> prints"
                 " another one."
             )
-            _answer_page(resp, _LOGIN.format(problem=f'<p role="alert">{problem}</p>'))
+            _answer_login(resp, following, problem=problem)
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Sign in by a password, as the form sends it."""
-        read_params(req, NoParams)
+        _, following = _read_login(req)
         if not (req.content_type or "").startswith(falcon.MEDIA_URLENCODED):
             raise falcon.HTTPUnsupportedMediaType
         text = read_raw_body(req).decode("ascii", "replace")
@@ -199,15 +179,17 @@ class LoginPage:
             resp.set_header("Retry-After", str(error.retry_after))
             problem = str(error)
         else:
-            self._go_in(req, resp, signed_in.token.text)
+            self._go_in(req, resp, signed_in.token.text, following)
             return
-        _answer_page(resp, _LOGIN.format(problem=f'<p role="alert">{problem}</p>'))
+        _answer_login(resp, following, problem=problem)
 
-    def _go_in(self, req: falcon.Request, resp: falcon.Response, cookie: str) -> None:
+    def _go_in(
+        self, req: falcon.Request, resp: falcon.Response, cookie: str, following: str
+    ) -> None:
         is_tls = self._clients.is_tls(req.env)
         set_cookie(req, resp, cookie, seconds=self._accounts.session_seconds, is_tls=is_tls)
         resp.status = falcon.HTTP_303
-        resp.location = "/"
+        resp.location = following
 
 
 class LogoutPage:

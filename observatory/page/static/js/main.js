@@ -1,0 +1,204 @@
+// The frame around all views: navigation, theme, shortcuts, and the view that the address names.
+import { html, render, useCallback, useEffect, useRef, useState } from "./html.js";
+import { ApiError } from "./api.js";
+import { announce } from "./announcing.js";
+import { begin, match, navigate, readQuery, useAddress } from "./router.js";
+import { ROUTES } from "./routes.js";
+import { SessionContext, readSession, useSession } from "./session.js";
+import { useLiveState } from "./live.js";
+import { HelpDialog, useShortcuts } from "./shortcuts.js";
+import { Icon } from "./components/icon.js";
+import { Empty, Failure } from "./components/states.js";
+
+const ASSETS = new URL("..", import.meta.url).pathname.replace(/\/$/, "");
+const THEMES = [["light", "sun", "Light"], ["dark", "moon", "Dark"], ["system", "screen", "As the system"]];
+const RELOADED = "reloaded-for";
+
+function useTheme() {
+  const [theme, setTheme] = useState(document.documentElement.dataset.theme ?? "system");
+  const choose = useCallback((next) => {
+    if (next === "system") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = next;
+    try {
+      if (next === "system") localStorage.removeItem("theme");
+      else localStorage.setItem("theme", next);
+    } catch {
+      // It holds as long as the page is open.
+    }
+    setTheme(next);
+    window.dispatchEvent(new Event("themechange"));
+  }, []);
+  return [theme, choose];
+}
+
+function ThemeButton() {
+  const [theme, choose] = useTheme();
+  const index = THEMES.findIndex(([name]) => name === theme);
+  const [, icon, label] = THEMES[index];
+  const [next, , nextLabel] = THEMES[(index + 1) % THEMES.length];
+  return html`<button class="button button-quiet button-icon" aria-label=${`Theme: ${label}. Change to: ${nextLabel}`}
+    title=${`Theme: ${label}`} onClick=${() => choose(next)}><${Icon} name=${icon} /></button>`;
+}
+
+function SignOut() {
+  return html`<form method="post" action="/logout"><button class="button button-quiet button-icon" aria-label="Sign out"
+    title="Sign out"><${Icon} name="out" /></button></form>`;
+}
+
+const LIVE_WORDS = {
+  waiting: ["dot-warn", "Reconnecting"], refused: ["dot-warn", "Signed out"], open: ["dot-good", "Live"],
+  connecting: ["", "Connecting"],
+};
+
+function LiveState() {
+  const state = useLiveState();
+  const [look, words] = LIVE_WORDS[state] ?? [];
+  if (!words) return null;
+  return html`<span class="row tiny faint" role="status"><span class=${`dot ${look}`}></span>${words}</span>`;
+}
+
+function Brand() {
+  return html`<a class="brand" href="/"><img src=${`${ASSETS}/icon.svg`} alt="" width="22" height="22" />Observatory</a>`;
+}
+
+function Navigation({ current, className }) {
+  const { may } = useSession();
+  const shown = ROUTES.filter(({ nav, permission }) => nav && may(permission));
+  return html`<nav class=${className} aria-label="Views"><ul>${shown.map((route) => html`<li key=${route.path}>
+    <a href=${route.path} aria-current=${route.path === current ? "page" : undefined}>
+      <${Icon} name=${route.nav.icon} />${route.nav.label}</a></li>`)}</ul></nav>`;
+}
+
+function Tools({ onHelp }) {
+  return html`<div class="row">
+    <${ThemeButton} />
+    <button class="button button-quiet button-icon" aria-label="Keyboard shortcuts" title="Keyboard shortcuts (?)"
+      onClick=${onHelp}><${Icon} name="help" /></button>
+    <${SignOut} />
+  </div>`;
+}
+
+/** The view of an address, once its module is there; the one before stays until then. */
+function useView(address) {
+  const [shown, setShown] = useState({ address: null });
+  useEffect(() => {
+    let isCurrent = true;
+    const found = match(address.split("?")[0]);
+    if (!found) {
+      setShown({ address, found: null });
+      return undefined;
+    }
+    found.route.load().then(
+      (module) => {
+        sessionStorage.removeItem(RELOADED);
+        if (isCurrent) setShown({ address, found, module });
+      },
+      () => {
+        if (!isCurrent) return;
+        // Most likely the server has another version of the page by now: begin with that one.
+        if (sessionStorage.getItem(RELOADED) !== address) {
+          sessionStorage.setItem(RELOADED, address);
+          location.assign(address);
+        } else {
+          const error = new ApiError("This part of the page can not be loaded.", { code: "UNREACHABLE" });
+          setShown({ address, found, error });
+        }
+      },
+    );
+    return () => {
+      isCurrent = false;
+    };
+  }, [address]);
+  return shown;
+}
+
+function View({ shown }) {
+  const { may } = useSession();
+  if (shown.address === null) return null;
+  if (!shown.found) {
+    return html`<${Empty} title="There is nothing here">The address leads nowhere. <a href="/">Go to the overview</a><//>`;
+  }
+  if (shown.error) return html`<${Failure} error=${shown.error} retry=${() => location.reload()} />`;
+  if (!may(shown.found.route.permission)) {
+    const error = new ApiError(`This takes the permission ${shown.found.route.permission}.`, { code: "FORBIDDEN" });
+    return html`<${Failure} error=${error} />`;
+  }
+  const Component = shown.module.default;
+  return html`<${Component} key=${`${shown.found.route.view} ${JSON.stringify(shown.found.params)}`}
+    params=${shown.found.params} query=${readQuery()} />`;
+}
+
+/** On another view: its title, the focus at its beginning, and where it was scrolled to. */
+function useArrival(shown, main) {
+  const last = useRef(null);
+  useEffect(() => {
+    if (!shown.found || !shown.module) return;
+    const path = shown.address.split("?")[0];
+    if (path === last.current) return;
+    const isFirst = last.current === null;
+    last.current = path;
+    const title = shown.module.title ?? "Observatory";
+    document.title = `${title} · Observatory`;
+    const scroll = history.state?.scroll ?? 0;
+    requestAnimationFrame(() => window.scrollTo(0, scroll));
+    if (isFirst) return;
+    announce(title);
+    const heading = main.current.querySelector("h1") ?? main.current;
+    heading.tabIndex = -1;
+    heading.focus({ preventScroll: true });
+  }, [shown]);
+}
+
+function Frame() {
+  const address = useAddress();
+  const shown = useView(address);
+  const main = useRef(null);
+  const session = useSession();
+  const [hasHelp, setHasHelp] = useState(false);
+  useArrival(shown, main);
+  useShortcuts([
+    { keys: "?", label: "Show the keys", run: () => setHasHelp(true) },
+    ...ROUTES.filter(({ nav, permission }) => nav && session.may(permission)).map(({ path, nav }) => ({
+      keys: `g ${nav.label[0].toLowerCase()}`, label: `Go to ${nav.label}`, run: () => navigate(path),
+    })),
+  ], "Everywhere");
+  const current = shown.found?.route.path;
+  const below = shown.found?.route.below ?? current;
+  return html`<a class="skip" href="#main">Skip to content</a>
+    ${shown.address !== address && html`<div class="progress"></div>`}
+    <div class="frame">
+      <div class="side">
+        <${Brand} />
+        <${Navigation} className="nav" current=${below} />
+        <div class="side-foot">
+          <${LiveState} />
+          <div class="who small muted clip" title=${session.label}>${session.label}</div>
+          <${Tools} onHelp=${() => setHasHelp(true)} />
+        </div>
+      </div>
+      <header class="bar"><${Brand} /><${LiveState} /><${Tools} onHelp=${() => setHasHelp(true)} /></header>
+      <main class="main" id="main" ref=${main} tabindex="-1"><${View} shown=${shown} /></main>
+      <${Navigation} className="nav nav-low" current=${below} />
+    </div>
+    ${hasHelp && html`<${HelpDialog} onClose=${() => setHasHelp(false)} />`}`;
+}
+
+function Page() {
+  const [state, setState] = useState({ session: null, error: null });
+  const start = useCallback(() => {
+    setState({ session: null, error: null });
+    readSession().then(
+      (session) => setState({ session, error: null }),
+      (error) => error.status !== 401 && setState({ session: null, error }),
+    );
+  }, []);
+  useEffect(start, []);
+  if (state.error) return html`<main class="main"><${Failure} error=${state.error} retry=${start} /></main>`;
+  if (!state.session) return html`<div class="progress"></div>`;
+  return html`<${SessionContext.Provider} value=${state.session}><${Frame} /><//>`;
+}
+
+begin();
+const root = document.getElementById("page");
+root.textContent = "";
+render(html`<${Page} />`, root);

@@ -1,0 +1,20 @@
+// Who is signed in, and what they may do; known before a view is drawn.
+import { createContext, useContext } from "./html.js";
+import { request, setCsrfToken } from "./api.js";
+
+export const SessionContext = createContext(null);
+
+/** Return `{user, identity, permissions, label, may(permission)}`. */
+export const useSession = () => useContext(SessionContext);
+
+/** Ask who is signed in. */
+export async function readSession() {
+  const profile = await request("/api/auth/profile");
+  setCsrfToken(profile.csrf_token);
+  const allowed = new Set(profile.permissions);
+  return {
+    ...profile,
+    label: profile.user?.name || profile.user?.email || profile.identity,
+    may: (permission) => !permission || allowed.has(permission) || allowed.has("admin"),
+  };
+}

@@ -1,0 +1,3 @@
+export const title = "Overview";
+import { html } from "../html.js";
+export default function Overview() { return html`<h1>Overview</h1>`; }
