@@ -20,7 +20,7 @@ FOR_EVER = "public, max-age=31536000, immutable"
 
 
 class Page:
-    """One of the page's addresses.
+    """One of the page's addresses; its scripts read the query.
 
     Args:
         view: What it shows first.
@@ -40,7 +40,6 @@ class Page:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, **kwargs: str) -> None:
         """Answer with the page; strangers are told how to come in, and come back here then."""
-        read_params(req, NoParams)
         identity = find_identity(req, self._auth, self._clients)
         if identity is None:
             if req.path == "/":

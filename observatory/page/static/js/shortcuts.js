@@ -8,7 +8,8 @@ let begun = null;
 
 /**
  * Have keys do something as long as a component is there. `shortcuts` are `{keys, label, run}`;
- * `keys` is what is pressed, such as `j`, `/` or, one after another, `g o`.
+ * `keys` is what is pressed, such as `j`, `/` or, one after another, `g o`. One without `run` is
+ * only told of: the browser does it.
  */
 export function useShortcuts(shortcuts, title) {
   const group = useRef({ title, shortcuts });
@@ -28,7 +29,7 @@ document.addEventListener("keydown", (event) => {
   if (isTyping(event.target) || document.querySelector("dialog[open]")) return;
   const now = performance.now();
   const pressed = begun && now - begun.at < SEQUENCE_MS ? `${begun.key} ${event.key}` : event.key;
-  const all = [...groups].reverse().flatMap(({ shortcuts }) => shortcuts);
+  const all = [...groups].reverse().flatMap(({ shortcuts }) => shortcuts).filter(({ run }) => run);
   const found = all.find(({ keys }) => keys === pressed) ?? all.find(({ keys }) => keys === event.key);
   begun = { key: event.key, at: now };
   if (!found) return;

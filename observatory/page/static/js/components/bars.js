@@ -30,6 +30,29 @@ function pile(parts, length) {
   return parts.map(({ values }) => values.map((value, index) => (sums[index] += value ?? 0)));
 }
 
+const MONTH_SECONDS = 27 * 86_400;
+const TICK_PX = 64;
+
+/** Return the bars that are named: as many as there is room for, in even steps. */
+function chooseTicks(starts, width) {
+  const every = Math.max(1, Math.ceil((starts.length * TICK_PX) / Math.max(width, 1)));
+  return starts.filter((_, index) => index % every === 0);
+}
+
+function nameTicks(ticks, step) {
+  const language = navigator.language || "en";
+  const isMonths = step >= MONTH_SECONDS;
+  const usual = new Intl.DateTimeFormat(language, isMonths ? { month: "short" } : { day: "numeric", month: "short" });
+  const ofYear = new Intl.DateTimeFormat(language, { month: "short", year: "numeric" });
+  let year = null;
+  return ticks.map((tick) => {
+    const moment = new Date(tick * 1000);
+    const isNew = moment.getFullYear() !== year;
+    year = moment.getFullYear();
+    return (isMonths && isNew ? ofYear : usual).format(moment);
+  });
+}
+
 function makeOptions({ element, parts, starts, formatAxis, onCursor, syncKey }) {
   const grid = property("--line");
   const text = property("--text-3");
@@ -38,7 +61,7 @@ function makeOptions({ element, parts, starts, formatAxis, onCursor, syncKey }) 
   // The highest sum is drawn first, and what is below stands before it.
   const series = parts.map((_, index) => ({
     fill: property(`--chart-${colourOf(index)}`), width: 0, points: { show: false },
-    paths: uPlot.paths.bars({ size: [0.72, 36], radius: 0, align: 1 }),
+    paths: uPlot.paths.bars({ size: [0.76, 40], radius: 0 }),
   })).reverse();
   return {
     width: element.clientWidth,
@@ -47,11 +70,15 @@ function makeOptions({ element, parts, starts, formatAxis, onCursor, syncKey }) 
     legend: { show: false },
     cursor: { y: false, points: { show: false }, drag: { x: false, y: false }, sync: { key: syncKey } },
     scales: {
-      x: { time: true, range: () => [starts[0] - step * 0.1, starts.at(-1) + step] },
+      x: { time: true, range: () => [starts[0] - step * 0.6, starts.at(-1) + step * 0.6] },
       y: { range: (_, __, most) => [0, most > 0 ? most * 1.06 : 1] },
     },
     axes: [
-      { stroke: text, font, grid: { show: false }, ticks: { show: false }, size: 26, gap: 6, space: 64 },
+      {
+        stroke: text, font, grid: { show: false }, ticks: { show: false }, size: 26, gap: 6, space: 64,
+        splits: (plot) => chooseTicks(starts, plot.bbox.width / devicePixelRatio),
+        values: (_, ticks) => nameTicks(ticks, step),
+      },
       {
         stroke: text, font, grid: { stroke: grid, width: 1 }, ticks: { show: false }, gap: 6, space: 36,
         size: (_, values) => 14 + 6.4 * Math.max(3, ...(values ?? []).map((value) => String(value).length)),

@@ -1,0 +1,84 @@
+// Lists that are read page by page, each behind the one before (`cursor`), as one scrolls.
+import { useCallback, useEffect, useMemo, useReducer } from "./html.js";
+
+const KEPT = 12;
+const kept = new Map();
+
+class Pages {
+  constructor(key, fetchPage) {
+    Object.assign(this, { key, fetchPage, rows: [], total: null, relation: "exact", cursor: null, extra: {}, isLoading: false, isDone: false, error: null });
+    this.controller = new AbortController();
+    this.listeners = new Set();
+  }
+
+  async more() {
+    if (this.isLoading || this.isDone) return;
+    this.isLoading = true;
+    this.error = null;
+    this.tell();
+    try {
+      const { rows, pagination, ...extra } = await this.fetchPage(this.cursor, this.controller.signal);
+      this.rows = [...this.rows, ...rows];
+      if (this.cursor === null) this.extra = extra;
+      this.total = pagination.total;
+      this.relation = pagination.total_relation ?? "exact";
+      this.cursor = pagination.next_cursor;
+      this.isDone = !pagination.has_more || !pagination.next_cursor;
+    } catch (error) {
+      if (this.controller.signal.aborted) return;
+      this.error = error;
+    }
+    this.isLoading = false;
+    this.tell();
+  }
+
+  tell() {
+    for (const listener of this.listeners) listener();
+  }
+}
+
+/**
+ * Return `{rows, total, relation, extra, isLoading, isDone, error, more, change, reload}` of a list.
+ * What was read is kept for going back; `extra` is what the first page told beside its rows.
+ *
+ * @param {string} key Names the list: another key is another list.
+ * @param {Function} fetchPage Takes a cursor (null for the first page) and a signal, and returns
+ *   `{rows, pagination, ...}`.
+ */
+export function usePages(key, fetchPage) {
+  const [, redraw] = useReducer((number) => number + 1, 0);
+  const pages = useMemo(() => {
+    const known = kept.get(key) ?? new Pages(key, fetchPage);
+    kept.delete(key);
+    kept.set(key, known);
+    for (const old of [...kept.keys()].slice(0, -KEPT)) kept.delete(old);
+    return known;
+  }, [key]);
+  useEffect(() => {
+    pages.listeners.add(redraw);
+    if (!pages.rows.length) pages.more();
+    return () => {
+      pages.listeners.delete(redraw);
+      // What nobody waits for any more is not asked for.
+      if (pages.isLoading && !pages.rows.length) {
+        pages.controller.abort();
+        kept.delete(key);
+      }
+    };
+  }, [pages]);
+  const change = useCallback((transform) => {
+    pages.rows = transform(pages.rows);
+    redraw();
+  }, [pages]);
+  const reload = useCallback(async () => {
+    const fresh = new Pages(key, fetchPage);
+    await fresh.more();
+    if (!fresh.error) Object.assign(pages, { ...fresh, listeners: pages.listeners, controller: pages.controller });
+    else pages.error = fresh.error;
+    redraw();
+  }, [pages]);
+  return { ...pages, more: () => pages.more(), change, reload };
+}
+
+/** Forget all lists, so that each is read anew. */
+export const forgetPages = () => kept.clear();
