@@ -152,7 +152,8 @@ def test_any_id(app, route, identifier):
     path = route.replace(":path}", "}").format(
         conversation_id=identifier, message_id=identifier, project_id=identifier,
         file_id=identifier, tag=identifier, user_id=identifier, key_id=identifier,
-        webhook_id=identifier, delivery_id=identifier, budget_id=identifier,
+        webhook_id=identifier, delivery_id=identifier, budget_id=identifier, digest=identifier,
+        path=identifier,
     )  # fmt: skip
     check(*call(app, path), path=path)
 

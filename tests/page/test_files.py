@@ -21,7 +21,7 @@ MANIFEST = json.loads(vendoring.MANIFEST.read_text())
 # Names of languages that are written like addresses, and lead nowhere.
 _NAMES = re.compile(r"http://www\.w3\.org/[\w/]+")
 _ADDRESS = re.compile(r"https?://|[\"'`(]//\w")
-_IMPORT = re.compile(r"""(?:\bfrom|\bimport)\s*\(?\s*["']([^"']+)["']""")
+_IMPORT = re.compile(r"""(?:(?<!["'])\bfrom|\bimport)\s*\(?\s*["']([^"']+)["']""")
 
 
 @pytest.mark.parametrize("path", OWN)

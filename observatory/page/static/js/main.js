@@ -167,7 +167,7 @@ function Frame() {
   return html`<a class="skip" href="#main">Skip to content</a>
     ${shown.address !== address && html`<div class="progress"></div>`}
     <div class="frame">
-      <div class="side">
+      <header class="side">
         <${Brand} />
         <${Navigation} className="nav" current=${below} />
         <div class="side-foot">
@@ -175,7 +175,7 @@ function Frame() {
           <div class="who small muted clip" title=${session.label}>${session.label}</div>
           <${Tools} onHelp=${() => setHasHelp(true)} />
         </div>
-      </div>
+      </header>
       <header class="bar"><${Brand} /><${LiveState} /><${Tools} onHelp=${() => setHasHelp(true)} /></header>
       <main class="main" id="main" ref=${main} tabindex="-1"><${View} shown=${shown} /></main>
       <${Navigation} className="nav nav-low" current=${below} />

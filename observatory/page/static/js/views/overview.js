@@ -108,14 +108,14 @@ function Totals({ totals, previous }) {
   </dl>`;
 }
 
-function UsageTable({ piled, of, show }) {
+function UsageTable({ name: what, piled, of, show }) {
   const columns = [
     { key: "label", label: "When" },
     { key: "sum", label: "All", isNumber: true, cell: ({ index }) => show(of.reduce((sum, { values }) => sum + values[index], 0)) },
     ...of.map(({ name, values }) => ({ key: name, label: name, isNumber: true, cell: ({ index }) => show(values[index]) })),
   ];
   const rows = piled.labels.map((label, index) => ({ label, index })).filter(({ index }) => of.some(({ values }) => values[index])).reverse();
-  return html`<div class="scroll-table" tabindex="0" role="region" aria-label="Numbers of the chart"><${Table} caption="Numbers of the chart, the latest first" columns=${columns} rows=${rows} rowKey=${({ label }) => label} /></div>`;
+  return html`<div class="scroll-table" tabindex="0" role="region" aria-label=${`${what} over time`}><${Table} caption=${`${what} over time, the latest first`} columns=${columns} rows=${rows} rowKey=${({ label }) => label} /></div>`;
 }
 
 function Usage({ piled, isTable }) {
@@ -128,7 +128,7 @@ function Usage({ piled, isTable }) {
     const description = `${name} over time by model: ${show(sum)} in all, from ${piled.labels[0]} to ${piled.labels.at(-1)}. The table has the numbers.`;
     return html`<div key=${name}><h3 class="muted">${name}</h3>
       ${isTable
-        ? html`<${UsageTable} piled=${piled} of=${parts} show=${show} />`
+        ? html`<${UsageTable} name=${name} piled=${piled} of=${parts} show=${show} />`
         : html`<${Bars} starts=${piled.starts} parts=${parts} labels=${piled.labels} format=${show} formatAxis=${showAxis} description=${description} syncKey="usage" />`}
     </div>`;
   })}</div>`;
