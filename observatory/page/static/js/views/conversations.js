@@ -7,6 +7,7 @@ import * as format from "../format.js";
 import { useLive } from "../live.js";
 import { usePages } from "../paging.js";
 import { readQuery, setQuery } from "../router.js";
+import { describeMessage } from "../saying.js";
 import { useSession } from "../session.js";
 import { useShortcuts } from "../shortcuts.js";
 import { Dialog } from "../components/dialog.js";
@@ -229,8 +230,13 @@ function describeCount({ total, relation, rows, isLoading }, isSearch) {
 /** Keep a list true while things happen: known rows change in place, new ones are offered. */
 function useListChanges(pages, query, isSearch) {
   const [fresh, setFresh] = useState(0);
-  useLive(["conversation_started", "conversation_updated", "conversation_ended", "conversation_deleted"], (event) => {
-    if (isSearch) return;
+  const [said, setSaid] = useState(new Map());
+  useLive(["conversation_started", "conversation_updated", "conversation_ended", "conversation_deleted", "message_added"], (event) => {
+    if (isSearch) return undefined;
+    if (event.type === "message_added") {
+      const text = describeMessage(event.data.message);
+      return text && setSaid((old) => new Map(old).set(event.conversation_id, text));
+    }
     if (event.type === "resync") return pages.reload();
     if (event.type === "conversation_deleted") {
       return pages.change((rows) => rows.filter(({ conversation }) => conversation.id !== event.conversation_id));
@@ -248,7 +254,7 @@ function useListChanges(pages, query, isSearch) {
     window.scrollTo(0, 0);
     pages.reload();
   }, [pages.reload]);
-  return [fresh, show];
+  return { fresh, show, said };
 }
 
 function useRowKeys(list, count) {
@@ -276,7 +282,7 @@ export default function Conversations({ query }) {
   const pages = usePages(`conversations ${key}`, (cursor, signal) => (isSearch ? fetchFound : fetchList)(query, cursor, signal));
   const [hasHelp, setHasHelp] = useState(false);
   const [hasFilters, setHasFilters] = useState(false);
-  const [fresh, showFresh] = useListChanges(pages, query, isSearch);
+  const { fresh, show: showFresh, said } = useListChanges(pages, query, isSearch);
   const box = useRef(null);
   const list = useRef(null);
   const { down, up } = useRowKeys(list, pages.rows.length);
@@ -305,13 +311,13 @@ export default function Conversations({ query }) {
           <select class="select" id="sort" value=${query.sort in sorts ? query.sort : Object.keys(sorts)[0]}
             onChange=${(event) => setQuery({ sort: event.target.value === Object.keys(sorts)[0] ? null : event.target.value }, { replace: false })}>
             ${Object.entries(sorts).map(([value, label]) => html`<option key=${value} value=${value}>${label}</option>`)}</select></div>
-        <${List} pages=${pages} handle=${list} isSearch=${isSearch} key=${key} />
+        <${List} pages=${pages} handle=${list} isSearch=${isSearch} said=${said} key=${key} />
       </section>
     </div>
     ${hasHelp && html`<${LanguageDialog} onClose=${() => setHasHelp(false)} onTry=${(example) => { setHasHelp(false); setQuery({ q: example }, { replace: false }); box.current.focus(); }} />`}`;
 }
 
-function List({ pages, handle, isSearch }) {
+function List({ pages, handle, isSearch, said }) {
   const { rows, total, error, isLoading, isDone } = pages;
   if (!rows.length) {
     if (error) return html`<${Failure} error=${error} retry=${() => pages.more()} />`;
@@ -321,7 +327,7 @@ function List({ pages, handle, isSearch }) {
       : html`<${Empty} title="No conversations">There are none yet, or none that these filters leave.<//>`;
   }
   return html`<${VirtualList} count=${rows.length} total=${isDone ? rows.length : total ?? -1} estimate=${isSearch ? 150 : 68} handle=${handle}
-      label="Conversations" rowKey=${(index) => rows[index].conversation.id} renderRow=${(index) => html`<${Row} row=${rows[index]} />`}
+      label="Conversations" rowKey=${(index) => rows[index].conversation.id} renderRow=${(index) => html`<${Row} row=${rows[index]} said=${said.get(rows[index].conversation.id)} />`}
       onRange=${(_, last) => last >= rows.length - AHEAD && !error && pages.more()} />
     ${error ? html`<${Failure} error=${error} retry=${() => pages.more()} />` : isLoading && html`<${Loading} lines=${2} label="Loading more" />`}`;
 }

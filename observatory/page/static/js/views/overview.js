@@ -5,6 +5,7 @@ import { conversationAddress, conversationsAddress } from "../addresses.js";
 import * as format from "../format.js";
 import { useLive } from "../live.js";
 import { setQuery } from "../router.js";
+import { describeMessage } from "../saying.js";
 import { useSession } from "../session.js";
 import { Bars, Legend } from "../components/bars.js";
 import { Card, Ranks, Table } from "../components/card.js";
@@ -87,7 +88,7 @@ function Stat({ label, value, note, title: hint, share }) {
   const shown = format.change(share);
   return html`<div class="stat"><dt>${label}</dt><dd>
     <div class="stat-value" title=${hint}>${value}</div>
-    <div class="stat-note">${shown && html`<span title="against as many days before">${share > 0 ? "↑" : share < 0 ? "↓" : ""} ${shown.replace(/^[+-−]/, "")} </span>`}${note}</div>
+    <div class="stat-note">${shown && html`<span title="against as many days before">${share > 0 ? "↑" : share < 0 ? "↓" : ""} ${shown.replace(/^[^\d]/, "")}${note && " · "}</span>`}${note}</div>
   </dd></div>`;
 }
 
@@ -149,8 +150,9 @@ function UsageCard({ usage, period, unit, isAll, hint }) {
 }
 
 function HeatMap({ rows }) {
-  const most = Math.max(...rows.map(({ messages }) => messages));
-  const level = (messages) => (messages ? Math.max(1, Math.ceil(4 * Math.sqrt(messages / most))) : 0);
+  // A quarter of the hours with anything in them has each shade.
+  const ranked = rows.map(({ messages }) => messages).filter(Boolean).sort((a, b) => a - b);
+  const level = (messages) => (messages ? 1 + Math.min(3, Math.floor((4 * ranked.indexOf(messages)) / ranked.length)) : 0);
   const long = format.weekdays("long");
   return html`<table class="heat"><caption class="visually-hidden">Messages by weekday and hour</caption>
     <thead><tr><td></td>${[0, 6, 12, 18].map((hour) => html`<th key=${hour} colspan="6" scope="colgroup">${format.hour(hour)}</th>`)}</tr></thead>
@@ -165,12 +167,6 @@ function ActivityCard({ activity }) {
   return html`<${Card} title="When it happens" actions=${html`<span class="heat-scale" aria-hidden="true">less <i></i><i></i><i></i><i></i><i></i> more</span>`}>
     <${Loaded} of=${activity} lines=${7}>${({ rows }) => html`<${HeatMap} rows=${rows} />`}<//>
   <//>`;
-}
-
-function describeMessage({ content, tool_calls: calls }) {
-  const call = calls?.[0];
-  if (call) return `${call.name}${call.parameters?.command ? ` ${call.parameters.command}` : call.parameters?.file_path ? ` ${call.parameters.file_path}` : ""}`;
-  return content?.trim().split("\n")[0].slice(0, 200);
 }
 
 function Latest({ project }) {
