@@ -79,7 +79,7 @@ const STEPS = [["second", 60], ["minute", 60], ["hour", 24], ["day", 7]];
 export function ago(time, now = Date.now()) {
   const moment = new Date(time);
   let past = (moment.getTime() - now) / 1000;
-  if (Math.abs(past) < 45) return past <= 0 ? "just now" : "in a moment";
+  if (Math.abs(past) < 45) return "just now";
   for (const [unit, most] of STEPS) {
     if (Math.abs(past) < most) return relative.format(Math.round(past), unit);
     past /= most;

@@ -191,7 +191,9 @@ function useListFacets(isWanted) {
   const { may } = useSession();
   const projects = useApi(isWanted ? "/api/projects" : null, { limit: 100, fields: "path,conversation_count" });
   const models = useApi(isWanted && may("analytics:read") ? "/api/analytics/models" : null, { from: LONG_AGO });
+  const tags = useApi(isWanted ? "/api/tags" : null);
   return {
+    tag: (tags.data?.tags ?? []).map(({ tag, conversation_count: count }) => ({ value: tag, count })),
     project: (projects.data?.projects ?? []).map(({ path, conversation_count: count }) => ({ value: path, count })),
     model: (models.data?.rows ?? []).map(({ model }) => ({ value: model })),
   };
@@ -207,6 +209,7 @@ function Facets({ query, isSearch, found, isShown }) {
       <${Facet} name="tool" heading="Tool" values=${values.tool ?? []} chosen=${query.tool} />`}
     <${Facet} name="project" heading="Project" values=${values.project ?? []} chosen=${query.project} show=${format.projectName} />
     <${Facet} name="model" heading="Model" values=${values.model ?? []} chosen=${query.model} show=${format.modelName} />
+    ${!isSearch && html`<${Facet} name="tag" heading="Tag" values=${values.tag ?? []} chosen=${query.tag} />`}
     <${Facet} name="errors" heading="Tools" values=${isSearch ? [{ value: "true" }] : [{ value: "true" }, { value: "false" }]} chosen=${query.errors} show=${(value) => (value === "true" ? "Some failed" : "None failed")} />
   </aside>`;
 }
