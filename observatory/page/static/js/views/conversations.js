@@ -141,6 +141,7 @@ function SearchBox({ value, box, onHelp }) {
       const wanted = next.trim();
       const isStep = !own.current !== !wanted;
       own.current = wanted;
+      window.scrollTo(0, 0);
       setQuery({ q: wanted, sort: isStep ? null : readQuery().sort, ...(wanted ? {} : { role: null, tool: null }) }, { replace: !isStep });
     }, isNow ? 0 : TYPING_MS);
   }
@@ -295,17 +296,22 @@ export default function Conversations({ query }) {
     { keys: "k", label: "Previous conversation", run: up },
     { keys: "Enter", label: "Open it" },
   ], "Conversations");
-  const counted = describeCount(pages, isSearch);
+  // While others are looked for, those that were there stay, paler.
+  const last = useRef(pages);
+  const isStale = !pages.rows.length && !pages.isDone && !pages.error;
+  if (!isStale) last.current = pages;
+  const shown = last.current;
+  const counted = describeCount(shown, isSearch);
   useEffect(() => {
-    if (pages.total !== null) announce(counted);
-  }, [counted]);
+    if (!isStale) announce(counted);
+  }, [counted, isStale]);
   const sorts = isSearch ? FOUND_SORTS : SORTS;
   return html`
     <div class="head"><h1>Conversations</h1></div>
     <${SearchBox} value=${query.q ?? ""} box=${box} onHelp=${() => setHasHelp(true)} />
     <div class="browse">
       <div><button class="button filters-open" aria-expanded=${String(hasFilters)} aria-controls="filters" onClick=${() => setHasFilters(!hasFilters)}><${Icon} name="filter" />Filters</button>
-        <${Facets} query=${query} isSearch=${isSearch} found=${pages.extra.facets} isShown=${hasFilters} /></div>
+        <${Facets} query=${query} isSearch=${isSearch} found=${shown.extra.facets} isShown=${hasFilters} /></div>
       <section class="card" aria-label=${isSearch ? "What was found" : "All conversations"}>
         <div class="list-head"><span class="muted number">${counted}</span><${Chips} query=${query} isSearch=${isSearch} />
           ${fresh > 0 && html`<button class="button button-primary" onClick=${showFresh}>${fresh} new</button>`}
@@ -314,7 +320,7 @@ export default function Conversations({ query }) {
           <select class="select" id="sort" value=${query.sort in sorts ? query.sort : Object.keys(sorts)[0]}
             onChange=${(event) => setQuery({ sort: event.target.value === Object.keys(sorts)[0] ? null : event.target.value }, { replace: false })}>
             ${Object.entries(sorts).map(([value, label]) => html`<option key=${value} value=${value}>${label}</option>`)}</select></div>
-        <${List} pages=${pages} handle=${list} isSearch=${isSearch} said=${said} key=${key} />
+        <div class=${isStale ? "is-stale" : ""} aria-busy=${isStale}><${List} pages=${shown} handle=${list} isSearch=${isSearch} said=${said} key=${shown.key} /></div>
       </section>
     </div>
     ${hasHelp && html`<${LanguageDialog} onClose=${() => setHasHelp(false)} onTry=${(example) => { setHasHelp(false); setQuery({ q: example }, { replace: false }); box.current.focus(); }} />`}`;

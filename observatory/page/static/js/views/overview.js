@@ -112,8 +112,8 @@ function Totals({ totals, previous }) {
 function UsageTable({ name: what, piled, of, show }) {
   const columns = [
     { key: "label", label: "When" },
-    { key: "sum", label: "All", isNumber: true, cell: ({ index }) => show(of.reduce((sum, { values }) => sum + values[index], 0)) },
-    ...of.map(({ name, values }) => ({ key: name, label: name, isNumber: true, cell: ({ index }) => show(values[index]) })),
+    { key: "sum", label: "All", isNumber: true, cell: ({ index }) => html`<strong>${show(of.reduce((sum, { values }) => sum + values[index], 0))}</strong>` },
+    ...of.map(({ name, values }) => ({ key: name, label: name, isNumber: true, cell: ({ index }) => (values[index] ? show(values[index]) : html`<span class="faint">${format.NOTHING}</span>`) })),
   ];
   const rows = piled.labels.map((label, index) => ({ label, index })).filter(({ index }) => of.some(({ values }) => values[index])).reverse();
   return html`<div class="scroll-table" tabindex="0" role="region" aria-label=${`${what} over time`}><${Table} caption=${`${what} over time, the latest first`} columns=${columns} rows=${rows} rowKey=${({ label }) => label} /></div>`;
@@ -255,6 +255,14 @@ function useRefresh(...loads) {
   useEffect(() => () => clearTimeout(timer.current), []);
 }
 
+/** What is shown before anything was ever read. */
+function Welcome() {
+  const status = useApi("/api/live/status");
+  const folders = status.data?.watcher.folders ?? [];
+  return html`<section class="card"><${Empty} title="Nothing has been read yet">
+    ${folders.length ? html`Transcripts are read from ${folders.map(({ path }) => html`<code key=${path}>${path}</code> `)}as soon as there are some.` : "Transcripts are read as soon as there are some."}<//></section>`;
+}
+
 export default function Overview({ query }) {
   const { may } = useSession();
   const name = query.period in PERIODS ? query.period : "30d";
@@ -267,6 +275,10 @@ export default function Overview({ query }) {
   const projects = useApi("/api/projects", { limit: 100, fields: "path,name" });
   useRefresh(overview, usage, activity);
   const others = projects.data?.projects ?? [];
+  useLive(["project_discovered"], () => projects.reload());
+  if (projects.data && !others.length && overview.data && !overview.data.totals.messages && !query.project) {
+    return html`<div class="head"><h1>Overview</h1></div><${Welcome} />`;
+  }
   const hint = name === "all" ? "Transcripts are read as soon as there are some." : html`<button class="button" onClick=${() => setQuery({ period: "all" })}>Show all there is</button>`;
   return html`
     <div class="head"><h1>Overview</h1><div class="row">
