@@ -1,6 +1,6 @@
 // The frame around all views: navigation, theme, shortcuts, and the view that the address names.
 import { html, render, useCallback, useEffect, useRef, useState } from "./html.js";
-import { ApiError } from "./api.js";
+import { ApiError, signInAgain } from "./api.js";
 import { announce } from "./announcing.js";
 import { begin, match, navigate, readQuery, useAddress } from "./router.js";
 import { ROUTES } from "./routes.js";
@@ -46,7 +46,7 @@ function SignOut() {
 }
 
 const LIVE_WORDS = {
-  waiting: ["dot-warn", "Reconnecting"], refused: ["dot-warn", "Signed out"], open: ["dot-good", "Live"],
+  waiting: ["dot-warn", "Reconnecting"], refused: ["dot-warn", "Sign in again"], open: ["dot-good", "Live"],
   connecting: ["", "Connecting"],
 };
 
@@ -54,6 +54,7 @@ function LiveState() {
   const state = useLiveState();
   const [look, words] = LIVE_WORDS[state] ?? [];
   if (!words) return null;
+  if (state === "refused") return html`<button class="button" onClick=${signInAgain}>Sign in again</button>`;
   return html`<span class="row tiny faint" role="status"><span class=${`dot ${look}`}></span>${words}</span>`;
 }
 
