@@ -35,12 +35,15 @@ class Responses:
         reason: str = "end_turn",
         together: bool = True,
     ) -> None:
-        """Write a response and the results of its calls, all behind it or each behind its block."""
+        """Write a response and the results of its calls, all behind it or each behind its block.
+
+        Calls that are missing at the end have no result yet.
+        """
         response = self._begin_response(len(blocks), blocks, reason)
         waiting: list[tuple[str, str, ToolCall]] = []
         for place, block in enumerate(blocks):
             uuid = response.write(place, block)
-            if block["type"] != "tool_use":
+            if block["type"] != "tool_use" or len(waiting) == len(calls):
                 continue
             waiting.append((uuid, block["id"], calls[len(waiting)]))
             if not together:
