@@ -48,7 +48,7 @@ required maxlength="1024"></label></p>
 <code>observatory link</code> prints another one.</p>
 """
 _STYLE = """
-:root { color-scheme: light dark }
+:root { color-scheme: light dark; background: Canvas; color: CanvasText }
 body { font: 1rem/1.5 system-ui, sans-serif; margin: 3rem auto; max-width: 42rem; padding: 0 1rem }
 small { font-weight: normal; opacity: .6 }
 code { font-size: .95em }
