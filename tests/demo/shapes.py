@@ -147,7 +147,7 @@ def follow_up(session: Session, topic: Topic, number: int) -> None:
         "the documentation; the remark says both, so I'll do the smaller one and say why.",
         sees_thinking=number % 3 != 2,
     )
-    comment = _comment(session, note)
+    comment = _comment(topic, note)
     first = _changed(topic).splitlines()[0]
     session.do(
         calls.edit(
@@ -179,23 +179,26 @@ def write_test(session: Session, topic: Topic) -> None:
 def change_code(session: Session, topic: Topic, *, is_mistaken: bool = False) -> None:
     """Change the code until its test passes."""
     path = _path(session, topic.file)
+    leftover = "\n" + _comment(topic, "TODO: take the old one out") if is_mistaken else ""
+    new = topic.new + leftover
     session.do(
-        calls.edit(path, topic.source, old=topic.old, new=topic.new, duration_ms=7_400),
+        calls.edit(path, topic.source, old=topic.old, new=new, duration_ms=7_400),
         say=_pick(session, _FAILING),
     )
     if is_mistaken:
         session.do(
             calls.bash(
                 session.project.lint,
-                f"{topic.file}: 1 problem\n  unused name, line 3",
+                f"{topic.file}: 1 problem\n  A TODO is left behind.",
                 description="Run the linter",
                 exit_code=1,
             ),
             say="The linter first, it is quicker.",
         )
+        text = topic.source.replace(topic.old, new, 1)
         session.do(
-            calls.read(path, _changed(topic)),
-            say="A leftover of the old code. I'll take that out.",
+            calls.edit(path, text, old=new, new=topic.new),
+            say="A note to myself that I left there. Out with it.",
         )
     check = _run_check(session, topic, passes=True)
     session.do(check, _lint(session), say=_pick(session, _CHECKING))
@@ -207,6 +210,7 @@ def _be_stopped(session: Session, topic: Topic) -> None:
     session.do(calls.interrupted(call), say="I'll keep the tests running beside.")
     session.write_user([{"type": "text", "text": "[Request interrupted by user for tool use]"}])
     session.prompt("No watcher please, it never ends. Just run them once.")
+    session.do(_run_check(session, topic, passes=False))
 
 
 def _commit(session: Session, topic: Topic, *, is_rejected: bool) -> None:
@@ -333,10 +337,10 @@ def _fence(session: Session, code: str) -> str:
     return f"```{session.project.language}\n{code.strip(chr(10))}\n```"
 
 
-def _comment(session: Session, note: str) -> str:
-    sign = {"python": "#", "markdown": "<!--"}.get(session.project.language, "//")
-    end = " -->" if sign == "<!--" else ""
-    return f"{sign} {note}{end}"
+def _comment(topic: Topic, text: str) -> str:
+    suffix = topic.file.rpartition(".")[2]
+    sign = {"py": "#", "sql": "--", "md": "<!--"}.get(suffix, "//")
+    return f"{sign} {text}{' -->' if suffix == 'md' else ''}"
 
 
 def _pick(session: Session, texts: Sequence[str]) -> str:
