@@ -149,10 +149,11 @@ class _Peer(HeaderPolicy):
         self.cfg = cfg
         self.peer_addr = address
 
-    def scheme_headers(self) -> dict[str, str]:
-        """Return which headers tell the scheme, by their names in WSGI, with what means TLS."""
-        found, _ = self._peer_trusted_for_forwarded()
-        return {f"HTTP_{name.replace('-', '_')}": value for name, value in found.items()}
+
+def find_scheme_headers(cfg: Any, address: Any) -> dict[str, str]:
+    """Return which variables of WSGI a client is believed about its scheme, and what means TLS."""
+    found, _ = _Peer(cfg, address)._peer_trusted_for_forwarded()
+    return {f"HTTP_{name.replace('-', '_')}": value for name, value in found.items()}
 
 
 class Connection(TConn):
@@ -254,7 +255,7 @@ class Worker(ThreadWorker):
                 self._variables,
                 client=address,
                 server=conn.server,
-                scheme_headers=_Peer(self.cfg, address).scheme_headers(),
+                scheme_headers=find_scheme_headers(self.cfg, address),
             )
         self._wait_for_request(conn, bytearray())
 
