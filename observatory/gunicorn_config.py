@@ -37,6 +37,7 @@ from observatory.accounts.signing_in import make_link_token, make_setup_token
 from observatory.errors import ObservatoryError, SettingsError
 from observatory.log import configure_logging
 from observatory.loopback import is_loopback, make_address
+from observatory.memory import keep_memory_flat
 from observatory.opening import check_exposure, connected
 from observatory.settings import Settings, read_settings
 from observatory.store import users
@@ -48,6 +49,7 @@ except SettingsError as _error:
     raise SystemExit(str(_error)) from _error
 
 configure_logging(level=_settings.log_level, log_format=_settings.log_format)
+keep_memory_flat()
 
 
 def _address(host: str, port: int) -> str:

@@ -19,8 +19,10 @@ from typing import Any, NamedTuple
 
 from gunicorn.glogging import Logger
 from gunicorn.http import errors
+from gunicorn.http.message import HeaderPolicy
+from gunicorn.http.wsgi import base_environ
 from gunicorn.util import write_nonblock
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
 from observatory.api.answers import JSON, make_error
 from observatory.api.errors import BY_STATUS, MENDING_SECONDS, find_storage_failure
@@ -29,6 +31,7 @@ from observatory.live.handing_over import CAN_HAND_OVER, UPGRADED, Stream
 from observatory.live.hub import Hub
 from observatory.log import log, log_request
 from observatory.metrics import observe_request
+from observatory.quick_requests import Kept, write_answer
 from observatory.slow_clients import (
     ARRIVAL_SECONDS,
     MAX_WAITING_BYTES,
@@ -139,10 +142,41 @@ _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _EXHAUSTED_SECONDS = 0.1
 
 
+class _Peer(HeaderPolicy):
+    """Asks gunicorn whether a client is a proxy whose word is taken."""
+
+    def __init__(self, cfg: Any, address: Any) -> None:
+        self.cfg = cfg
+        self.peer_addr = address
+
+
+def find_scheme_headers(cfg: Any, address: Any) -> dict[str, str]:
+    """Return which variables of WSGI a client is believed about its scheme, and what means TLS."""
+    found, _ = _Peer(cfg, address)._peer_trusted_for_forwarded()
+    return {f"HTTP_{name.replace('-', '_')}": value for name, value in found.items()}
+
+
+class Connection(TConn):
+    """A connection, and what is kept of it between its requests."""
+
+    def __init__(self, cfg: Any, client: PatientSocket, address: Any, server: Any) -> None:
+        super().__init__(cfg, client, address, server)
+        self.kept: Kept | None = None
+        # Where it stands in line for its timeout: it may have been given more time since.
+        self.due = 0.0
+        self.begin(bytearray())
+
+    def begin(self, arrived: bytearray) -> None:
+        """Begin to read a request, of which so much is here."""
+        self.arrived = arrived
+        self.is_whole = self.is_at_end = self.is_told_to_continue = False
+
+
 class Worker(ThreadWorker):
     """A gthread worker whose threads do not wait for slow clients.
 
-    It refuses what is no request as the application refuses.
+    It refuses what is no request as the application refuses, and answers small reads without a
+    thread.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -150,6 +184,23 @@ class Worker(ThreadWorker):
         self._leaving: deque[Any] = deque()
         self._patience = Patience(self.cfg.threads)
         self._hub: Hub | None = None
+        self._variables = {
+            **base_environ(self.cfg),
+            "wsgi.multithread": True,
+            "wsgi.url_scheme": "http",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "REQUEST_METHOD": "GET",
+            "SCRIPT_NAME": "",
+        }
+        # What gunicorn does beside answering, where it was asked for, it does for all requests.
+        self._is_quick = not (
+            self.cfg.is_ssl
+            or self.cfg.accesslog
+            or self.cfg.statsd_host
+            or self.cfg.max_requests
+            or str(self.cfg.proxy_protocol) not in ("off", "False")
+            or os.environ.get("SCRIPT_NAME")
+        )
 
     def load_wsgi(self) -> None:
         """Load the application, and look at what it returns."""
@@ -198,17 +249,30 @@ class Worker(ThreadWorker):
         self.nr_conns += 1
         client = PatientSocket(fileno=client.detach())
         client.patience = self._patience
-        conn = TConn(self.cfg, client, address, listener.getsockname())
+        conn = Connection(self.cfg, client, address, listener.getsockname())
+        if self._is_quick and isinstance(address, tuple):
+            conn.kept = Kept(
+                self._variables,
+                client=address,
+                server=conn.server,
+                scheme_headers=find_scheme_headers(self.cfg, address),
+            )
         self._wait_for_request(conn, bytearray())
 
     def on_client_socket_readable(self, conn: Any, client: Any) -> None:
         """Begin to read the next request of a connection."""
+        if not self.cfg.is_ssl:
+            conn.begin(bytearray())
+            if self._read(conn) and self._answer_quickly(conn, is_waiting=True):
+                return
         self.poller.unregister(client)
         self.keepalived_conns.remove(conn)
         if self.cfg.is_ssl:
             self.enqueue_req(conn)
-            return
-        self._wait_for_request(conn, bytearray())
+        elif conn.is_whole:
+            self._dispatch(conn)
+        else:
+            self._wait_for_more(conn)
 
     def on_pending_socket_readable(self, conn: Any, client: Any) -> None:
         """Read on."""
@@ -222,11 +286,13 @@ class Worker(ThreadWorker):
 
     def _wait_for_request(self, conn: Any, arrived: bytearray) -> None:
         """Give a request a thread once it has arrived; until then it holds none."""
-        conn.arrived = arrived
-        conn.is_at_end = conn.is_told_to_continue = False
+        conn.begin(arrived)
         if (arrived and is_ready(arrived)) or self._read(conn):
             self._dispatch(conn)
-            return
+        else:
+            self._wait_for_more(conn)
+
+    def _wait_for_more(self, conn: Any) -> None:
         conn.timeout = time.monotonic() + ARRIVAL_SECONDS
         self.pending_conns.append(conn)
         readable = partial(self.on_pending_socket_readable, conn)
@@ -244,6 +310,7 @@ class Worker(ThreadWorker):
         conn.is_at_end = not data
         is_long = len(conn.arrived) >= MAX_WAITING_BYTES
         if conn.is_at_end or is_long or is_ready(conn.arrived):
+            conn.is_whole = True
             return True
         if not conn.is_told_to_continue and waits_for_continue(conn.arrived):
             conn.is_told_to_continue = True
@@ -254,7 +321,8 @@ class Worker(ThreadWorker):
     def _dispatch(self, conn: Any) -> None:
         """Have a request answered, or refuse what did not become one."""
         if is_head_whole(conn.arrived):
-            self.enqueue_req(conn)
+            if not self._answer_quickly(conn, is_waiting=False):
+                self.enqueue_req(conn)
             return
         if not conn.is_at_end:
             # So long a line is refused as a line, and as headers else.
@@ -263,6 +331,84 @@ class Worker(ThreadWorker):
         elif conn.arrived.strip():
             write_refusal(conn.sock, conn.client, _NO_REQUEST)
         self._leave(conn)
+
+    def _answer_quickly(self, conn: Any, *, is_waiting: bool) -> bool:
+        """Answer a small read at once, and tell whether it was one.
+
+        Args:
+            conn: A connection on which a request has arrived.
+            is_waiting: Whether it is among those that wait for one.
+        """
+        variables = None if conn.kept is None else conn.kept.read(conn.arrived)
+        if variables is None:
+            return False
+        ends = not self.alive or not self.cfg.keepalive
+        ends = ends or len(self.keepalived_conns) >= self.max_keepalived
+        left = b""
+        try:
+            left = self._make_answer(variables, conn.sock, ends=ends)
+            left = left[conn.sock.send(left) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            left, ends = b"", True
+        except Exception as error:
+            self.handle_error(None, conn.sock, conn.client, error)
+            ends = True
+        if is_waiting and not left and not ends:
+            conn.timeout = time.monotonic() + self.cfg.keepalive
+            return True
+        if is_waiting:
+            self.poller.unregister(conn.sock)
+            self.keepalived_conns.remove(conn)
+        if left:
+            sending = self.tpool.submit(self._send_rest, conn, left, ends=ends)
+            sending.add_done_callback(
+                lambda sent: self.method_queue.defer(self.finish_request, conn, sent)
+            )
+        elif ends:
+            self._leave(conn)
+        else:
+            self._keep(conn)
+        return True
+
+    def _make_answer(
+        self, variables: dict[str, Any], client: PatientSocket, *, ends: bool
+    ) -> bytes:
+        """Call the application, and return all that is to be sent."""
+        variables["gunicorn.socket"] = client
+        started: list[Any] = []
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
+            started[:] = (status, headers)
+
+        pieces = self._application(variables, start)
+        try:
+            return write_answer(started[0], started[1], body=b"".join(pieces), ends=ends)
+        finally:
+            if hasattr(pieces, "close"):
+                pieces.close()
+
+    def _send_rest(self, conn: Any, left: bytes, *, ends: bool) -> bool:
+        """Send what the system did not take at once. Runs in a thread."""
+        conn.sock.settimeout(SEND_SECONDS)
+        try:
+            conn.sock.sendall(left)
+        except TimeoutError:
+            self._tell_slow(conn)
+            return False
+        return not ends
+
+    def _keep(self, conn: Any) -> None:
+        """Wait for the next request of a connection."""
+        conn.sock.setblocking(False)
+        conn.set_timeout()
+        if not self.alive:
+            conn.timeout = min(conn.timeout, time.monotonic() + STOP_KEEPALIVE_LINGER)
+        conn.due = conn.timeout
+        self.keepalived_conns.append(conn)
+        readable = partial(self.on_client_socket_readable, conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, readable)
 
     def handle(self, conn: Any) -> Any:
         """Answer a request that has arrived. Runs in a thread."""
@@ -282,8 +428,11 @@ class Worker(ThreadWorker):
         try:
             return super().handle_request(req, conn)
         except TimeoutError:
-            log.info("client_too_slow", address=conn.client[0] if conn.client else None)
+            self._tell_slow(conn)
             return False
+
+    def _tell_slow(self, conn: Any) -> None:
+        log.info("client_too_slow", address=conn.client[0] if conn.client else None)
 
     def _keepalive_after(self, conn: Any, keepalive: Any) -> bool:
         """Tell whether the connection can be reused: not when its last body did not end."""
@@ -299,12 +448,12 @@ class Worker(ThreadWorker):
             self._hand_over(conn)
         elif not fs.result():
             self._leave(conn)
-        elif conn.parser.unreader.buf.getvalue():
+        elif conn.parser is not None and conn.parser.unreader.buf.getvalue():
             # The beginning of the next request, which may be slow to come.
             conn.sock.setblocking(False)
             self._wait_for_request(conn, bytearray(conn.parser.unreader.take_buffered()))
         else:
-            super().finish_request(conn, fs)
+            self._keep(conn)
 
     def _hand_over(self, conn: Any) -> None:
         """Let the hub have a connection, which is none of this server's from then on."""
@@ -351,6 +500,25 @@ class Worker(ThreadWorker):
     def _close(self, conn: Any) -> None:
         self.nr_conns -= 1
         conn.close()
+
+    def murder_keepalived(self, force: bool = False) -> None:
+        """Close connections that had no request for too long.
+
+        One that was answered by the loop keeps its place in line, though it has more time now.
+        """
+        if self.cfg.is_ssl:
+            super().murder_keepalived(force)
+            return
+        now = time.monotonic()
+        line = self.keepalived_conns
+        while line and (force or min(line[0].due, line[0].timeout) <= now):
+            conn = line.popleft()
+            if conn.timeout > now and not force:
+                conn.due = conn.timeout
+                line.append(conn)
+                continue
+            self.poller.unregister(conn.sock)
+            self._close(conn)
 
     def murder_pending(self) -> None:
         """Close connections that took too long to send a request, or to end."""

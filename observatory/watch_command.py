@@ -15,6 +15,7 @@ from observatory.ingest.watching import watch
 from observatory.live import upkeep
 from observatory.maintenance import retention
 from observatory.maintenance import upkeep as maintenance
+from observatory.memory import keep_memory_flat
 from observatory.opening import open_database, prepare_schema
 from observatory.redaction.masking import configure as configure_redaction
 from observatory.settings import Settings, read_redaction_key
@@ -75,6 +76,7 @@ def add_watch_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
 def run_watch(options: argparse.Namespace, settings: Settings) -> int:
     """Follow the folders of the settings until a signal comes."""
     paths = [str(folder) for folder in settings.transcripts_dirs]
+    keep_memory_flat()
     open_database(settings, cache_mib=64)
     prepare_schema(settings)
     configure_redaction(settings.redact_secrets, read_redaction_key(settings))

@@ -2,7 +2,8 @@
 
 Reads, writes, searches, reports, streams and a growing transcript against a real server with its
 watcher. The memory of each process is looked at twice a second. It grows at first, while caches
-fill; over the second half it has to be flat.
+fill, for which there is more in the archive from the start than they hold; over the second half it
+has to be flat.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ BOUND_KIB_PER_MINUTE = 512.0
 _SAMPLE_SECONDS = 0.5
 # Each client pauses between requests: this is about hours of use, not about load.
 _PAUSE_SECONDS = 0.02
+# Together more than the caches of a thread's connection and of a worker's reports.
+_OLD_CONVERSATIONS = 40
+_OLD_MESSAGES = 25
+_OLD_WORDS = 2_000
 _REPORTS = ("/api/analytics/token-usage", "/api/analytics/tools", "/api/analytics/files")
 
 Samples = Mapping[str, Sequence[tuple[float, float]]]
@@ -105,10 +110,25 @@ class Soak:
     counts: dict[str, int] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     samples: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    old: list[str] = field(default_factory=list)
+
+    def fill(self) -> None:
+        """Write what is there from the start."""
+        client = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=DEADLINE_SECONDS)
+        for number in range(_OLD_CONVERSATIONS):
+            title = {"title": f"old {number}", "project_path": f"/old/{number % 7}"}
+            made = self._ask(client, "POST", "/api/conversations", title)["id"]
+            for place in range(_OLD_MESSAGES):
+                words = " ".join(f"word{number}x{place}x{each}" for each in range(_OLD_WORDS // 2))
+                body = {"role": "user", "content": f"{words} {'word ' * (_OLD_WORDS // 2)}"}
+                self._ask(client, "POST", f"/api/conversations/{made}/messages", body)
+            self.old.append(made)
+        client.close()
 
     def run(self, seconds: float) -> None:
         """Run all of it for so long."""
         self.server.credentials()
+        self.fill()
         jobs = (self.read, self.write, self.search, self.report, self.listen, self.speak)
         threads = [threading.Thread(target=self._guard, args=(job,), daemon=True) for job in jobs]
         for thread in threads:
@@ -165,9 +185,8 @@ class Soak:
 
         def step(client: http.client.HTTPConnection, number: int) -> None:
             listed = self._ask(client, "GET", "/api/conversations?limit=20")["conversations"]
-            if listed:
-                path = f"/api/conversations/{listed[number % len(listed)]['id']}"
-                self._ask(client, "GET", f"{path}/messages?limit=50")
+            for name in (listed[number % len(listed)]["id"], self.old[number % len(self.old)]):
+                self._ask(client, "GET", f"/api/conversations/{name}/messages?limit=50")
             self._ask(client, "GET", "/api/projects")
 
         self._repeat("reads", step)
@@ -191,7 +210,7 @@ class Soak:
         """Search for words that are there, and for others."""
 
         def step(client: http.client.HTTPConnection, number: int) -> None:
-            self._ask(client, "GET", f"/api/search?q=word+{number % 100}")
+            self._ask(client, "GET", f"/api/search?q=word{number % len(self.old)}x{number % 25}x7")
 
         self._repeat("searches", step)
 

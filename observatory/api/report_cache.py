@@ -21,6 +21,8 @@ from observatory.api.auth import identity_of
 from observatory.api.report_forms import MEDIA_TYPES, write_rows
 
 MAX_BYTES = 8 * 1024 * 1024
+# What the dictionary and two objects take beside their contents.
+_ENTRY_BYTES = 500
 
 
 class ReportCache:
@@ -75,11 +77,12 @@ class ReportCache:
         with self._lock:
             if tag in self._kept or len(made) > self._max_bytes // 4:
                 return
-            self._kept[tag] = made
-            self._bytes += len(made)
+            # A copy: what orjson returns may hold twice the memory that its length tells.
+            self._kept[tag] = bytes(memoryview(made))
+            self._bytes += len(made) + len(tag) + _ENTRY_BYTES
             while self._bytes > self._max_bytes:
-                _, oldest = self._kept.popitem(last=False)
-                self._bytes -= len(oldest)
+                old_tag, oldest = self._kept.popitem(last=False)
+                self._bytes -= len(oldest) + len(old_tag) + _ENTRY_BYTES
 
 
 def _leave_out_titles(value: Any) -> None:
