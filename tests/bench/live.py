@@ -30,12 +30,9 @@ from tests.bench.processes import (
     stop,
     weigh,
 )
-from tests.bench.stages import MEBIBYTE, Bench, raise_open_files
+from tests.bench.run import MEBIBYTE, Bench, raise_open_files
 
-LINES = 500
 READERS = 16
-STREAMS = 1_000
-IDLE_FILES = 10_000
 _VISIBLE_MS = 300  # p95, docs/performance.md
 _WAIT_SECONDS = 20.0
 # What was read in an earlier run is no news.
@@ -47,7 +44,9 @@ _TICKS = 100
 
 def measure_live(bench: Bench) -> Iterator[Figure]:
     """Return what the issue of live updates is judged by."""
-    raise_open_files(2 * STREAMS + 500)
+    bench.need_archive()
+    streams = bench.sizes.streams
+    raise_open_files(2 * streams + 500)
     folder = bench.folder / "live"
     folder.mkdir(exist_ok=True)
     for old in folder.rglob("*.jsonl"):
@@ -55,7 +54,7 @@ def measure_live(bench: Bench) -> Iterator[Figure]:
     port = find_free_port()
     env = bench.make_env(
         TRANSCRIPTS_DIR=f"{bench.transcripts},{folder}", PORT=str(port), LOG_LEVEL="warn",
-        MAX_STREAMS=str(2 * STREAMS),
+        MAX_STREAMS=str(2 * streams),
     )  # fmt: skip
     key = make_key(env, log=bench.folder / "key.log")
     command = [sys.executable, "-m", "observatory", "serve"]
@@ -68,7 +67,6 @@ def measure_live(bench: Bench) -> Iterator[Figure]:
         yield from _measure_visibility(bench, target, folder)
         for kind in ("sse", "websocket"):
             yield from _measure_streams(bench, target, server.process.pid, kind)
-    yield from measure_idle(bench)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +157,7 @@ def _measure_visibility(bench: Bench, target: Place, folder: Path) -> Iterator[F
         thread.start()
     with _reading(target):
         time.sleep(1)
-        delays = _append_lines(folder, arrivals, numbers)
+        delays = _append_lines(folder, arrivals, numbers, bench.sizes.lines)
     over.set()
     for place in _PLACES:
         values = sorted(delays[place])
@@ -179,13 +177,13 @@ def _measure_visibility(bench: Bench, target: Place, folder: Path) -> Iterator[F
 
 
 def _append_lines(
-    folder: Path, arrivals: _Arrivals, numbers: dict[str, list[int]]
+    folder: Path, arrivals: _Arrivals, numbers: dict[str, list[int]], lines: int
 ) -> dict[str, list[float]]:
     path = folder / "-bench" / f"{_SESSION}.jsonl"
     path.parent.mkdir(exist_ok=True)
     delays: dict[str, list[float]] = {place: [] for place in _PLACES}
     with path.open("ab", buffering=0) as stream:
-        for number in range(LINES):
+        for number in range(lines):
             line = _line(number)
             for wanted in numbers.values():
                 wanted.append(number)
@@ -373,8 +371,9 @@ def _load(target: Place, seconds: float) -> LoadResult:
 
 
 def _measure_streams(bench: Bench, target: Place, pid: int, kind: str) -> Iterator[Figure]:
+    streams = bench.sizes.streams
     alone = _load(target, bench.seconds)
-    crowd = _Crowd(target, kind, STREAMS)
+    crowd = _Crowd(target, kind, streams)
     crowd.start()
     time.sleep(1.5)
     cpu, began = _cpu_seconds(pid), time.monotonic()
@@ -388,10 +387,10 @@ def _measure_streams(bench: Bench, target: Place, pid: int, kind: str) -> Iterat
     beside = _loaded(target, bench.seconds, crowd)
     crowd.is_over = True
     crowd.join()
-    expected = STREAMS * max(5, int(2 * bench.seconds))
+    expected = streams * max(5, int(2 * bench.seconds))
     if len(quiet) < expected:
         raise ProcessFailed(f"{kind}: {expected - len(quiet)} of {expected} were not told")
-    label = f"{STREAMS} streams by {kind}"
+    label = f"{streams} streams by {kind}"
     yield Figure(f"{label}, RSS of everything", memory.rss_bytes / MEBIBYTE, "MiB",
                  target=Target(at_most=256))  # fmt: skip
     yield Figure(f"{label}, PSS of everything", memory.pss_bytes / MEBIBYTE, "MiB")
@@ -427,26 +426,29 @@ def _loaded(target: Place, seconds: float, crowd: _Crowd) -> LoadResult:
 
 
 def measure_idle(bench: Bench) -> Iterator[Figure]:
-    """Watch 10,000 files that do not change."""
+    """Watch many files that do not change."""
     folder = bench.folder / "idle"
-    made = folder / "projects"
-    if len(list(made.glob("*/*.jsonl"))) != IDLE_FILES:
-        for number in range(IDLE_FILES):
+    count = bench.sizes.idle_files
+    made = folder / f"projects-{count}"
+    if len(list(made.glob("*/*.jsonl"))) != count:
+        for number in range(count):
             path = (
                 made / f"-folder-{number % 200}" / f"{number:08d}-1111-4111-8111-111111111111.jsonl"
             )
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(_line(number).replace(_SESSION.encode(), path.stem.encode()))
     env = bench.make_env(
-        DB_PATH=str(folder / "observatory.db"), TRANSCRIPTS_DIR=str(made), LOG_LEVEL="info"
+        DB_PATH=str(folder / f"observatory-{count}.db"), TRANSCRIPTS_DIR=str(made), LOG_LEVEL="info"
     )
     command = [sys.executable, "-m", "observatory", "ingest", str(made)]
     run_to_end(command, env=env, log=folder / "ingest.log")
     for mode in ("events", "polling"):
-        yield from _measure_watcher(folder, {**env, "WATCH_MODE": mode}, mode)
+        yield from _measure_watcher(bench, folder, {**env, "WATCH_MODE": mode}, mode)
 
 
-def _measure_watcher(folder: Path, env: dict[str, str], mode: str) -> Iterator[Figure]:
+def _measure_watcher(
+    bench: Bench, folder: Path, env: dict[str, str], mode: str
+) -> Iterator[Figure]:
     log = folder / "watch.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -460,14 +462,14 @@ def _measure_watcher(folder: Path, env: dict[str, str], mode: str) -> Iterator[F
             for line in log.read_bytes().splitlines()
             if b"watch_caught_up" in line
         ]
-        time.sleep(5)
+        time.sleep(min(5, bench.sizes.idle_seconds))
         cpu, began = _cpu_seconds(process.pid), time.monotonic()
-        time.sleep(65)
+        time.sleep(bench.sizes.idle_seconds)
         share = 100 * (_cpu_seconds(process.pid) - cpu) / (time.monotonic() - began)
         memory = weigh(process.pid)
     finally:
         stop(process)
-    label = f"{IDLE_FILES} files watched by {mode}"
+    label = f"{bench.sizes.idle_files} files watched by {mode}"
     yield Figure(f"{label}, looked at in the beginning", caught_up["seconds"], "s",
                  target=Target(at_most=1))  # fmt: skip
     yield Figure(f"{label}, idle", share, "% of a core", target=Target(at_most=1))

@@ -5,6 +5,7 @@ processor away from the server.
 """
 
 import errno
+import os
 import select
 import shutil
 import socket
@@ -51,9 +52,21 @@ class LoadResult:
 
 
 def run_load(
-    url: str, *, connections: int, seconds: float, headers: Mapping[str, str] | None = None
+    url: str,
+    *,
+    connections: int,
+    seconds: float,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
 ) -> LoadResult:
     """Ask for one URL again and again, and return how fast it was answered.
+
+    Args:
+        url: What to ask for.
+        connections: How many connections ask at once, each for the next when it has the last.
+        seconds: For how long.
+        headers: What is sent with each request.
+        body: JSON to post each time; without it the requests are GETs.
 
     Raises:
         ValueError: The URL is not on the loopback interface.
@@ -62,12 +75,15 @@ def run_load(
     if urlsplit(url).hostname not in _LOOPBACK:
         raise ValueError(f"load is for the loopback interface only: {url}")
     wrk = shutil.which("wrk")
+    sent = dict(headers or {})
+    if body is not None:
+        sent["Content-Type"] = "application/json"
     if wrk:
         result = _run_wrk(
-            wrk, url, connections=connections, seconds=seconds, headers=dict(headers or {})
+            wrk, url, connections=connections, seconds=seconds, headers=sent, body=body
         )
     else:
-        result = _Client(url, connections, headers or {}).run(seconds)
+        result = _Client(url, connections, sent, body).run(seconds)
     return count_unanswered(result)
 
 
@@ -104,7 +120,13 @@ def combine_loads(results: Sequence[LoadResult]) -> LoadResult:
 
 
 def _run_wrk(
-    wrk: str, url: str, *, connections: int, seconds: float, headers: dict[str, str]
+    wrk: str,
+    url: str,
+    *,
+    connections: int,
+    seconds: float,
+    headers: dict[str, str],
+    body: bytes | None,
 ) -> LoadResult:
     whole_seconds = max(1, round(seconds))
     command = [wrk, f"-t{min(2, connections)}", f"-c{connections}", f"-d{whole_seconds}s"]
@@ -112,8 +134,9 @@ def _run_wrk(
     for name, value in headers.items():
         command += ["-H", f"{name}: {value}"]
     limit_seconds = whole_seconds + 3 * _ANSWER_TIMEOUT_SECONDS
+    env = {**os.environ, "BENCH_BODY": (body or b"").decode()}
     done = subprocess.run(
-        [*command, url], capture_output=True, text=True, check=False, timeout=limit_seconds
+        [*command, url], capture_output=True, text=True, check=False, timeout=limit_seconds, env=env
     )
     _, found, report = done.stdout.partition("\nJSON")
     if not found:
@@ -186,13 +209,18 @@ class _Connection:
 class _Client:
     """A closed loop over all connections in one thread."""
 
-    def __init__(self, url: str, connections: int, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, url: str, connections: int, headers: Mapping[str, str], body: bytes | None
+    ) -> None:
         parts = urlsplit(url)
         self._address = (parts.hostname or "", parts.port or 80)
         path = parts.path + (f"?{parts.query}" if parts.query else "")
-        lines = [f"GET {path} HTTP/1.1", f"Host: {parts.netloc}"]
+        method = "GET" if body is None else "POST"
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {parts.netloc}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
-        self._request = ("\r\n".join(lines) + "\r\n\r\n").encode()
+        if body is not None:
+            lines.append(f"Content-Length: {len(body)}")
+        self._request = ("\r\n".join(lines) + "\r\n\r\n").encode() + (body or b"")
         self._count = connections
         self._poll = select.epoll()
         self._open: dict[int, _Connection] = {}
