@@ -6,10 +6,10 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 OBSERVATORY := $(BIN)/python -m observatory
 
 .DEFAULT_GOAL := help
-.PHONY: help install run migrate ingest test check format bench clean
+.PHONY: help install run migrate ingest test check format bench bench-compare bench-growth bench-peers clean
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "The Observatory needs Python 3.11 or newer; set PYTHON=python3.x")'
@@ -49,6 +49,15 @@ format: $(VENV)/.installed-dev ## format the code and mend what lint can mend
 
 bench: $(VENV)/.installed-dev ## measure, against floors taken in the same run
 	@$(BIN)/python -m tests.bench
+
+bench-compare: $(VENV)/.installed-dev ## compare two runs: make bench-compare A.json B.json
+	@$(BIN)/python -m tests.bench.compare $(filter-out $@,$(MAKECMDGOALS))
+
+bench-growth: $(VENV)/.installed-dev ## the same figures at 10 and 100 times as many rows
+	@$(BIN)/python -m tests.bench --growth
+
+bench-peers: $(VENV)/.installed-dev ## measure other programs side by side, installed below build/
+	@$(BIN)/python -m tests.bench.peers
 
 clean: ## remove what was built; the database in data/ stays
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

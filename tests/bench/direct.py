@@ -1,4 +1,4 @@
-"""Requests to the application without a socket, beside the raw queries: ``inprocess.py`` as a stage."""
+"""Requests to the application without a socket, beside the raw queries; see ``inprocess.py``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import orjson
 
-from tests.bench.figures import Figure, Target
+from tests.bench.figures import Figure, Target, make_figure
 from tests.bench.processes import ProcessFailed, run_to_end
 from tests.bench.run import Bench
 
@@ -40,28 +40,29 @@ def measure_direct(bench: Bench) -> Iterator[Figure]:
         raw = measured["raw_us"].get(name)
         limit = _TARGETS_US.get(name)
         target = Target(at_most=limit * slower) if limit else None
-        yield Figure(f"in process, {name}", taken_us, "µs", target=target)
+        yield make_figure(f"in process, {name}", taken_us, "µs", target=target)
         if raw:
-            yield Figure(
+            yield make_figure(
                 f"in process, {name} to raw SQLite",
                 taken_us,
                 "µs",
-                floor=raw,
+                floors=raw,
                 target=Target(at_most=1.6, of_ratio=True),
             )
     for name, taken in measured["authentication_us"].items():
         for kind in ("key", "token"):
-            yield Figure(
+            yield make_figure(
                 f"authentication by {kind}, {name}",
                 taken[kind],
                 "µs",
-                floor=taken["nobody asked"],
+                floors=taken["nobody asked"],
                 target=Target(at_most=_AUTHENTICATION_RATIO, of_ratio=True),
             )
     for name, taken in measured["counting_us"].items():
-        yield Figure(
+        pairs = zip(taken["counted"], taken["not counted"], strict=True)
+        yield make_figure(
             f"counting a request for /metrics, {name}",
-            taken["counted"] - taken["not counted"],
+            [counted - not_counted for counted, not_counted in pairs],
             "µs",
             target=Target(at_most=_COUNTING_US * slower),
         )

@@ -23,6 +23,7 @@ _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 _WRK_REPORT = Path(__file__).with_name("wrk_report.lua")
 _RECEIVE_BYTES = 1 << 18
 _ANSWER_TIMEOUT_SECONDS = 10
+_LAST_CHUNK = b"\r\n0\r\n\r\n"
 
 
 class LoadFailed(Exception):
@@ -170,11 +171,13 @@ class _Connection:
         self._received = b""
         self._missing = -1
         self._is_good = False
+        # Of an answer in chunks, the end of what has come: the last of them is empty.
+        self._tail: bytes | None = None
 
     def ask(self, request: bytes) -> None:
         """Send the request; it is small enough for the socket's buffer."""
         self.asked_at = time.perf_counter()
-        self._received, self._missing = b"", -1
+        self._received, self._missing, self._tail = b"", -1, None
         self.socket.send(request)
 
     def receive(self) -> bool | None:
@@ -186,12 +189,15 @@ class _Connection:
         data = self.socket.recv(_RECEIVE_BYTES)
         if not data:
             raise ConnectionResetError("closed")
-        if self._missing >= 0:
+        if self._tail is not None:
+            self._tail = (self._tail + data)[-len(_LAST_CHUNK) :]
+        elif self._missing >= 0:
             self._missing -= len(data)
         else:
             self._received += data
             self._read_head()
-        return self._is_good if self._missing == 0 else None
+        is_whole = self._missing == 0 or self._tail == _LAST_CHUNK
+        return self._is_good if is_whole else None
 
     def _read_head(self) -> None:
         head, found, body = self._received.partition(b"\r\n\r\n")
@@ -200,6 +206,9 @@ class _Connection:
         for line in head.lower().split(b"\r\n"):
             if line.startswith(b"content-length:"):
                 self._missing = int(line[15:]) - len(body)
+                break
+            if line.startswith(b"transfer-encoding:"):
+                self._tail = body[-len(_LAST_CHUNK) :]
                 break
         else:
             raise ConnectionError("answer without a length")

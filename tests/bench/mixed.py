@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,23 @@ from tests.bench.serving import serving_product
 
 _CONNECTIONS = 50
 _LOADED = ("list of 50", "one")
+_ROUNDS = 2
+# What is read to begin with, in peace and beside reads, as shares: the last has to take long.
+_FIRST, _ALONE, _BESIDE = 2, 8, 16
+# Short loads follow each other; those count that lie within the ingest so far.
+_LOAD_SECONDS = 0.5
+_WITHIN = 0.7
 
 
 def measure_mixed(bench: Bench) -> Iterator[Figure]:
     """Read a corpus piece by piece: one in peace, the next while clients read."""
-    rounds = bench.sizes.rounds
     database = bench.folder / "mixed.db"
-    pieces = _divide(bench.transcripts, 1 + 2 * rounds * len(_LOADED))
+    turns = _ROUNDS * len(_LOADED)
+    first, *pieces = _divide(bench.transcripts, [_FIRST, *[_ALONE, _BESIDE] * turns])
     remove_database(database)
     env = {"DB_PATH": str(database), "INGEST_ON_START": "false"}
-    bench.ingest(pieces.pop(), log="mixed", **env)
+    bench.ingest(first, log="mixed", **env)
+    piece = iter(pieces)
     with serving_product(bench, **env) as (place, _):
         paths = list_core(choose_conversation(database))
         for name in _LOADED:
@@ -33,12 +41,13 @@ def measure_mixed(bench: Bench) -> Iterator[Figure]:
             alone: list[LoadResult] = []
             beside: list[LoadResult] = []
             rates: dict[str, list[float]] = {"alone": [], "beside": []}
-            for _ in range(rounds):
+            for _ in range(_ROUNDS):
                 alone.append(_load(url, place.headers, bench.seconds))
-                rates["alone"].append(_ingest(bench, pieces.pop(), env))
+                rates["alone"].append(_ingest(bench, next(piece), env)[0])
                 with _Loading(url, place.headers) as loading:
-                    rates["beside"].append(_ingest(bench, pieces.pop(), env))
-                beside.append(loading.combined())
+                    rate, span = _ingest(bench, next(piece), env)
+                rates["beside"].append(rate)
+                beside.append(loading.combine(*span))
             yield from _judge(name, alone, beside, rates)
 
 
@@ -68,22 +77,27 @@ def _judge(
     )
 
 
-def _divide(folder: Path, count: int) -> list[list[Path]]:
-    """Return all transcripts below a folder in so many lists of about the same size."""
+def _divide(folder: Path, shares: Sequence[int]) -> list[list[Path]]:
+    """Return all transcripts below a folder in lists whose sizes are about as some shares."""
     files = sorted(folder.rglob("*.jsonl"), key=lambda path: (-path.stat().st_size, path))
-    pieces: list[list[Path]] = [[] for _ in range(count)]
-    sizes = [0] * count
+    pieces: list[list[Path]] = [[] for _ in shares]
+    filled = [0.0] * len(shares)
     for path in files:
-        least = sizes.index(min(sizes))
-        pieces[least].append(path)
-        sizes[least] += path.stat().st_size
+        size = path.stat().st_size
+        # Where it leaves the piece emptiest, for its share.
+        place = min(range(len(shares)), key=lambda n: (filled[n] + size) / shares[n])
+        pieces[place].append(path)
+        filled[place] += size
     return pieces
 
 
-def _ingest(bench: Bench, piece: Sequence[Path], env: dict[str, str]) -> float:
-    """Read files and return how many million bytes a second, as the process itself tells."""
+def _ingest(
+    bench: Bench, piece: Sequence[Path], env: dict[str, str]
+) -> tuple[float, tuple[float, float]]:
+    """Read files; return how many million bytes a second, and from when to when."""
     _, summary = bench.ingest(piece, log="mixed", **env)
-    return float(summary["bytes"] / 1e6 / summary["seconds"])
+    ended, seconds = time.monotonic(), float(summary["seconds"])
+    return summary["bytes"] / 1e6 / seconds, (ended - seconds, ended)
 
 
 def _load(url: str, headers: dict[str, str], seconds: float) -> LoadResult:
@@ -91,12 +105,12 @@ def _load(url: str, headers: dict[str, str], seconds: float) -> LoadResult:
 
 
 class _Loading:
-    """Loads a URL again and again while a block runs; each load is short, to end with it."""
+    """Loads a URL again and again while a block runs."""
 
     def __init__(self, url: str, headers: dict[str, str]) -> None:
         self._url, self._headers = url, headers
         self._over = threading.Event()
-        self._loads: list[LoadResult] = []
+        self._loads: list[tuple[float, float, LoadResult]] = []
         self._thread = threading.Thread(target=self._run)
 
     def __enter__(self) -> _Loading:
@@ -109,8 +123,15 @@ class _Loading:
 
     def _run(self) -> None:
         while not self._over.is_set():
-            self._loads.append(_load(self._url, self._headers, 1))
+            began = time.monotonic()
+            loaded = _load(self._url, self._headers, _LOAD_SECONDS)
+            self._loads.append((began, time.monotonic(), loaded))
 
-    def combined(self) -> LoadResult:
-        """Return the median of the loads."""
-        return combine_loads(self._loads)
+    def combine(self, began: float, ended: float) -> LoadResult:
+        """Return the loads that lie within a span of time, or the one that does most, as one."""
+        shares = [
+            (max(0.0, min(end, ended) - max(start, began)) / (end - start), load)
+            for start, end, load in self._loads
+        ]
+        most = max(share for share, _ in shares)
+        return combine_loads([load for share, load in shares if share >= min(most, _WITHIN)])

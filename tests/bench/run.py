@@ -31,6 +31,8 @@ class Sizes:
     seconds: float = 5
     rounds: int = 3
     connections: tuple[int, ...] = (1, 50, MANY_CONNECTIONS)
+    # Of the endpoints that are not asked for most.
+    brief_connections: tuple[int, ...] = (1, 50, MANY_CONNECTIONS)
     writers: tuple[int, ...] = (1, 16, 50)
     # Messages of the databases that search and reports are measured on.
     messages: tuple[int, ...] = (200_000, 2_000_000)
@@ -47,7 +49,7 @@ QUICK = Sizes(
     seconds=0.5,
     rounds=2,
     connections=(1, 50, 200),
-    writers=(1, 16, 50),
+    brief_connections=(50,),
     messages=(10_000,),
     growth=(1_000, 10_000),
     lines=40,
@@ -98,10 +100,9 @@ class Bench:
     def need_archive(self) -> None:
         """Make the archive of the corpus, unless the one there is of the same corpus."""
         made_of = self.folder / "archive_of.txt"
-        if self.database.exists() and made_of.exists():
-            if made_of.read_text() == str(self.transcripts):
-                return
-        self.make_archive()
+        is_there = self.database.exists() and made_of.exists()
+        if not is_there or made_of.read_text() != str(self.transcripts):
+            self.make_archive()
 
     def make_archive(self) -> tuple[Run, dict[str, Any]]:
         """Make the archive anew; return how reading the corpus went."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import statistics
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -63,10 +64,8 @@ def measure_search(bench: Bench) -> Iterator[Figure]:
                 match = query if query[0] == '"' or query[-1] == "*" else _quoted(query)
                 times = time_in_turns(
                     {
-                        "ours": lambda path=path: client.get(path),
-                        "raw": lambda by=by, match=match: fetch_all(
-                            _RAW.format(order=by), (match,)
-                        ),
+                        "ours": partial(client.get, path),
+                        "raw": partial(fetch_all, _RAW.format(order=by), (match,)),
                     },
                     rounds=_ROUNDS,
                 )

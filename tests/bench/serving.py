@@ -12,8 +12,11 @@ from tests.bench.endpoints import Place
 from tests.bench.floor import make_bare_command
 from tests.bench.load import LoadResult, combine_loads, run_load
 from tests.bench.processes import Server, find_free_port, serving, wait_until_idle
-from tests.bench.run import MANY_CONNECTIONS, Bench
+from tests.bench.run import Bench
 
+# More take their time to be opened, and leave as many requests behind.
+FEW_CONNECTIONS = 100
+_LEAST_SECONDS = 0.3
 SERVE = [sys.executable, "-m", "observatory", "serve"]
 
 
@@ -83,7 +86,9 @@ def load_in_turns(
 
     With very many connections there is one turn only: each leaves that many requests behind.
     """
-    turns = 1 if connections >= MANY_CONNECTIONS else turns
+    if connections > FEW_CONNECTIONS:
+        turns, seconds = 1, max(1.0, seconds)
+    seconds = max(seconds, _LEAST_SECONDS * turns)
     results: list[list[LoadResult]] = [[] for _ in targets]
     waits = [0.0 for _ in targets]
     for _ in range(turns):
