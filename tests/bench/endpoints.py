@@ -95,6 +95,9 @@ def list_others(place: Place, conversation_id: str) -> dict[str, str]:
         "status": "/api/admin/status",
         "metrics": "/metrics",
         "description": "/openapi.json",
+        "documentation": "/docs",
+        "retention": f"/api/projects/{project}/retention",
+        "reconcile": f"/api/analytics/reconcile?conversation={conversation_id}",
         "local page": "/",
         **{f"report: {name}": f"/api/analytics/{name}" for name in _REPORTS},
     }

@@ -15,7 +15,7 @@ from tests.bench.endpoints import Place, list_core
 from tests.bench.figures import Figure, make_figure
 from tests.bench.figures import Target as Bound
 from tests.bench.peers.installing import VERSIONS, NotThere, install_from_npm, make_env
-from tests.bench.processes import REPOSITORY, find_free_port, serving
+from tests.bench.processes import REPOSITORY, ProcessFailed, find_free_port, serving
 from tests.bench.run import Bench
 from tests.bench.serving import Target, load_in_turns, serving_product
 from tests.bench.writes import CONVERSATION, MESSAGE
@@ -25,6 +25,7 @@ SOURCE = REPOSITORY.parent / "shared" / "bench" / "bun"
 _SECRET = "measured-and-thrown-away-measured-and-thrown-away"
 _CONNECTIONS = 50
 _SEARCHED = "error"
+_LEAST_BYTES = 50
 # Of the plain one's rate.
 _LEAST = {
     "health": 0.35,
@@ -58,6 +59,8 @@ def measure_bun(bench: Bench) -> Iterator[Figure]:
                 _target(name, place, conversation_id, written[kind])
                 for kind, place in places.items()
             ]
+            for target in targets:
+                _check(target)
             loaded = dict(zip(places, load_in_turns(
                 targets, connections=_CONNECTIONS, seconds=bench.seconds, turns=bench.sizes.rounds
             ), strict=True))  # fmt: skip
@@ -84,6 +87,17 @@ def _target(name: str, place: Place, conversation_id: str, written: str) -> Targ
     if name == "new message":
         return Target(place, f"/api/conversations/{written}/messages", MESSAGE)
     return Target(place, paths[name])
+
+
+def _check(target: Target) -> None:
+    """Ask once: a refusal would be quick, too.
+
+    Raises:
+        ProcessFailed: The answer is no success, or has next to nothing in it.
+    """
+    status, body = target.place.ask(target.path, target.body)
+    if status >= 300 or len(body) < _LEAST_BYTES:
+        raise ProcessFailed(f"{target.path} is answered with {status}: {body[:300]!r}")
 
 
 def _install() -> tuple[Path, Path]:
