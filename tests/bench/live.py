@@ -13,11 +13,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
 
 import orjson
 
 from tests.bench.credentials import make_key
+from tests.bench.endpoints import Place
 from tests.bench.figures import Figure, Target
 from tests.bench.load import LoadResult, run_load
 from tests.bench.processes import (
@@ -60,52 +60,31 @@ def measure_live(bench: Bench) -> Iterator[Figure]:
     command = [sys.executable, "-m", "observatory", "serve"]
     log = bench.folder / "live.log"
     with serving(command, env=env, url=f"http://127.0.0.1:{port}/health", log=log) as server:
-        target = Place(port, key)
+        target = Watched(port, key)
         _wait(
-            lambda: target.get("/api/live/status")["watcher"]["state"] == "running", "the watcher"
+            lambda: target.data("/api/live/status")["watcher"]["state"] == "running", "the watcher"
         )
         yield from _measure_visibility(bench, target, folder)
         for kind in ("sse", "websocket"):
             yield from _measure_streams(bench, target, server.process.pid, kind)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where the server is, and what lets in."""
-
-    port: int
-    key: str
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """Headers of each request."""
-        return {"X-API-Key": self.key}
+class Watched(Place):
+    """A server whose streams are listened to."""
 
     def connect(self) -> HTTPConnection:
         """Return a connection of one's own."""
         return HTTPConnection("127.0.0.1", self.port, timeout=30)
 
-    def ask(self, connection: HTTPConnection, path: str) -> tuple[int, bytes]:
-        """Return status and body of an answer."""
+    def fetch(self, connection: HTTPConnection, path: str) -> tuple[int, bytes]:
+        """Return status and body of an answer over a connection that stays."""
         connection.request("GET", path, headers=self.headers)
         answer = connection.getresponse()
         return answer.status, answer.read()
 
-    def get(self, path: str) -> Any:
-        """Return the data of an answer."""
-        connection = self.connect()
-        try:
-            return orjson.loads(self.ask(connection, path)[1])["data"]
-        finally:
-            connection.close()
-
     def make_conversation(self) -> None:
         """Change something."""
-        connection = self.connect()
-        headers = {**self.headers, "Content-Type": "application/json"}
-        connection.request("POST", "/api/conversations", b'{"title":"bench"}', headers)
-        connection.getresponse().read()
-        connection.close()
+        self.ask("/api/conversations", b'{"title":"bench"}')
 
 
 def _wait(condition: Callable[[], object], what: str) -> None:
@@ -142,7 +121,7 @@ class _Arrivals:
 _PLACES = ("API", "search", "SSE", "WebSocket")
 
 
-def _measure_visibility(bench: Bench, target: Place, folder: Path) -> Iterator[Figure]:
+def _measure_visibility(bench: Bench, target: Watched, folder: Path) -> Iterator[Figure]:
     arrivals = _Arrivals()
     numbers: dict[str, list[int]] = {"API": [], "search": []}
     over = threading.Event()
@@ -220,7 +199,7 @@ def _line(number: int) -> bytes:
 
 
 def _poll(
-    target: Place,
+    target: Watched,
     arrivals: _Arrivals,
     where: str,
     numbers: dict[str, list[int]],
@@ -235,9 +214,9 @@ def _poll(
             continue
         number = waiting[0]
         if where == "API":
-            is_there = target.ask(connection, f"/api/messages/{_uuid(number)}")[0] == 200
+            is_there = target.fetch(connection, f"/api/messages/{_uuid(number)}")[0] == 200
         else:
-            body = target.ask(connection, f"/api/search?limit=1&q=unheard{number}word")[1]
+            body = target.fetch(connection, f"/api/search?limit=1&q=unheard{number}word")[1]
             is_there = bool(orjson.loads(body)["data"]["hits"])
         if is_there:
             waiting.pop(0)
@@ -252,7 +231,7 @@ def _number_in(data: bytes) -> int | None:
     return int(found[1]) if found else None
 
 
-def _listen(target: Place, arrivals: _Arrivals) -> None:
+def _listen(target: Watched, arrivals: _Arrivals) -> None:
     connection = target.connect()
     connection.request("GET", "/api/events/stream?types=message_added", headers=target.headers)
     with connection.getresponse() as answer:
@@ -262,7 +241,7 @@ def _listen(target: Place, arrivals: _Arrivals) -> None:
                 arrivals.note("SSE", number)
 
 
-def _listen_on_socket(target: Place, arrivals: _Arrivals) -> None:
+def _listen_on_socket(target: Watched, arrivals: _Arrivals) -> None:
     with socket.create_connection(("127.0.0.1", target.port)) as sock:
         sock.sendall(_request(target, "websocket"))
         sock.sendall(_SUBSCRIBE)
@@ -281,7 +260,7 @@ def _listen_on_socket(target: Place, arrivals: _Arrivals) -> None:
 # Many streams
 
 
-def _request(target: Place, kind: str) -> bytes:
+def _request(target: Watched, kind: str) -> bytes:
     path = "/ws" if kind == "websocket" else "/api/events/stream"
     head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {target.key}\r\n"
     if kind == "websocket":
@@ -305,7 +284,7 @@ _PING = _masked(b'{"type":"ping"}')
 class _Crowd(threading.Thread):
     """Clients with a stream each; notes when each is told of a change."""
 
-    def __init__(self, target: Place, kind: str, number: int) -> None:
+    def __init__(self, target: Watched, kind: str, number: int) -> None:
         super().__init__(daemon=True)
         self.selector = selectors.DefaultSelector()
         self.delays: list[float] = []
@@ -338,7 +317,7 @@ class _Crowd(threading.Thread):
 
 
 @contextmanager
-def _reading(target: Place) -> Iterator[None]:
+def _reading(target: Watched) -> Iterator[None]:
     """Have 16 clients read a list while a block runs."""
     command = [
         sys.executable, "-c",
@@ -365,12 +344,12 @@ def _cpu_seconds(pid: int) -> float:
     return total / _TICKS
 
 
-def _load(target: Place, seconds: float) -> LoadResult:
+def _load(target: Watched, seconds: float) -> LoadResult:
     url = f"http://127.0.0.1:{target.port}/api/conversations?limit=50"
     return run_load(url, connections=50, seconds=seconds, headers=target.headers)
 
 
-def _measure_streams(bench: Bench, target: Place, pid: int, kind: str) -> Iterator[Figure]:
+def _measure_streams(bench: Bench, target: Watched, pid: int, kind: str) -> Iterator[Figure]:
     streams = bench.sizes.streams
     alone = _load(target, bench.seconds)
     crowd = _Crowd(target, kind, streams)
@@ -404,7 +383,7 @@ def _measure_streams(bench: Bench, target: Place, pid: int, kind: str) -> Iterat
     bench.details[f"streams_{kind}"] = {"errors_beside": beside.errors, "told": len(quiet)}
 
 
-def _loaded(target: Place, seconds: float, crowd: _Crowd) -> LoadResult:
+def _loaded(target: Watched, seconds: float, crowd: _Crowd) -> LoadResult:
     """Return how ordinary requests fare while each stream is told something each second."""
     over = threading.Event()
 
