@@ -18,15 +18,13 @@ from typing import Any
 import orjson
 
 from tests.bench import floor
-from tests.bench.figures import Figure, format_table
+from tests.bench.compare import SPEED
+from tests.bench.figures import Figure, format_table, make_figure
 from tests.bench.load import LoadFailed
 from tests.bench.machine import describe_machine, list_versions, read_load_average
 from tests.bench.processes import ProcessFailed
 from tests.bench.run import BUILD, QUICK, Bench, Sizes, prepare
 from tests.bench.stages import GROWTH, STAGES, Stage
-
-# Of the machine, so that runs on another day can be compared.
-SPEED = "orjson parses the corpus"
 
 
 def main(arguments: list[str]) -> int:
@@ -81,12 +79,14 @@ def write_report(path: Path, report: dict[str, Any]) -> None:
 
 
 def _measure(bench: Bench, name: str, stage: Stage) -> Iterator[Figure]:
-    """Yield the figures of a stage, and before them how fast the machine is just then."""
-    if name != "ingest":
-        speed = Figure(SPEED, floor.measure_parsing(bench.transcripts), "MB/s")
-        yield dataclasses.replace(speed, stage=name)
+    """Yield the figures of a stage, and how fast the machine was before and after it."""
+    before = floor.measure_parsing(bench.transcripts)
     for figure in stage(bench):
         yield dataclasses.replace(figure, stage=name)
+    # The stage of ingest measures that in turns with its own work.
+    if name != "ingest":
+        speeds = (before, floor.measure_parsing(bench.transcripts))
+        yield dataclasses.replace(make_figure(SPEED, speeds, "MB/s"), stage=name)
 
 
 def _read_options(arguments: list[str]) -> argparse.Namespace:

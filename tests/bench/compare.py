@@ -1,12 +1,14 @@
 """Compare two runs of the bench: ``python -m tests.bench.compare A.json B.json``.
 
 Figures with a floor are compared by their ratio to it; others are set right by how fast the
-machine was in each run, where they depend on that. A change counts when it is larger than the
-noise: the larger of how far the rounds of either run lie apart, and of how the floor differs.
+machine was in that stage of each run, where they depend on that. A change counts when it is larger
+than the noise: how far the rounds of either run lie apart, how the floor differs, and for what has
+no floor how the machine's speed does.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 import sys
 from collections.abc import Iterator
@@ -16,7 +18,9 @@ from typing import Any
 
 import orjson
 
+# Of the machine, before and after a stage; in the midst of another one.
 SPEED = "orjson parses the corpus"
+_SPEEDS = ("orjson parses, between requests in process", SPEED)
 _LEAST_NOISE = 0.05
 # Of one round nothing tells how far another would lie from it.
 _NOISE_OF_ONE = 0.15
@@ -49,19 +53,48 @@ class Change:
         return "better" if is_better else "WORSE"
 
 
+@dataclass(frozen=True, slots=True)
+class _Speed:
+    """How much faster the machine was in a stage of the second run, and how sure that is."""
+
+    faster: float
+    noise: float
+
+
 def compare(before: dict[str, Any], after: dict[str, Any]) -> Iterator[Change]:
     """Yield the changes of the figures that are in both reports."""
-    faster = _find_speed(after) / _find_speed(before)
     known = {(figure["stage"], figure["name"]): figure for figure in before["figures"]}
     for figure in after["figures"]:
         earlier = known.get((figure["stage"], figure["name"]))
-        if earlier is not None and figure["name"] != SPEED:
-            yield _compare_figure(earlier, figure, faster)
+        if earlier is not None and figure["name"] not in _SPEEDS:
+            yield _compare_figure(earlier, figure, _compare_speed(known, after, figure["stage"]))
 
 
-def _compare_figure(before: dict[str, Any], after: dict[str, Any], faster: float) -> Change:
-    share, floors = _find_change(before, after, faster)
-    noise = max(_LEAST_NOISE, _find_noise(before), _find_noise(after), floors)
+def _compare_speed(
+    known: dict[tuple[str, str], dict[str, Any]], after: dict[str, Any], stage: str
+) -> _Speed:
+    for name in _SPEEDS:
+        old = known.get((stage, name))
+        new = next((f for f in after["figures"] if (f["stage"], f["name"]) == (stage, name)), None)
+        if old and new:
+            faster = new["value"] / old["value"]
+            spreads = [_find_noise(f) for f in (old, new) if f["lowest"] is not None]
+            return _Speed(faster, max([abs(math.log(faster)) / 2, *spreads]))
+    return _Speed(1.0, _NOISE_OF_ONE)
+
+
+def _compare_figure(before: dict[str, Any], after: dict[str, Any], speed: _Speed) -> Change:
+    noise = max(_LEAST_NOISE, _find_noise(before), _find_noise(after))
+    if before["floor"] and after["floor"]:
+        share = _share(before["ratio"], after["ratio"])
+        noise = max(noise, _find_noise_of_floor(before, after, speed))
+    else:
+        value = after["value"]
+        if before["unit"] in _OF_TIME:
+            is_rate = before["unit"] in _MORE_IS_BETTER
+            value = value / speed.faster if is_rate else value * speed.faster
+            noise = max(noise, speed.noise)
+        share = _share(before["value"], value)
     if before["unit"] == "":
         noise = 0.0 if before["floor"] is not None else _LEAST_NOISE
     return Change(
@@ -76,21 +109,13 @@ def _compare_figure(before: dict[str, Any], after: dict[str, Any], faster: float
     )
 
 
-def _find_change(
-    before: dict[str, Any], after: dict[str, Any], faster: float
-) -> tuple[float, float]:
-    """Return the change as a share, and how much the floors differ beyond the machine's speed."""
-    if before["floor"] and after["floor"]:
-        floors = after["floor"] / before["floor"]
-        # A floor of times is lower on a faster machine.
-        expected = faster if before["unit"] in _MORE_IS_BETTER else 1 / faster
-        if before["unit"] not in _OF_TIME:
-            expected = 1.0
-        return _share(before["ratio"], after["ratio"]), abs(floors / expected - 1) / 2
-    value = after["value"]
+def _find_noise_of_floor(before: dict[str, Any], after: dict[str, Any], speed: _Speed) -> float:
+    """Return half of how much a floor differs beyond what the machine's speed explains."""
+    expected = 1.0
     if before["unit"] in _OF_TIME:
-        value = value / faster if before["unit"] in _MORE_IS_BETTER else value * faster
-    return _share(before["value"], value), 0.0
+        # A floor of times is lower on a faster machine.
+        expected = speed.faster if before["unit"] in _MORE_IS_BETTER else 1 / speed.faster
+    return abs(float(after["floor"] / before["floor"] / expected - 1)) / 2
 
 
 def _share(before: float, after: float) -> float:

@@ -84,7 +84,7 @@ def _measure_others(
 ) -> Iterator[Figure]:
     errors = 0
     for name, (path, size) in weighed.items():
-        one_ms = 0.0
+        one_ms = min(_time_ms(place, path) for _ in range(2))
         for connections in bench.sizes.brief_connections:
             # With two processors, as many requests as connections take so long.
             enough = _ENOUGH * connections * one_ms / 1000
@@ -95,11 +95,16 @@ def _measure_others(
             loaded, *floor = load_in_turns(
                 targets, connections=connections, seconds=seconds, turns=1
             )
-            one_ms = one_ms or loaded.combined.p50_ms
             errors += loaded.errors
             _note(bench, name, loaded, *floor)
             yield from _judge(name, connections, loaded, *floor)
     yield Figure("errors and unanswered, other endpoints", errors, "", target=Bound(at_most=0))
+
+
+def _time_ms(place: Place, path: str) -> float:
+    started = time.perf_counter()
+    place.ask(path)
+    return 1000 * (time.perf_counter() - started)
 
 
 def _note(bench: Bench, name: str, loaded: Loaded, floor: Loaded | None = None) -> None:

@@ -47,6 +47,12 @@ def test_a_slower_machine_is_no_change():
     assert verdict(rate(1000, 1000), rate(500, 500)) == "WORSE"
 
 
+def test_a_machine_of_another_speed_makes_what_has_no_floor_uncertain():
+    assert verdict(rate(1000, 1000), rate(800, 800)) == "WORSE"
+    assert verdict(rate(1000, 1000), rate(800, 800), speeds=(500, 1000)) == "WORSE"
+    assert verdict(rate(1000, 1000), rate(1500, 1500), speeds=(500, 1000)) == "same"
+
+
 def test_with_a_floor_the_ratio_counts():
     assert verdict(rate(1000, 1000, floor=4000), rate(500, 500, floor=2000)) == "same"
     slower = rate(500, 500, floor=4000)

@@ -13,7 +13,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench.__main__ import SPEED, write_report
+from tests.bench.__main__ import write_report
+from tests.bench.compare import SPEED
 from tests.bench.figures import Figure, format_table
 from tests.bench.floor import measure_parsing
 from tests.bench.load import LoadFailed
