@@ -25,7 +25,7 @@ _TAIL_MS = 200  # at 1,000 connections, for the same two
 # What is not asked for most is loaded so much shorter, but long enough that each connection has
 # an answer.
 _BRIEFLY = 0.2
-_ENOUGH = 1.5
+_ENOUGH = 2.5
 _LONGEST_SECONDS = 10.0
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from observatory import timestamps
+from observatory.log import configure_logging
 from observatory.store.database import close
 from tests.guards.archives import make_archive
 from tests.guards.asking import Asker, open_archive
@@ -36,6 +37,12 @@ def large_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def new_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The path of one of which SQLite knows nothing yet, as after a first ingest."""
     return make_archive(tmp_path_factory.mktemp("new"), sessions=SESSIONS, is_analyzed=False)
+
+
+@pytest.fixture(autouse=True)
+def few_lines_of_log() -> None:
+    """Log no requests, whatever tests before this one wanted."""
+    configure_logging(level="error", log_format="json")
 
 
 @pytest.fixture(autouse=True)

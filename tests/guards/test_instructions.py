@@ -20,7 +20,7 @@ from tests.guards.valgrind import read_counts, why_not
 from tests.transcripts_for_tests import Transcript
 
 _ROOT = Path(__file__).resolve().parents[2]
-_TIMEOUT_SECONDS = 300
+_TIMEOUT_SECONDS = 900
 _MARGIN = 1.15 if sys.version_info[:2] == (3, 11) else 1.6
 # Per request, and per line.
 UNITS = {
