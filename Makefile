@@ -6,10 +6,10 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 OBSERVATORY := $(BIN)/python -m observatory
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo migrate ingest test check format bench vendor clean
+.PHONY: help install run demo migrate ingest test check format bench bench-growth bench-compare bench-peers vendor clean
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "The Observatory needs Python 3.11 or newer; set PYTHON=python3.x")'
@@ -53,8 +53,19 @@ format: $(VENV)/.installed-dev ## format the code and mend what lint can mend
 bench: $(VENV)/.installed-dev ## measure, against floors taken in the same run
 	@$(BIN)/python -m tests.bench
 
+<<<<<<< HEAD
 vendor: $(VENV)/.installed-dev ## fetch the libraries of the page from npm (LATEST=--latest: the newest)
 	@$(BIN)/python -m tests.page.vendoring $(LATEST)
+=======
+bench-compare: $(VENV)/.installed-dev ## compare two runs: make bench-compare A.json B.json
+	@$(BIN)/python -m tests.bench.compare $(filter-out $@,$(MAKECMDGOALS))
+
+bench-growth: $(VENV)/.installed-dev ## the same figures at 10 and 100 times as many rows
+	@$(BIN)/python -m tests.bench --growth
+
+bench-peers: $(VENV)/.installed-dev ## measure other programs side by side, installed below build/
+	@$(BIN)/python -m tests.bench.peers
+>>>>>>> 4930cb52624eae909f0659a62120acd4f84bb1c2
 
 clean: ## remove what was built; the database in data/ stays
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

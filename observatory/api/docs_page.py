@@ -17,13 +17,16 @@ import falcon
 from observatory.api.login_page import POLICY
 from observatory.api.openapi import build_document, is_current
 from observatory.api.params import NoParams, read_params
+from observatory.page.assets import read_assets
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>API · Claude Code Observatory</title><link rel="stylesheet" href="/docs.css"></head><body>
+<title>API · Claude Code Observatory</title><link rel="stylesheet" href="/docs.css">
+<link rel="icon" href="{assets}/icon.svg" type="image/svg+xml"></head><body>
 <nav aria-label="Operations"><a class="home" href="#top">Observatory API</a>{navigation}</nav>
 <main id="top"><h1>Observatory API <small>{version}</small></h1>{about}
-<p><a href="/openapi.json">openapi.json</a> says the same to programs.</p>
+<p><a href="/openapi.json">openapi.json</a> says the same to programs; <a href="/">the page</a>
+shows what there is.</p>
 {operations}<section id="schemas"><h2>Schemas</h2>{schemas}</section></main></body></html>
 """
 _PREFIX = "#/components/schemas/"
@@ -237,6 +240,7 @@ def make_page(document: dict[str, Any]) -> str:
         if not name.endswith("Part")
     )
     return _PAGE.format(
+        assets=read_assets().base,
         navigation="".join(navigation),
         version=escape(document["info"]["version"]),
         about=f"<p>{_code(document['info']['description'])}</p>",

@@ -6,7 +6,6 @@ is kept. Periods differ from one question to the next.
 
 from __future__ import annotations
 
-import statistics
 import sys
 import time
 from collections.abc import Iterator
@@ -15,17 +14,15 @@ from pathlib import Path
 
 import orjson
 
-from observatory.app import create_app
-from observatory.log import configure_logging
-from observatory.store.database import close, configure, connect, execute, writing
+from observatory.store.database import close, writing
 from observatory.store.rollup_building import verify_rollups
-from tests.api.keyed import KeyedApp, add_key
+from tests.api.keyed import KeyedApp
 from tests.bench.analytics_rows import make_database
-from tests.bench.figures import Figure, Target, format_table
+from tests.bench.figures import Figure, Target, format_table, make_figure
+from tests.bench.inside import find_share, make_once, open_inside, thirds
 from tests.bench.machine import describe_machine, list_versions, read_load_average
-from tests.bench.processes import REPOSITORY
+from tests.bench.run import BUILD
 
-_BUILD = REPOSITORY / "build" / "bench"
 _ROUNDS = 30
 _YEAR = "from=2025-11-01&to=2026-10-{day}"
 _MONTH = "from=2026-10-{first}&to=2026-10-31"
@@ -79,7 +76,7 @@ def main(arguments: list[str]) -> int:
         figures = list(measure(messages))
         print(f"\n{messages} messages\n{format_table(figures)}")
         report["figures"][str(messages)] = [figure.as_dict() for figure in figures]
-    output = _BUILD / f"analytics-{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}.json"
+    output = BUILD / f"analytics-{datetime.now(UTC):%Y-%m-%dT%H-%M-%S}.json"
     output.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
     print(f"\nwritten to {output}")
     return 0
@@ -87,30 +84,23 @@ def main(arguments: list[str]) -> int:
 
 def measure(messages: int) -> Iterator[Figure]:
     """Yield p50 and p95 of each report, for who sees all."""
-    configure_logging(level="error", log_format="json")
-    path = _BUILD / f"analytics-{messages}.db"
-    if not path.exists():
-        _make(path, messages)
-    configure(path)
-    connect()
-    execute("DELETE FROM api_keys")
-    add_key()
-    client = KeyedApp(create_app(cors_origins=(), folders=()))
+    client = open_inside(make_reports_database(messages))
     for name, question in QUESTIONS.items():
-        times = sorted(_ask(client, question))
-        yield Figure(f"report: {name}, p50", statistics.median(times), "ms", target=_TARGET)
-        yield Figure(f"report: {name}, p95", times[int(len(times) * 0.95)], "ms")
-
-
-def _make(path: Path, messages: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    making = path.with_suffix(".making")
-    making.unlink(missing_ok=True)
-    for line in make_database(making, messages=messages):
-        print(line, file=sys.stderr)
-    print(verify_rollups(), file=sys.stderr)
+        times = list(_ask(client, question))
+        label = f"report of {messages:,}: {name}"
+        yield make_figure(f"{label}, p50", thirds(times), "ms", target=_TARGET)
+        yield Figure(f"{label}, p95", find_share(times, 0.95), "ms")
     close()
-    making.rename(path)
+
+
+def make_reports_database(messages: int) -> Path:
+    """Return the path of a database of so many messages, made unless it is there."""
+
+    def make(path: Path) -> Iterator[str]:
+        yield from make_database(path, messages=messages)
+        yield str(verify_rollups())
+
+    return make_once(f"analytics-{messages}.db", make)
 
 
 def _ask(client: KeyedApp, question: str) -> Iterator[float]:

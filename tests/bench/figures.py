@@ -1,9 +1,10 @@
 """Figures with their floors and targets, as a table and as JSON."""
 
-from collections.abc import Iterable
+import statistics
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-_HEADINGS = ("figure", "measured", "floor", "ratio", "target", "met")
+_HEADINGS = ("figure", "measured", "spread", "floor", "ratio", "target", "met")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +31,26 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measured number, what the machine does at best, and what was asked for."""
+    """One measured number, what the machine does at best, and what was asked for.
+
+    ``lowest`` and ``highest`` are of the rounds whose median it is; ``stage`` is what measured it.
+    """
 
     name: str
     value: float
     unit: str
     floor: float | None = None
     target: Target | None = None
+    lowest: float | None = None
+    highest: float | None = None
+    stage: str = ""
+
+    @property
+    def spread(self) -> float | None:
+        """How far the rounds lie apart, as a share of the figure; ``None`` with one round."""
+        if self.lowest is None or self.highest is None or not self.value:
+            return None
+        return (self.highest - self.lowest) / self.value
 
     @property
     def ratio(self) -> float | None:
@@ -54,14 +68,37 @@ class Figure:
     def as_dict(self) -> dict[str, str | float | bool | None]:
         """Return everything by name, for JSON."""
         return {
+            "stage": self.stage,
             "name": self.name,
             "value": round(self.value, 4),
             "unit": self.unit,
+            "lowest": None if self.lowest is None else round(self.lowest, 4),
+            "highest": None if self.highest is None else round(self.highest, 4),
             "floor": None if self.floor is None else round(self.floor, 4),
             "ratio": None if self.ratio is None else round(self.ratio, 4),
             "target": None if self.target is None else str(self.target),
             "met": self.is_met,
         }
+
+
+def make_figure(
+    name: str,
+    values: Sequence[float],
+    unit: str,
+    *,
+    floors: Sequence[float] = (),
+    target: Target | None = None,
+) -> Figure:
+    """Return the median of some rounds, with how far they lie apart, over that of the floor's."""
+    return Figure(
+        name,
+        statistics.median(values),
+        unit,
+        floor=statistics.median(floors) if floors else None,
+        target=target,
+        lowest=min(values) if len(values) > 1 else None,
+        highest=max(values) if len(values) > 1 else None,
+    )
 
 
 def format_table(figures: Iterable[Figure]) -> str:
@@ -82,6 +119,7 @@ def _format_row(figure: Figure) -> tuple[str, ...]:
     return (
         figure.name,
         f"{_format_number(figure.value)} {figure.unit}",
+        "" if figure.spread is None else f"{100 * figure.spread:.0f} %",
         "" if figure.floor is None else _format_number(figure.floor),
         "" if figure.ratio is None else f"{figure.ratio:.2f}",
         "" if figure.target is None else str(figure.target),

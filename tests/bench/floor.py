@@ -135,6 +135,45 @@ def measure_parsing(folder: Path) -> float:
     return best
 
 
+_INSERTED = ("conversations", "messages", "api_calls", "tool_uses")
+_ROWS_AT_ONCE = 2_000
+
+
+def measure_inserting(archive: Path, copy: Path) -> float:
+    """Return the seconds in which SQLite inserts an archive's rows into tables like its own.
+
+    With their indexes and in batches, as an ingest does; without a search index and sums.
+    """
+    for old in copy.parent.glob(f"{copy.name}*"):
+        old.unlink()
+    source = pysqlite3.connect(str(archive))  # type: ignore[attr-defined]
+    target = pysqlite3.connect(str(copy), isolation_level=None)  # type: ignore[attr-defined]
+    target.execute("PRAGMA journal_mode = wal")
+    target.execute("PRAGMA synchronous = normal")
+    names = ", ".join(f"'{name}'" for name in _INSERTED)
+    for (sql,) in source.execute(
+        f"SELECT sql FROM sqlite_master WHERE tbl_name IN ({names}) AND type IN ('table', 'index')"
+        " AND sql IS NOT NULL ORDER BY type DESC"
+    ):
+        target.execute(sql)
+    seconds = 0.0
+    for name in _INSERTED:
+        # Without columns that are computed of others.
+        columns = [row[1] for row in source.execute(f"PRAGMA table_info({name})")]
+        rows = source.execute(f"SELECT {', '.join(columns)} FROM {name} ORDER BY rowid")
+        places = ", ".join("?" * len(columns))
+        insert = f"INSERT INTO {name} ({', '.join(columns)}) VALUES ({places})"
+        while batch := rows.fetchmany(_ROWS_AT_ONCE):
+            started = time.perf_counter()
+            target.execute("BEGIN")
+            target.executemany(insert, batch)
+            target.execute("COMMIT")
+            seconds += time.perf_counter() - started
+    source.close()
+    target.close()
+    return seconds
+
+
 class ParseSample:
     """Parsing of some megabytes of transcripts, a piece at a time, to be timed between others."""
 

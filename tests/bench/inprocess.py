@@ -19,11 +19,13 @@ import orjson
 
 from observatory.api import exchange
 from tests.bench.credentials import build_believing, make_credentials
+from tests.bench.endpoints import list_core
 from tests.bench.floor import ParseSample, RawQueries
 from tests.bench.processes import find_free_port
 
 _ROUNDS = 60
 _CALLS_PER_ROUND = 15
+_PARTS = 3
 # Asked for again and again: what finding out who asks may add to.
 _HOT = ("list of 50", "one")
 _FLOORS = ("list of 50", "one", "100 messages")
@@ -33,17 +35,6 @@ _COUNTED = ("health", "list of 50", "one")
 _COUNTING: Any = (exchange.begin_request, exchange.observe_request)
 
 Application = Callable[..., Iterable[bytes]]
-
-
-def make_paths(conversation_id: str) -> dict[str, str]:
-    """Return the measured endpoints by name."""
-    return {
-        "health": "/health",
-        "list of 50": "/api/conversations?limit=50",
-        "one": f"/api/conversations/{conversation_id}",
-        "100 messages": f"/api/conversations/{conversation_id}/messages?limit=100",
-        "projects": "/api/projects",
-    }
 
 
 class Caller:
@@ -122,8 +113,8 @@ def _make_environ(path: str, port: int) -> dict[str, Any]:
     }
 
 
-def measure(calls: dict[str, Callable[[], int]]) -> dict[str, float]:
-    """Return the median microseconds of each call, all of them taking turns."""
+def measure(calls: dict[str, Callable[[], int]]) -> dict[str, list[float]]:
+    """Return the median microseconds of each call, in each part of the run; they take turns."""
     times: dict[str, list[int]] = {name: [] for name in calls}
     for call in calls.values():
         call()
@@ -134,7 +125,11 @@ def measure(calls: dict[str, Callable[[], int]]) -> dict[str, float]:
                 started = time.perf_counter_ns()
                 call()
                 times[name].append(time.perf_counter_ns() - started)
-    return {name: statistics.median(taken) / 1000 for name, taken in times.items()}
+    size = _ROUNDS // _PARTS * _CALLS_PER_ROUND
+    return {
+        name: [statistics.median(taken[n : n + size]) / 1000 for n in range(0, len(taken), size)]
+        for name, taken in times.items()
+    }
 
 
 def main(arguments: list[str]) -> int:
@@ -142,7 +137,7 @@ def main(arguments: list[str]) -> int:
     database, conversation_id, transcripts = arguments
     application = importlib.import_module("observatory.wsgi").application
     port, raw = find_free_port(), RawQueries(Path(database))
-    credentials, paths = make_credentials(), make_paths(conversation_id)
+    credentials, paths = make_credentials(), list_core(conversation_id)
     callers = {
         name: Caller(application, path, port, credentials=credentials["key"])
         for name, path in paths.items()
@@ -177,7 +172,7 @@ def main(arguments: list[str]) -> int:
     result = {
         "us": {name: medians[name] for name in calls},
         "raw_us": {name: medians[f"raw {name}"] for name in _FLOORS},
-        "parse_mb_per_second": sample.mean_bytes / medians["parse"],
+        "parse_mb_per_second": sample.mean_bytes / statistics.median(medians["parse"]),
         "body_bytes": body_bytes,
         "statuses": statuses,
         "authentication_us": {

@@ -13,11 +13,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
 
 import orjson
 
 from tests.bench.credentials import make_key
+from tests.bench.endpoints import Place
 from tests.bench.figures import Figure, Target
 from tests.bench.load import LoadResult, run_load
 from tests.bench.processes import (
@@ -30,12 +30,9 @@ from tests.bench.processes import (
     stop,
     weigh,
 )
-from tests.bench.stages import MEBIBYTE, Bench, raise_open_files
+from tests.bench.run import MEBIBYTE, Bench, raise_open_files
 
-LINES = 500
 READERS = 16
-STREAMS = 1_000
-IDLE_FILES = 10_000
 _VISIBLE_MS = 300  # p95, docs/performance.md
 _WAIT_SECONDS = 20.0
 # What was read in an earlier run is no news.
@@ -47,7 +44,9 @@ _TICKS = 100
 
 def measure_live(bench: Bench) -> Iterator[Figure]:
     """Return what the issue of live updates is judged by."""
-    raise_open_files(2 * STREAMS + 500)
+    bench.need_archive()
+    streams = bench.sizes.streams
+    raise_open_files(2 * streams + 500)
     folder = bench.folder / "live"
     folder.mkdir(exist_ok=True)
     for old in folder.rglob("*.jsonl"):
@@ -55,59 +54,37 @@ def measure_live(bench: Bench) -> Iterator[Figure]:
     port = find_free_port()
     env = bench.make_env(
         TRANSCRIPTS_DIR=f"{bench.transcripts},{folder}", PORT=str(port), LOG_LEVEL="warn",
-        MAX_STREAMS=str(2 * STREAMS),
+        MAX_STREAMS=str(2 * streams),
     )  # fmt: skip
     key = make_key(env, log=bench.folder / "key.log")
     command = [sys.executable, "-m", "observatory", "serve"]
     log = bench.folder / "live.log"
     with serving(command, env=env, url=f"http://127.0.0.1:{port}/health", log=log) as server:
-        target = Place(port, key)
+        target = Watched(port, key)
         _wait(
-            lambda: target.get("/api/live/status")["watcher"]["state"] == "running", "the watcher"
+            lambda: target.data("/api/live/status")["watcher"]["state"] == "running", "the watcher"
         )
         yield from _measure_visibility(bench, target, folder)
         for kind in ("sse", "websocket"):
             yield from _measure_streams(bench, target, server.process.pid, kind)
-    yield from measure_idle(bench)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where the server is, and what lets in."""
-
-    port: int
-    key: str
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """Headers of each request."""
-        return {"X-API-Key": self.key}
+class Watched(Place):
+    """A server whose streams are listened to."""
 
     def connect(self) -> HTTPConnection:
         """Return a connection of one's own."""
         return HTTPConnection("127.0.0.1", self.port, timeout=30)
 
-    def ask(self, connection: HTTPConnection, path: str) -> tuple[int, bytes]:
-        """Return status and body of an answer."""
+    def fetch(self, connection: HTTPConnection, path: str) -> tuple[int, bytes]:
+        """Return status and body of an answer over a connection that stays."""
         connection.request("GET", path, headers=self.headers)
         answer = connection.getresponse()
         return answer.status, answer.read()
 
-    def get(self, path: str) -> Any:
-        """Return the data of an answer."""
-        connection = self.connect()
-        try:
-            return orjson.loads(self.ask(connection, path)[1])["data"]
-        finally:
-            connection.close()
-
     def make_conversation(self) -> None:
         """Change something."""
-        connection = self.connect()
-        headers = {**self.headers, "Content-Type": "application/json"}
-        connection.request("POST", "/api/conversations", b'{"title":"bench"}', headers)
-        connection.getresponse().read()
-        connection.close()
+        self.ask("/api/conversations", b'{"title":"bench"}')
 
 
 def _wait(condition: Callable[[], object], what: str) -> None:
@@ -144,7 +121,7 @@ class _Arrivals:
 _PLACES = ("API", "search", "SSE", "WebSocket")
 
 
-def _measure_visibility(bench: Bench, target: Place, folder: Path) -> Iterator[Figure]:
+def _measure_visibility(bench: Bench, target: Watched, folder: Path) -> Iterator[Figure]:
     arrivals = _Arrivals()
     numbers: dict[str, list[int]] = {"API": [], "search": []}
     over = threading.Event()
@@ -159,7 +136,7 @@ def _measure_visibility(bench: Bench, target: Place, folder: Path) -> Iterator[F
         thread.start()
     with _reading(target):
         time.sleep(1)
-        delays = _append_lines(folder, arrivals, numbers)
+        delays = _append_lines(folder, arrivals, numbers, bench.sizes.lines)
     over.set()
     for place in _PLACES:
         values = sorted(delays[place])
@@ -179,13 +156,13 @@ def _measure_visibility(bench: Bench, target: Place, folder: Path) -> Iterator[F
 
 
 def _append_lines(
-    folder: Path, arrivals: _Arrivals, numbers: dict[str, list[int]]
+    folder: Path, arrivals: _Arrivals, numbers: dict[str, list[int]], lines: int
 ) -> dict[str, list[float]]:
     path = folder / "-bench" / f"{_SESSION}.jsonl"
     path.parent.mkdir(exist_ok=True)
     delays: dict[str, list[float]] = {place: [] for place in _PLACES}
     with path.open("ab", buffering=0) as stream:
-        for number in range(LINES):
+        for number in range(lines):
             line = _line(number)
             for wanted in numbers.values():
                 wanted.append(number)
@@ -222,7 +199,7 @@ def _line(number: int) -> bytes:
 
 
 def _poll(
-    target: Place,
+    target: Watched,
     arrivals: _Arrivals,
     where: str,
     numbers: dict[str, list[int]],
@@ -237,9 +214,9 @@ def _poll(
             continue
         number = waiting[0]
         if where == "API":
-            is_there = target.ask(connection, f"/api/messages/{_uuid(number)}")[0] == 200
+            is_there = target.fetch(connection, f"/api/messages/{_uuid(number)}")[0] == 200
         else:
-            body = target.ask(connection, f"/api/search?limit=1&q=unheard{number}word")[1]
+            body = target.fetch(connection, f"/api/search?limit=1&q=unheard{number}word")[1]
             is_there = bool(orjson.loads(body)["data"]["hits"])
         if is_there:
             waiting.pop(0)
@@ -254,7 +231,7 @@ def _number_in(data: bytes) -> int | None:
     return int(found[1]) if found else None
 
 
-def _listen(target: Place, arrivals: _Arrivals) -> None:
+def _listen(target: Watched, arrivals: _Arrivals) -> None:
     connection = target.connect()
     connection.request("GET", "/api/events/stream?types=message_added", headers=target.headers)
     with connection.getresponse() as answer:
@@ -264,7 +241,7 @@ def _listen(target: Place, arrivals: _Arrivals) -> None:
                 arrivals.note("SSE", number)
 
 
-def _listen_on_socket(target: Place, arrivals: _Arrivals) -> None:
+def _listen_on_socket(target: Watched, arrivals: _Arrivals) -> None:
     with socket.create_connection(("127.0.0.1", target.port)) as sock:
         sock.sendall(_request(target, "websocket"))
         sock.sendall(_SUBSCRIBE)
@@ -283,7 +260,7 @@ def _listen_on_socket(target: Place, arrivals: _Arrivals) -> None:
 # Many streams
 
 
-def _request(target: Place, kind: str) -> bytes:
+def _request(target: Watched, kind: str) -> bytes:
     path = "/ws" if kind == "websocket" else "/api/events/stream"
     head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {target.key}\r\n"
     if kind == "websocket":
@@ -307,7 +284,7 @@ _PING = _masked(b'{"type":"ping"}')
 class _Crowd(threading.Thread):
     """Clients with a stream each; notes when each is told of a change."""
 
-    def __init__(self, target: Place, kind: str, number: int) -> None:
+    def __init__(self, target: Watched, kind: str, number: int) -> None:
         super().__init__(daemon=True)
         self.selector = selectors.DefaultSelector()
         self.delays: list[float] = []
@@ -340,7 +317,7 @@ class _Crowd(threading.Thread):
 
 
 @contextmanager
-def _reading(target: Place) -> Iterator[None]:
+def _reading(target: Watched) -> Iterator[None]:
     """Have 16 clients read a list while a block runs."""
     command = [
         sys.executable, "-c",
@@ -367,14 +344,15 @@ def _cpu_seconds(pid: int) -> float:
     return total / _TICKS
 
 
-def _load(target: Place, seconds: float) -> LoadResult:
+def _load(target: Watched, seconds: float) -> LoadResult:
     url = f"http://127.0.0.1:{target.port}/api/conversations?limit=50"
     return run_load(url, connections=50, seconds=seconds, headers=target.headers)
 
 
-def _measure_streams(bench: Bench, target: Place, pid: int, kind: str) -> Iterator[Figure]:
+def _measure_streams(bench: Bench, target: Watched, pid: int, kind: str) -> Iterator[Figure]:
+    streams = bench.sizes.streams
     alone = _load(target, bench.seconds)
-    crowd = _Crowd(target, kind, STREAMS)
+    crowd = _Crowd(target, kind, streams)
     crowd.start()
     time.sleep(1.5)
     cpu, began = _cpu_seconds(pid), time.monotonic()
@@ -388,10 +366,10 @@ def _measure_streams(bench: Bench, target: Place, pid: int, kind: str) -> Iterat
     beside = _loaded(target, bench.seconds, crowd)
     crowd.is_over = True
     crowd.join()
-    expected = STREAMS * max(5, int(2 * bench.seconds))
+    expected = streams * max(5, int(2 * bench.seconds))
     if len(quiet) < expected:
         raise ProcessFailed(f"{kind}: {expected - len(quiet)} of {expected} were not told")
-    label = f"{STREAMS} streams by {kind}"
+    label = f"{streams} streams by {kind}"
     yield Figure(f"{label}, RSS of everything", memory.rss_bytes / MEBIBYTE, "MiB",
                  target=Target(at_most=256))  # fmt: skip
     yield Figure(f"{label}, PSS of everything", memory.pss_bytes / MEBIBYTE, "MiB")
@@ -405,7 +383,7 @@ def _measure_streams(bench: Bench, target: Place, pid: int, kind: str) -> Iterat
     bench.details[f"streams_{kind}"] = {"errors_beside": beside.errors, "told": len(quiet)}
 
 
-def _loaded(target: Place, seconds: float, crowd: _Crowd) -> LoadResult:
+def _loaded(target: Watched, seconds: float, crowd: _Crowd) -> LoadResult:
     """Return how ordinary requests fare while each stream is told something each second."""
     over = threading.Event()
 
@@ -427,26 +405,29 @@ def _loaded(target: Place, seconds: float, crowd: _Crowd) -> LoadResult:
 
 
 def measure_idle(bench: Bench) -> Iterator[Figure]:
-    """Watch 10,000 files that do not change."""
+    """Watch many files that do not change."""
     folder = bench.folder / "idle"
-    made = folder / "projects"
-    if len(list(made.glob("*/*.jsonl"))) != IDLE_FILES:
-        for number in range(IDLE_FILES):
+    count = bench.sizes.idle_files
+    made = folder / f"projects-{count}"
+    if len(list(made.glob("*/*.jsonl"))) != count:
+        for number in range(count):
             path = (
                 made / f"-folder-{number % 200}" / f"{number:08d}-1111-4111-8111-111111111111.jsonl"
             )
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(_line(number).replace(_SESSION.encode(), path.stem.encode()))
     env = bench.make_env(
-        DB_PATH=str(folder / "observatory.db"), TRANSCRIPTS_DIR=str(made), LOG_LEVEL="info"
+        DB_PATH=str(folder / f"observatory-{count}.db"), TRANSCRIPTS_DIR=str(made), LOG_LEVEL="info"
     )
     command = [sys.executable, "-m", "observatory", "ingest", str(made)]
     run_to_end(command, env=env, log=folder / "ingest.log")
     for mode in ("events", "polling"):
-        yield from _measure_watcher(folder, {**env, "WATCH_MODE": mode}, mode)
+        yield from _measure_watcher(bench, folder, {**env, "WATCH_MODE": mode}, mode)
 
 
-def _measure_watcher(folder: Path, env: dict[str, str], mode: str) -> Iterator[Figure]:
+def _measure_watcher(
+    bench: Bench, folder: Path, env: dict[str, str], mode: str
+) -> Iterator[Figure]:
     log = folder / "watch.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -460,14 +441,14 @@ def _measure_watcher(folder: Path, env: dict[str, str], mode: str) -> Iterator[F
             for line in log.read_bytes().splitlines()
             if b"watch_caught_up" in line
         ]
-        time.sleep(5)
+        time.sleep(min(5, bench.sizes.idle_seconds))
         cpu, began = _cpu_seconds(process.pid), time.monotonic()
-        time.sleep(65)
+        time.sleep(bench.sizes.idle_seconds)
         share = 100 * (_cpu_seconds(process.pid) - cpu) / (time.monotonic() - began)
         memory = weigh(process.pid)
     finally:
         stop(process)
-    label = f"{IDLE_FILES} files watched by {mode}"
+    label = f"{bench.sizes.idle_files} files watched by {mode}"
     yield Figure(f"{label}, looked at in the beginning", caught_up["seconds"], "s",
                  target=Target(at_most=1))  # fmt: skip
     yield Figure(f"{label}, idle", share, "% of a core", target=Target(at_most=1))

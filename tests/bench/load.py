@@ -5,6 +5,7 @@ processor away from the server.
 """
 
 import errno
+import os
 import select
 import shutil
 import socket
@@ -22,6 +23,7 @@ _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 _WRK_REPORT = Path(__file__).with_name("wrk_report.lua")
 _RECEIVE_BYTES = 1 << 18
 _ANSWER_TIMEOUT_SECONDS = 10
+_LAST_CHUNK = b"\r\n0\r\n\r\n"
 
 
 class LoadFailed(Exception):
@@ -51,9 +53,21 @@ class LoadResult:
 
 
 def run_load(
-    url: str, *, connections: int, seconds: float, headers: Mapping[str, str] | None = None
+    url: str,
+    *,
+    connections: int,
+    seconds: float,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
 ) -> LoadResult:
     """Ask for one URL again and again, and return how fast it was answered.
+
+    Args:
+        url: What to ask for.
+        connections: How many connections ask at once, each for the next when it has the last.
+        seconds: For how long.
+        headers: What is sent with each request.
+        body: JSON to post each time; without it the requests are GETs.
 
     Raises:
         ValueError: The URL is not on the loopback interface.
@@ -62,12 +76,15 @@ def run_load(
     if urlsplit(url).hostname not in _LOOPBACK:
         raise ValueError(f"load is for the loopback interface only: {url}")
     wrk = shutil.which("wrk")
+    sent = dict(headers or {})
+    if body is not None:
+        sent["Content-Type"] = "application/json"
     if wrk:
         result = _run_wrk(
-            wrk, url, connections=connections, seconds=seconds, headers=dict(headers or {})
+            wrk, url, connections=connections, seconds=seconds, headers=sent, body=body
         )
     else:
-        result = _Client(url, connections, headers or {}).run(seconds)
+        result = _Client(url, connections, sent, body).run(seconds)
     return count_unanswered(result)
 
 
@@ -104,7 +121,13 @@ def combine_loads(results: Sequence[LoadResult]) -> LoadResult:
 
 
 def _run_wrk(
-    wrk: str, url: str, *, connections: int, seconds: float, headers: dict[str, str]
+    wrk: str,
+    url: str,
+    *,
+    connections: int,
+    seconds: float,
+    headers: dict[str, str],
+    body: bytes | None,
 ) -> LoadResult:
     whole_seconds = max(1, round(seconds))
     command = [wrk, f"-t{min(2, connections)}", f"-c{connections}", f"-d{whole_seconds}s"]
@@ -112,8 +135,9 @@ def _run_wrk(
     for name, value in headers.items():
         command += ["-H", f"{name}: {value}"]
     limit_seconds = whole_seconds + 3 * _ANSWER_TIMEOUT_SECONDS
+    env = {**os.environ, "BENCH_BODY": (body or b"").decode()}
     done = subprocess.run(
-        [*command, url], capture_output=True, text=True, check=False, timeout=limit_seconds
+        [*command, url], capture_output=True, text=True, check=False, timeout=limit_seconds, env=env
     )
     _, found, report = done.stdout.partition("\nJSON")
     if not found:
@@ -147,11 +171,13 @@ class _Connection:
         self._received = b""
         self._missing = -1
         self._is_good = False
+        # Of an answer in chunks, the end of what has come: the last of them is empty.
+        self._tail: bytes | None = None
 
     def ask(self, request: bytes) -> None:
         """Send the request; it is small enough for the socket's buffer."""
         self.asked_at = time.perf_counter()
-        self._received, self._missing = b"", -1
+        self._received, self._missing, self._tail = b"", -1, None
         self.socket.send(request)
 
     def receive(self) -> bool | None:
@@ -163,12 +189,15 @@ class _Connection:
         data = self.socket.recv(_RECEIVE_BYTES)
         if not data:
             raise ConnectionResetError("closed")
-        if self._missing >= 0:
+        if self._tail is not None:
+            self._tail = (self._tail + data)[-len(_LAST_CHUNK) :]
+        elif self._missing >= 0:
             self._missing -= len(data)
         else:
             self._received += data
             self._read_head()
-        return self._is_good if self._missing == 0 else None
+        is_whole = self._missing == 0 or self._tail == _LAST_CHUNK
+        return self._is_good if is_whole else None
 
     def _read_head(self) -> None:
         head, found, body = self._received.partition(b"\r\n\r\n")
@@ -178,6 +207,9 @@ class _Connection:
             if line.startswith(b"content-length:"):
                 self._missing = int(line[15:]) - len(body)
                 break
+            if line.startswith(b"transfer-encoding:"):
+                self._tail = body[-len(_LAST_CHUNK) :]
+                break
         else:
             raise ConnectionError("answer without a length")
         self._is_good = int(head.split(b" ", 2)[1]) < 400
@@ -186,13 +218,18 @@ class _Connection:
 class _Client:
     """A closed loop over all connections in one thread."""
 
-    def __init__(self, url: str, connections: int, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, url: str, connections: int, headers: Mapping[str, str], body: bytes | None
+    ) -> None:
         parts = urlsplit(url)
         self._address = (parts.hostname or "", parts.port or 80)
         path = parts.path + (f"?{parts.query}" if parts.query else "")
-        lines = [f"GET {path} HTTP/1.1", f"Host: {parts.netloc}"]
+        method = "GET" if body is None else "POST"
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {parts.netloc}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
-        self._request = ("\r\n".join(lines) + "\r\n\r\n").encode()
+        if body is not None:
+            lines.append(f"Content-Length: {len(body)}")
+        self._request = ("\r\n".join(lines) + "\r\n\r\n").encode() + (body or b"")
         self._count = connections
         self._poll = select.epoll()
         self._open: dict[int, _Connection] = {}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import random
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from observatory.store import archive, schema, search
 from observatory.store.archive import MessageRow
 from observatory.store.conversation_states import insert_conversation
 from observatory.store.counters import refresh_conversations
-from observatory.store.database import configure, connect, execute, writing
+from observatory.store.database import configure, connect, execute, fetch_all, writing
 
 VOCABULARY = 30_000
 BATCH = 20_000
@@ -30,32 +31,27 @@ def words(chance: random.Random) -> tuple[list[str], list[float]]:
     return vocabulary, cumulated
 
 
-def main() -> None:
-    """Make the database and print how long it took."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("out", type=Path)
-    parser.add_argument("conversations", type=int)
-    parser.add_argument("messages", type=int)
-    options = parser.parse_args()
+def make_database(path: Path, *, conversations: int, messages: int) -> Iterator[str]:
+    """Make a database of so many messages, and say how far it is."""
     chance = random.Random(1)
     vocabulary, cumulated = words(chance)
-    configure(options.out, cache_mib=64)
+    configure(path, cache_mib=64, synchronous="OFF")
     connect()
     schema.migrate()
     started = time.perf_counter()
     with writing():
         states = [
             insert_conversation(f"c{n}", kind="session", timestamp="2026-01-01T00:00:00.000Z")
-            for n in range(options.conversations)
+            for n in range(conversations)
         ]
         execute(
             "INSERT INTO transcript_files (key, path, filename, role, created_at)"
             " VALUES (1, 'x', 'x', 'session', '2026-01-01T00:00:00.000Z')"
         )
     key = 0
-    while key < options.messages:
+    while key < messages:
         rows = []
-        for _ in range(min(BATCH, options.messages - key)):
+        for _ in range(min(BATCH, messages - key)):
             key += 1
             length = max(1, int(chance.lognormvariate(4.2, 1.0)))
             text = " ".join(chance.choices(vocabulary, cum_weights=cumulated, k=length))
@@ -90,9 +86,24 @@ def main() -> None:
             archive.insert_messages(rows)
         while search.index_messages(batch_messages=BATCH):
             pass
+        yield f"{key} messages"
     with writing():
         refresh_conversations(state.key for state in states)
-    print(f"{key} messages in {time.perf_counter() - started:.1f} s")
+    fetch_all("PRAGMA wal_checkpoint (TRUNCATE)")
+    yield f"{key} messages in {time.perf_counter() - started:.1f} s"
+
+
+def main() -> None:
+    """Make the database and print how long it took."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("out", type=Path)
+    parser.add_argument("conversations", type=int)
+    parser.add_argument("messages", type=int)
+    options = parser.parse_args()
+    for line in make_database(
+        options.out, conversations=options.conversations, messages=options.messages
+    ):
+        print(line)
 
 
 if __name__ == "__main__":

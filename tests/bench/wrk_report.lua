@@ -1,4 +1,10 @@
 -- Prints what wrk measured as one line of JSON; times in microseconds.
+-- With BENCH_BODY in the environment requests post it.
+local body = os.getenv('BENCH_BODY')
+if body and body ~= '' then
+  wrk.method = 'POST'
+  wrk.body = body
+end
 done = function(summary, latency, requests)
   local errors = summary.errors
   io.write(string.format(

@@ -1,0 +1,50 @@
+"""Conversations and messages that clients write, one after the other and many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import orjson
+
+from tests.bench.endpoints import Place
+from tests.bench.figures import Figure, make_figure
+from tests.bench.figures import Target as Bound
+from tests.bench.run import Bench
+from tests.bench.serving import Target, load_in_turns, serving_bare, serving_product
+
+CONVERSATION = orjson.dumps({"title": "Measured", "project_path": "/home/dev/projects/bench"})
+MESSAGE = orjson.dumps({"role": "user", "content": "some words " * 36})
+
+
+def measure_writes(bench: Bench) -> Iterator[Figure]:
+    """Load both with each number of connections, beside a bare answer.
+
+    The archive is another one then than the one that was read, so it is made anew by the next
+    stage that needs it.
+    """
+    bench.need_archive()
+    with serving_bare(bench) as bare, serving_product(bench) as (place, _):
+        for name, target, floor in _targets(place, bare):
+            for connections in bench.sizes.writers:
+                loaded, least = load_in_turns(
+                    (target, floor),
+                    connections=connections,
+                    seconds=bench.seconds,
+                    turns=bench.sizes.rounds,
+                )
+                label = f"{name}, {connections} connections"
+                yield make_figure(label, loaded.rates, "/s", floors=least.rates)
+                yield make_figure(f"{label}, p99", loaded.tails_ms, "ms", floors=least.tails_ms)
+                yield Figure(f"{label}, errors", loaded.errors, "", target=Bound(at_most=0))
+    (bench.folder / "archive_of.txt").unlink(missing_ok=True)
+
+
+def _targets(place: Place, bare: Place) -> Iterator[tuple[str, Target, Target]]:
+    made = place.data("/api/conversations", CONVERSATION)
+    messages = f"/api/conversations/{made['id']}/messages"
+    for name, path, body in (
+        ("new conversation", "/api/conversations", CONVERSATION),
+        ("new message", messages, MESSAGE),
+    ):
+        _, answer = place.ask(path, body)
+        yield name, Target(place, path, body), Target(bare, f"/{len(answer)}", body, probe="/1")

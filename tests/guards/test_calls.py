@@ -1,0 +1,57 @@
+"""How many functions are called for a hot request, at most.
+
+The numbers are those of Python 3.11; later versions make fewer calls, since comprehensions are
+none. A request may take 15 % more before its number has to be said anew.
+"""
+
+from __future__ import annotations
+
+from tests.guards.asking import QUESTIONS, Asker
+from tests.guards.counting import count_calls
+
+MARGIN = 1.15
+CALLS = {
+    "health": 126,
+    "readiness": 2001,
+    "profile": 162,
+    "list": 215,
+    "list by a person": 215,
+    "list, next page": 238,
+    "list of a project": 215,
+    "list by tokens": 215,
+    "one": 185,
+    "messages": 630,
+    "messages, next page": 650,
+    "tool uses": 255,
+    "one message": 179,
+    "search, newest first": 3915,
+    "search, newest first, next page": 4766,
+    "search, in titles too": 4015,
+    "search, best first": 693,
+    "search for a phrase": 692,
+    "projects": 204,
+    "project": 1147,
+    "files": 4877,
+    "file": 2782,
+    "events": 589,
+    "new conversation": 1017,
+    "new message": 1250,
+}
+# It reads all counters of this process, of which other tests make some.
+_OTHERS = {"live status"}
+
+
+def test_requests_call_few_functions(small: Asker) -> None:
+    counted = {}
+    for name, question in QUESTIONS.items():
+        # Twice: what a first write leaves to be done is done by the second.
+        small.ask(question)
+        small.ask(question)
+        counted[name] = count_calls(lambda question=question: small.ask(question))
+    assert set(counted) == set(CALLS) | _OTHERS
+    more = {
+        name: (counted[name], calls)
+        for name, calls in CALLS.items()
+        if counted[name] > MARGIN * calls
+    }
+    assert more == {}

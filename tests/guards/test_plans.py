@@ -1,0 +1,42 @@
+"""No hot request reads or sorts a large table: the statements are those that it really runs.
+
+Reports are looked at in ``tests/store/analytics/test_plans.py``.
+"""
+
+from __future__ import annotations
+
+from tests.guards.asking import QUESTIONS, Asker
+from tests.guards.counting import list_statements
+from tests.guards.plans import find_faults, pretend_growth
+
+# Parts of statements that sort, or read, what is few by itself; and what that is.
+FEW = {
+    "c.parent_key = ": "the subagents of one conversation",
+    "json_each(": "rows that a page, or a change, names",
+}
+# What does cost more in a larger archive. Each is a debt: once it is paid, its line has to go.
+DEBTS = {
+    "FROM projects p LEFT JOIN": "sums over the conversations of all projects, to sort those",
+    "WHERE t.conversation_key = ": "all tool uses of a conversation are sorted for a page of them",
+    "WHERE title_search MATCH ": "all titles that match are sorted",
+    "SELECT 1 FROM transcript_files WHERE status = 'processing'": "all files are looked at",
+    'FROM "transcript_files" AS "t1"': "all files are sorted for a page of them",
+}
+
+
+def test_hot_requests_read_and_sort_no_large_table(either: Asker) -> None:
+    if either.is_analyzed:
+        pretend_growth(1000)
+    faults: list[str] = []
+    owed = set()
+    for name, question in QUESTIONS.items():
+        for sql in list_statements(lambda question=question: either.ask(question)):
+            found = list(find_faults(sql))
+            text = " ".join(sql.split())
+            parts = {part for part in DEBTS if part in text}
+            if found and parts:
+                owed |= parts
+            elif not any(part in text for part in FEW):
+                faults += [f"{name}: {step}: {text[:1000]}" for step in found]
+    assert not faults, "\n".join(faults)
+    assert owed == set(DEBTS)
