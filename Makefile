@@ -53,10 +53,9 @@ format: $(VENV)/.installed-dev ## format the code and mend what lint can mend
 bench: $(VENV)/.installed-dev ## measure, against floors taken in the same run
 	@$(BIN)/python -m tests.bench
 
-<<<<<<< HEAD
 vendor: $(VENV)/.installed-dev ## fetch the libraries of the page from npm (LATEST=--latest: the newest)
 	@$(BIN)/python -m tests.page.vendoring $(LATEST)
-=======
+
 bench-compare: $(VENV)/.installed-dev ## compare two runs: make bench-compare A.json B.json
 	@$(BIN)/python -m tests.bench.compare $(filter-out $@,$(MAKECMDGOALS))
 
@@ -65,7 +64,6 @@ bench-growth: $(VENV)/.installed-dev ## the same figures at 10 and 100 times as 
 
 bench-peers: $(VENV)/.installed-dev ## measure other programs side by side, installed below build/
 	@$(BIN)/python -m tests.bench.peers
->>>>>>> 4930cb52624eae909f0659a62120acd4f84bb1c2
 
 clean: ## remove what was built; the database in data/ stays
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

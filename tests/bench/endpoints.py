@@ -59,6 +59,7 @@ def list_core(conversation_id: str) -> dict[str, str]:
         "one": f"/api/conversations/{conversation_id}",
         "100 messages": f"/api/conversations/{conversation_id}/messages?limit=100",
         "projects": "/api/projects",
+        "tags": "/api/tags",
     }
 
 
