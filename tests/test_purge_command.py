@@ -336,5 +336,5 @@ def test_too_little_room_is_told_before_anything_is_removed(home, client, monkey
         maintenance.check_room_to_compact()
     maintenance.check_room_to_compact(on_disk=False)
     monkeypatch.setattr(maintenance, "read_free_memory", lambda: 10)
-    with pytest.raises(maintenance.NoRoom, match="of memory .*`observatory compact`"):
+    with pytest.raises(maintenance.NoRoom, match=r"of memory .*`observatory compact`"):
         maintenance.check_room_to_compact(on_disk=False)
