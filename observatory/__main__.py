@@ -63,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if sys.stderr is None:
         # It is closed: what would be told there must not come among the figures.
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     options = _parser().parse_args(arguments)
     try:
         if "takes_wrong_settings" in options:

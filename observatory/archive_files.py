@@ -49,10 +49,12 @@ def reading(name: str) -> Iterator[tuple[Callable[[int], bytes], Callable[[], in
     """
     with ExitStack() as opened:
         if name == STANDARD:
+            if sys.stdin is None:
+                raise ArchiveFileError("Standard input is closed; name a file.")
             raw: IO[bytes] = sys.stdin.buffer
             size = 0
         else:
-            if not Path(name).is_file():
+            if Path(name).is_dir() or not Path(name).exists():
                 raise ArchiveFileError(f"There is no file {name}.")
             raw = opened.enter_context(Path(name).open("rb"))
             size = Path(name).stat().st_size

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from observatory.archive_files import STANDARD
 from observatory.errors import BackupError
 from observatory.ingest.stopping import StopSignals
 from observatory.looking import look_at
@@ -25,8 +26,8 @@ from observatory.store.backups import (
     Contents,
     Remembered,
     check_copy,
+    check_target,
     go_on_from,
-    is_the_database,
     read_contents,
     remember,
 )
@@ -89,8 +90,11 @@ def run_backup(options: argparse.Namespace, settings: Settings) -> int:
 
 def _back_up(options: argparse.Namespace, settings: Settings, stop: StopSignals) -> int:
     target: Path = options.file
+    if str(target) == STANDARD:
+        raise BackupError("A backup is a file: name one. `observatory export -` writes to a pipe.")
     if not target.parent.is_dir():
         raise BackupError(f"There is no folder {target.parent}; make it first.")
+    check_target(target, settings.db_path, keys=key_files(settings).values())
     keys = {
         target.with_name(f"{target.name}.{name}"): path
         for name, path in key_files(settings).items()
@@ -104,7 +108,7 @@ def _back_up(options: argparse.Namespace, settings: Settings, stop: StopSignals)
             key = files.enter_context(whole_file(copy, replaces=options.force))
             key.write_bytes(path.read_bytes())
         try:
-            before = look_at(settings.db_path, lambda: _copy(target, draft, stop))
+            before = look_at(settings.db_path, lambda: _copy(draft, stop))
             contents = _check_copy(draft, target, is_deep=options.verify)
         except DatabaseError as error:
             if stop.is_requested() and is_interrupted(error):
@@ -132,14 +136,16 @@ def _back_up(options: argparse.Namespace, settings: Settings, stop: StopSignals)
     return 0
 
 
-def _copy(target: Path, draft: Path, stop: StopSignals) -> Contents:
+def _copy(draft: Path, stop: StopSignals) -> Contents:
     """Copy the connected database, and return what it had just before."""
-    if is_the_database(target):
-        raise BackupError(f"{target} is the database itself; name another file.")
     contents = read_contents()
     # It may be tried again.
     os.truncate(draft, 0)
-    copy_into(draft, should_stop=stop.is_requested)
+    try:
+        copy_into(draft, should_stop=stop.is_requested)
+    finally:
+        # SQLite leaves it where the disk failed, and so does who is killed.
+        draft.with_name(f"{draft.name}-journal").unlink(missing_ok=True)
     return contents
 
 

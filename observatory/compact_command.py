@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -37,7 +36,7 @@ from observatory.store.database import (
     vacuum,
 )
 from observatory.store.locks import held
-from observatory.store.maintenance import read_free_memory
+from observatory.store.maintenance import check_room_to_compact
 from observatory.store.replacing import nobody_else, put_in_place, working_folder
 from observatory.store.verifying import check_integrity
 
@@ -45,8 +44,6 @@ from observatory.store.verifying import check_integrity
 _BYTES_PER_SECOND = 40_000_000
 # Others that write give up after BUSY_TIMEOUT_MS.
 _BEARABLE_SECONDS = BUSY_TIMEOUT_MS / 1000 / 2
-# A copy, and something to go on with.
-_ROOM = 1.1
 
 
 def add_compact_command(commands: Any) -> None:
@@ -69,7 +66,7 @@ def run_compact(options: argparse.Namespace, settings: Settings) -> int:
     open_existing_database(settings)
     began = time.monotonic()
     before = file_sizes()
-    _check_room(settings, sum(before))
+    check_room_to_compact(in_memory=False)
     with StopSignals() as stop:
         try:
             with held(settings.db_path, "ingest", wait_seconds=options.wait):
@@ -169,43 +166,13 @@ def _write_beside_others(
     open_existing_database(settings)
     with held(settings.db_path, "ingest", wait_seconds=options.wait):
         size, _ = file_sizes()
-        _check_memory(size)
+        check_room_to_compact(on_disk=False)
         if not options.force:
-            _check_patience(settings, size)
+            _check_patience(size)
         vacuum(should_stop=stop.is_requested)
 
 
-def _check_room(settings: Settings, size: int) -> None:
-    """Return quietly when there is room for a copy, or for a log of that size.
-
-    Raises:
-        CompactingRefused: There is not.
-    """
-    folder = settings.db_path.resolve().parent
-    wanted, free = int(size * _ROOM), shutil.disk_usage(folder).free
-    if free < wanted:
-        raise CompactingRefused(
-            f"It takes {wanted:,} bytes in {folder} for a while, and {free:,} are free. Make room"
-            " there; nothing was changed."
-        )
-
-
-def _check_memory(size: int) -> None:
-    """Return quietly when SQLite can make a copy in memory, or nobody tells.
-
-    Raises:
-        CompactingRefused: It can not.
-    """
-    free = read_free_memory()
-    if free is not None and free < size * _ROOM:
-        raise CompactingRefused(
-            f"While others use the database it takes {int(size * _ROOM):,} bytes of memory, and"
-            f" {free:,} are free. Stop the server and the watcher first: then it takes none. The"
-            " search index is in order."
-        )
-
-
-def _check_patience(settings: Settings, size: int) -> None:
+def _check_patience(size: int) -> None:
     """Return quietly when others that write would not wait for long.
 
     Raises:

@@ -11,7 +11,13 @@ from typing import Any
 import orjson
 
 from observatory.doctor.contents import check_contents, check_sqlite, has_admin
-from observatory.doctor.files import check_database_file, check_modes, check_room, find_barrier
+from observatory.doctor.files import (
+    check_database_file,
+    check_modes,
+    check_owners,
+    check_room,
+    find_barrier,
+)
 from observatory.doctor.findings import ERROR, OK, WARNING, Finding, error, ok
 from observatory.doctor.processes import (
     check_descriptors,
@@ -22,7 +28,13 @@ from observatory.doctor.processes import (
 )
 from observatory.doctor.transcripts import check_inotify, check_transcripts
 from observatory.live.terminal_text import clean
-from observatory.settings import Settings, claude_homes, key_files, read_usable_settings
+from observatory.settings import (
+    MIN_SECRET_BYTES,
+    Settings,
+    claude_homes,
+    key_files,
+    read_usable_settings,
+)
 
 _EXIT_WRONG = 1
 _MARKS = {"ok": "ok   ", "warning": "WARN ", "error": "ERROR"}
@@ -87,13 +99,18 @@ def _check_database(settings: Settings, *, is_deep: bool) -> Iterator[Finding]:
     files = list(check_database_file(path))
     yield from files
     is_readable = files[0].level == OK
-    yield from check_modes(path, key_files(settings), is_database=is_readable)
+    keys = key_files(settings)
+    yield from check_modes(path, keys, is_database=is_readable, least_key_bytes=MIN_SECRET_BYTES)
+    if is_readable:
+        yield from check_owners(path, keys)
     yield from check_room(path)
     if is_readable:
         yield from check_contents(path, is_deep=is_deep)
     yield check_watcher(path, is_wanted=settings.ingest_on_start)
     yield from check_transcripts(settings.transcripts_dirs, claude_homes(), path)
     yield check_port(settings.host, settings.port, path)
+    if settings.metrics_port:
+        yield check_port(settings.metrics_host, settings.metrics_port, path, setting="METRICS_PORT")
     yield check_exposure(settings.host, has_admin=has_admin(path) if is_readable else False)
 
 

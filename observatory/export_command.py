@@ -17,10 +17,10 @@ from observatory.archive_files import STANDARD, packing
 from observatory.errors import ArchiveFileError
 from observatory.ingest.stopping import StopSignals
 from observatory.opening import open_existing_database
-from observatory.settings import Settings
+from observatory.settings import Settings, key_files
 from observatory.store.archive_reading import count_records, read_records
 from observatory.store.archive_records import END, FORMAT, HEADER, MAJOR, MINOR
-from observatory.store.backups import is_the_database
+from observatory.store.backups import check_target
 from observatory.store.conversation_removal import list_removals
 from observatory.store.database import one_moment
 from observatory.store.whole_files import whole_file
@@ -58,11 +58,12 @@ def _export(options: argparse.Namespace, settings: Settings, stop: StopSignals) 
     began = time.monotonic()
     open_existing_database(settings)
     if options.file == STANDARD:
-        counts = _write(sys.stdout.buffer, STANDARD, stop)
-        sys.stdout.buffer.flush()
+        counts = _write_standard(stop)
         size = None
     else:
-        counts, size = _write_file(Path(options.file), stop, replaces=options.force)
+        target = Path(options.file)
+        check_target(target, settings.db_path, keys=key_files(settings).values())
+        counts, size = _write_file(target, stop, replaces=options.force)
     told = {
         "file": options.file,
         "bytes": size,
@@ -86,16 +87,45 @@ def _describe(told: dict[str, Any]) -> str:
     )
 
 
+def _write_standard(stop: StopSignals) -> dict[str, int]:
+    # Python has none at its start when it was closed.
+    if sys.__stdout__ is None:
+        raise ArchiveFileError("Standard output is closed; name a file.")
+    try:
+        counts = _write(sys.stdout.buffer, STANDARD, stop)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # What is left in the buffer can not be written at the end, either.
+        sys.stdout = None
+        raise ArchiveFileError(
+            f"Standard output can not be written to: {error.strerror}. What was written of the"
+            " archive is not whole."
+        ) from error
+    return counts
+
+
 def _write_file(target: Path, stop: StopSignals, *, replaces: bool) -> tuple[dict[str, int], int]:
     if not target.parent.is_dir():
         raise ArchiveFileError(f"There is no folder {target.parent}; make it first.")
-    if is_the_database(target):
-        raise ArchiveFileError(f"{target} is the database itself; name another file.")
     with whole_file(target, replaces=replaces) as draft:
         # Opened anew by its name it would get no other mode.
-        with draft.open("r+b") as stream:
+        with _telling_of_room(target), draft.open("r+b") as stream:
             counts = _write(stream, target.name, stop)
         return counts, draft.stat().st_size
+
+
+@contextmanager
+def _telling_of_room(target: Path) -> Iterator[None]:
+    """Say which file there was no room for: a write does not tell."""
+    try:
+        yield
+    except OSError as error:
+        raise ArchiveFileError(
+            f"{target} can not be written: {error.strerror}. Nothing was left there. Make room, or"
+            " name a file elsewhere."
+        ) from error
 
 
 def _write(stream: IO[bytes], name: str, stop: StopSignals) -> dict[str, int]:

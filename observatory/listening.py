@@ -10,18 +10,24 @@ from pathlib import Path
 
 def is_taken(host: str, port: int) -> bool:
     """Tell whether another program listens there. Gunicorn would try on for five seconds."""
+    obstacle = find_obstacle(host, port)
+    return obstacle is not None and obstacle.errno == errno.EADDRINUSE
+
+
+def find_obstacle(host: str, port: int) -> OSError | None:
+    """Return why nobody can begin to listen there, or ``None``."""
     try:
         found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-    except OSError:
-        return False
+    except OSError as error:
+        return error
     family, kind, protocol, _, address = found[0]
     with socket.socket(family, kind, protocol) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(address)
         except OSError as error:
-            return error.errno == errno.EADDRINUSE
-    return False
+            return error
+    return None
 
 
 def find_listener(port: int) -> int | None:

@@ -159,4 +159,6 @@ def _describe(amount: Amount, done: Purged) -> list[str]:
         lines.append("Somebody reads, so the write-ahead log keeps some of it: run it again.")
     if not done.is_compacted:
         lines.append("What was free space before may hold older copies: --compact leaves none.")
+    if done.replaced:
+        lines.append(f"These may have it, and were left alone: {', '.join(done.replaced)}.")
     return lines

@@ -85,6 +85,17 @@ class Home:
         process = self.popen("-m", "observatory", *arguments, **variables)
         return finish(process)
 
+    def shell(self, script: str) -> subprocess.CompletedProcess[str]:
+        """Run a script of bash to its end."""
+        return subprocess.run(
+            ["bash", "-c", script],
+            cwd=self.folder,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_SECONDS,
+        )
+
     def make_key(self, scopes: str = "admin") -> str:
         """Return a new API key."""
         made = self.run("key", "add", "--name", "tests", "--scopes", scopes, "--json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import sqlite3
@@ -132,6 +133,36 @@ def test_the_database_itself_is_no_backup(home):
     assert messages(home.database) == before
 
 
+BESIDE = ("-wal", "-shm", "-journal", ".ingest.lock", ".watch.json")
+
+
+def test_nothing_that_the_database_needs_is_written_over(home):
+    names = [f"data/observatory.db{end}" for end in BESIDE] + ["data/redaction_key"]
+    before = listing(home.folder / "data")
+    for command in ("backup", "export"):
+        for name in names:
+            ended = home.run(command, name, "--force")
+            assert ended.returncode == 1, name
+            assert "belongs to the database" in ended.stderr
+    assert listing(home.folder / "data") == before
+    assert home.run("backup", "data/observatory.db.2026").returncode == 0
+
+
+def test_what_is_no_file_is_not_replaced(home):
+    (home.folder / "folder").mkdir()
+    os.mkfifo(home.folder / "pipe")
+    for command in ("backup", "export"):
+        for name in ("folder", "pipe"):
+            ended = home.run(command, name, "--force")
+            assert ended.returncode == 1
+            assert "no file that can be replaced" in ended.stderr
+    assert (home.folder / "pipe").is_fifo()
+    ended = home.run("backup", "-")
+    assert ended.returncode == 1
+    assert "export -" in ended.stderr
+    assert not (home.folder / "-").exists()
+
+
 def test_keys_come_along_when_they_are_asked_for(home):
     ended = home.run("backup", "plain.db")
     assert "redaction_key" in ended.stdout
@@ -160,24 +191,8 @@ def test_what_is_counted_wrong_is_found_when_asked_for(home):
     assert home.run("backup", "b.db").returncode == 0
 
 
-def test_no_room_leaves_nothing(home):
-    limited = ["bash", "-c", 'ulimit -f 100; exec "$@"', "bash", sys.executable, "-m"]
-    ended = subprocess.run(
-        [*limited, "observatory", "backup", "b.db"],
-        cwd=home.folder,
-        env=home.environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert ended.returncode == 1
-    assert "no room" in ended.stderr
-    assert not list(home.folder.glob("*b.db*"))
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_an_interruption_leaves_nothing_that_counts(home, number):
-    # Long enough to be met at work.
+def pad(home: Home) -> None:
+    """Let a copy take long enough to be met at work."""
     connection = sqlite3.connect(home.database)
     connection.execute("CREATE TABLE padding (a)")
     connection.execute(
@@ -186,6 +201,30 @@ def test_an_interruption_leaves_nothing_that_counts(home, number):
     )
     connection.commit()
     connection.close()
+
+
+@pytest.mark.parametrize(("command", "limit_kib"), [("backup", 30_000), ("export", 40)])
+def test_no_room_leaves_nothing(home, command, limit_kib):
+    pad(home)
+    change(home.database, "UPDATE messages SET content = hex(zeroblob(100000)) WHERE key = 2")
+    limited = ["bash", "-c", f'ulimit -f {limit_kib}; exec "$@"', "bash", sys.executable, "-m"]
+    ended = subprocess.run(
+        [*limited, "observatory", command, "b.db"],
+        cwd=home.folder,
+        env=home.environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 1
+    assert "room" in ended.stderr
+    assert "b.db" in ended.stderr
+    assert not list(home.folder.glob("*b.db*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_an_interruption_leaves_nothing_that_counts(home, number):
+    pad(home)
     process = home.popen("-m", "observatory", "backup", "b.db")
     draft = home.folder / ".b.db.partial"
     wait_for(lambda: draft.exists() and draft.stat().st_size > 2_000_000, what="a part of it")

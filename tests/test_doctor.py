@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from observatory.doctor.files import check_file_system
+from observatory.doctor.transcripts import read_period
 from tests.filled_homes import change, fill, listing, read, write
 from tests.processes import Home, finish, serving, wait_for
 from tests.watchers import start_watcher
@@ -194,6 +196,110 @@ def test_the_port_of_another_program_is_told(home):
     assert finding["level"] == "error"
     if sys.platform == "linux":
         assert f"Process {os.getpid()}" in finding["message"]
+
+
+def test_an_address_of_another_machine_is_told(home):
+    finding = look(home, HOST="192.0.2.1")["port"]
+    assert finding["level"] == "error"
+    assert "can not be listened on" in finding["message"]
+    assert "HOST" in finding["mend"]
+
+
+def test_the_port_of_metrics_is_looked_at(home):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        finding = look(home, METRICS_PORT=str(listener.getsockname()[1]))["port"]
+    assert finding["level"] == "error"
+    assert "METRICS_PORT" in finding["mend"]
+
+
+@pytest.mark.parametrize("name", ["jwt_secret", "redaction_key"])
+def test_a_key_that_is_too_short_is_told_and_the_mend_mends(home, name):
+    key = home.database.parent / name
+    key.write_text("short\n")
+    key.chmod(0o600)
+    finding = look(home)["keys"]
+    assert finding["level"] == "error"
+    assert name in finding["message"]
+    key.unlink()
+    found = look(home)
+    assert "keys" not in found or found["keys"]["level"] == "warning"
+
+
+def test_what_a_killed_restore_left_is_told_and_compact_removes_it(home):
+    left = home.database.parent / ".restoring-abc"
+    left.mkdir()
+    (left / "observatory.db").write_bytes(b"x")
+    finding = look(home)["left over"]
+    assert finding["level"] == "warning"
+    assert str(left.name) in finding["message"]
+    assert home.run("compact").returncode == 0
+    assert not left.exists()
+    assert "left over" not in look(home)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
+def test_files_of_another_owner_are_told_and_the_mend_mends(home):
+    lock = next(home.database.parent.glob("*.lock"))
+    os.chown(lock, NOBODY, NOBODY)
+    finding = look(home)["owner"]
+    assert finding["level"] == "error"
+    assert home.shell(finding["mend"].strip("`")).returncode == 0
+    assert look(home)["owner"]["level"] == "ok"
+    os.chown(home.database, NOBODY, NOBODY)
+    for path in home.database.parent.iterdir():
+        os.chown(path, NOBODY, NOBODY)
+    assert "this is root" in look(home)["owner"]["message"]
+
+
+# Only what is started here sees that file system.
+ON_ANOTHER_DISK = """
+unshare --user --map-root-user --mount bash -c '
+    mount -t tmpfs -o {options} none "$1" || exit 99
+    mkdir "$1/data" && cp data/observatory.db data/redaction_key "$1/data/" && {then} || exit 99
+    DB_PATH="$1/data/observatory.db" exec "$2" -m observatory doctor --json
+' bash "$PWD/disk" {python} || exit $?
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "then", "name", "told"),
+    [
+        ("size=900m", 'mount -o remount,ro "$1"', "writable", "can only be read"),
+        ("size=900m,nr_inodes=50", "true", "disk", "inodes"),
+    ],
+)
+def test_a_disk_that_takes_nothing_more_is_told(home, options, then, name, told):
+    (home.folder / "disk").mkdir()
+    ended = home.shell(ON_ANOTHER_DISK.format(options=options, then=then, python=sys.executable))
+    if ended.returncode not in (0, 1):
+        pytest.skip(f"no file system can be mounted here: {ended.stderr}")
+    findings = json.loads(ended.stdout)["findings"]
+    [finding] = [each for each in findings if each["name"] == name]
+    assert finding["level"] == "error"
+    assert told in finding["message"]
+
+
+def test_what_administrators_say_of_cleanup_goes_first(tmp_path):
+    (tmp_path / "settings.json").write_text('{"cleanupPeriodDays": 365}')
+    managed = tmp_path / "managed-settings.json"
+    assert read_period(tmp_path, [managed])[0] == 365
+    managed.write_text("{}")
+    assert read_period(tmp_path, [managed])[0] == 365
+    managed.write_text('{"cleanupPeriodDays": 7}')
+    assert read_period(tmp_path, [managed]) == (7, str(managed))
+    managed.write_text("[]")
+    assert read_period(tmp_path, [managed]) == (None, f"{managed} is no JSON object.")
+
+
+def test_a_database_on_a_share_is_told(tmp_path):
+    mounts = tmp_path / "mounts"
+    mounts.write_text("1 1 0:1 / / rw - ext4 /dev/a rw\n2 1 0:2 / /mnt rw - nfs4 host:/ rw\n")
+    [finding] = check_file_system(Path("/mnt/data"), mounts=mounts)
+    assert finding.level == "warning"
+    assert "nfs4" in finding.message
+    assert not list(check_file_system(Path("/srv/data"), mounts=mounts))
 
 
 def test_a_server_and_its_watcher_are_told(home):

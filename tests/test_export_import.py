@@ -221,6 +221,33 @@ def test_from_one_to_the_other_through_a_pipe(source, exported, home):
     assert body(export(home)) == body(exported)
 
 
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("export - >&-", "Standard output is closed"),
+        ("export - >/dev/full", "No space left"),
+        ("import - <&-", "Standard input is closed"),
+    ],
+)
+def test_a_stream_that_is_closed_or_full_is_told(source, command, told):
+    ended = source.shell(f"{sys.executable} -m observatory {command}")
+    assert ended.returncode == 1
+    assert told in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+def test_commands_need_no_standard_output(source):
+    for command in ("doctor", "verify", "compact", "backup b.db --force"):
+        ended = source.shell(f"{sys.executable} -m observatory {command} >&-")
+        assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_it_is_read_from_a_pipe_with_a_name(exported, home):
+    ended = home.shell(f"{sys.executable} -m observatory import <(cat {exported})")
+    assert ended.returncode == 0, ended.stderr
+    assert body(export(home)) == body(exported)
+
+
 def test_a_dry_run_makes_nothing(exported, home):
     ended = home.run("import", str(exported), "--dry-run", "--json")
     assert ended.returncode == 0, ended.stderr

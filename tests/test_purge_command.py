@@ -215,6 +215,19 @@ def test_a_dry_run_tells_and_changes_nothing(home, client):
     assert fetch_all("SELECT value FROM totals WHERE name = 'revision'") == before
 
 
+def test_no_copy_that_a_killed_command_made_outlives_it(home, client):
+    write(home, said(GONE, "hello"))
+    ingest(home)
+    left = home.database.parent / ".restoring-abc"
+    left.mkdir()
+    (left / "observatory.db").write_bytes(home.database.read_bytes())
+    kept = home.database.with_name("observatory.db.before-20260101-000000")
+    kept.write_bytes(home.database.read_bytes())
+    assert kept.name in home.run("purge", "--older-than", "0", "--yes").stdout
+    assert not left.exists()
+    assert kept.exists()
+
+
 def test_without_a_terminal_it_takes_yes(home, client):
     write(home, said(GONE, "hello"))
     ingest(home)
@@ -319,5 +332,9 @@ def test_too_little_room_is_told_before_anything_is_removed(home, client, monkey
     write(home, said(GONE, "hello"))
     ingest(home)
     monkeypatch.setattr(maintenance, "read_disk_space", lambda: (10, 10**12))
-    with pytest.raises(maintenance.NoRoom, match="MiB on the disk, and 0 MiB are free"):
+    with pytest.raises(maintenance.NoRoom, match="MiB on the disk for a while, and 0 MiB"):
         maintenance.check_room_to_compact()
+    maintenance.check_room_to_compact(on_disk=False)
+    monkeypatch.setattr(maintenance, "read_free_memory", lambda: 10)
+    with pytest.raises(maintenance.NoRoom, match=r"of memory .*`observatory compact`"):
+        maintenance.check_room_to_compact(on_disk=False)

@@ -49,6 +49,16 @@ def test_a_sound_database_is_left_as_it_is(home):
     assert listing(home.folder) == before
 
 
+def test_a_word_that_the_index_cuts_in_a_character_is_no_damage(home):
+    made = transcript(90)
+    for word in ("漢" * 11_000, "é" * 20_000):
+        made.prompt(word)
+    path = home.folder / "long.jsonl"
+    path.write_bytes(made.bytes())
+    assert home.run("ingest", str(path)).returncode == 0
+    assert wrong(home) == {}
+
+
 @pytest.mark.parametrize(
     ("damage", "check"),
     [
@@ -68,6 +78,7 @@ def test_a_sound_database_is_left_as_it_is(home):
         ("UPDATE conversations SET cjk = 'x' WHERE key = 4", "title index"),
         ("DELETE FROM usage_rollups WHERE level = 2", "sums"),
         ("UPDATE totals SET value = 0 WHERE name = 'rollups_version'", "sums"),
+        ("UPDATE places SET above = 'x' WHERE key = 1", "sums"),
     ],
 )
 def test_damage_is_found(home, damage, check):

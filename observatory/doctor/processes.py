@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import resource
 from collections.abc import Iterator
 from pathlib import Path
 
 from observatory.doctor.findings import Finding, error, ok, warning
-from observatory.listening import find_listener, is_taken
+from observatory.listening import find_listener, find_obstacle
 from observatory.loopback import is_loopback
 from observatory.store.database import OPENING_LOCK, SERVING_LOCK
 from observatory.store.in_use import describe_process, find_user
@@ -53,29 +54,29 @@ def check_users(path: Path) -> Iterator[Finding]:
     yield ok("locks", "; ".join(told) or "nobody uses the database")
 
 
-def check_port(host: str, port: int, path: Path) -> Finding:
-    """Return whether the server can listen, or does already."""
+def check_port(host: str, port: int, path: Path, *, setting: str = "PORT") -> Finding:
+    """Return whether the server can listen, or does already; ``setting`` names the port."""
     try:
         is_serving = is_kept(path, SERVING_LOCK)
     except PermissionError:
         is_serving = False
-    try:
-        taken = is_taken(host, port)
-    except OSError as failure:
+    obstacle = find_obstacle(host, port)
+    if obstacle is None:
+        return ok("port", f"{host}:{port} is free")
+    if obstacle.errno != errno.EADDRINUSE:
         return error(
             "port",
-            f"{host}:{port} can not be listened on: {failure.strerror}.",
-            "Set HOST to an address of this machine, or PORT to one above 1023.",
+            f"{host}:{port} can not be listened on: {obstacle.strerror}.",
+            f"Set {setting.replace('PORT', 'HOST')} to an address of this machine, or {setting}"
+            " to one above 1023.",
         )
-    if not taken:
-        return ok("port", f"{host}:{port} is free")
     who = describe_process(find_listener(port))
     if is_serving:
         return ok("port", f"{who} listens on {host}:{port}, and a server of this database runs")
     return error(
         "port",
         f"{who} listens on {host}:{port}, and no server of this database runs.",
-        "End it, or set PORT to another number.",
+        f"End it, or set {setting} to another number.",
     )
 
 

@@ -20,6 +20,10 @@ from observatory.store.transcript_files import FileState, read_states
 
 # Source: https://code.claude.com/docs/en/settings, ``cleanupPeriodDays``.
 _KEPT_DAYS = 30
+_MANAGED = (
+    Path("/etc/claude-code/managed-settings.json"),
+    Path("/Library/Application Support/ClaudeCode/managed-settings.json"),
+)
 _DAY_SECONDS = 86400
 _FUTURE_SECONDS = 300
 _NAMED_AT_MOST = 3
@@ -99,9 +103,9 @@ def _check_unread(unread: Sequence[FoundFile], homes: Sequence[Path]) -> Iterato
     else:
         yield ok("unread", "everything there is was read")
     for home in homes:
-        days, where = _read_period(home)
+        days, where = read_period(home)
         if days is None:
-            yield warning("cleanup", where, f"Mend {home / 'settings.json'}.")
+            yield warning("cleanup", where, "Mend that file.")
             continue
         prefix = os.path.join(os.path.realpath(home), "")
         ages = [
@@ -128,16 +132,28 @@ def _check_unread(unread: Sequence[FoundFile], homes: Sequence[Path]) -> Iterato
             yield ok("cleanup", f"{told}; none that old is unread")
 
 
-def _read_period(home: Path) -> tuple[float | None, str]:
-    """Return after how many days transcripts are deleted, and where that is said."""
-    path = home / "settings.json"
+def read_period(home: Path, managed: Sequence[Path] = _MANAGED) -> tuple[float | None, str]:
+    """Return after how many days transcripts are deleted, and where that is said.
+
+    What administrators say in ``managed`` goes before what the user says.
+    """
+    for path in managed:
+        days, where = _read_said(path)
+        if days is None or where == str(path):
+            return days, where
+    return _read_said(home / "settings.json")
+
+
+def _read_said(path: Path) -> tuple[float | None, str]:
     try:
         said = orjson.loads(path.read_bytes())
         days = said.get("cleanupPeriodDays", _KEPT_DAYS)
     except FileNotFoundError:
         return _KEPT_DAYS, "its default"
-    except (OSError, ValueError, AttributeError) as failure:
-        return None, f"{path} can not be read ({type(failure).__name__})."
+    except OSError as failure:
+        return None, f"{path} can not be read: {failure.strerror}."
+    except (ValueError, AttributeError):
+        return None, f"{path} is no JSON object."
     if isinstance(days, bool) or not isinstance(days, int | float) or days < 0:
         return None, f"cleanupPeriodDays in {path} is no number of days."
     return days, str(path) if "cleanupPeriodDays" in said else "its default"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from observatory.errors import NotFound
 from observatory.ingest.removing import finish_removals, forget_gone_files
@@ -12,8 +13,9 @@ from observatory.ingest.running import Progress
 from observatory.maintenance.retention import is_growing
 from observatory.store import audit, erasing, maintenance
 from observatory.store.conversation_removal import begin_removal
-from observatory.store.database import empty_log, vacuum, writing
+from observatory.store.database import database_path, empty_log, vacuum, writing
 from observatory.store.purging import Amount, Wanted, list_wanted
+from observatory.store.replacing import list_replaced, remove_working_folders
 from observatory.store.retention import REMOVE, Candidate
 from observatory.store.scopes import WHOLE
 from observatory.timestamps import format_timestamp
@@ -21,12 +23,16 @@ from observatory.timestamps import format_timestamp
 
 @dataclass(slots=True)
 class Purged:
-    """What was removed. Unless ``is_log_empty``, the log may have some of it for who reads."""
+    """What was removed. Unless ``is_log_empty``, the log may have some of it for who reads.
+
+    ``replaced`` are databases beside this one that restores replaced, which are left alone.
+    """
 
     removed: int = 0
     is_complete: bool = True
     is_log_empty: bool = False
     is_compacted: bool = False
+    replaced: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, object]:
         """Return the fields by name, for JSON."""
@@ -68,7 +74,10 @@ def purge(
     Raises:
         NoRoom: The file is to be written anew, and there is too little room for that.
     """
-    done = Purged()
+    path = Path(database_path())
+    done = Purged(replaced=[str(kept) for kept in list_replaced(path)])
+    # A restore or compact that was killed may have left a copy of all.
+    remove_working_folders(path)
     if compacts:
         maintenance.check_room_to_compact()
     erasing.overwrite_deleted(is_on=True)

@@ -6,7 +6,10 @@ number of microseconds since 1970. They count changes and events, of which there
 
 from __future__ import annotations
 
+import os
+import re
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +17,6 @@ from observatory.errors import BackupError
 from observatory.store import schema
 from observatory.store.database import (
     DatabaseError,
-    database_path,
     execute,
     execute_many,
     fetch_all,
@@ -22,6 +24,9 @@ from observatory.store.database import (
     writing,
 )
 from observatory.store.verifying import check_integrity
+
+# What lies beside a database by its name, such as its log and locks: see docs/operations.md.
+_BESIDE = re.compile(r"-(?:wal|shm|journal)|\.\w+\.lock|\.watch\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +172,25 @@ def _move_events(event_id: int) -> None:
     execute("UPDATE webhooks SET position = ? WHERE position >= ?", (event_id, last))
 
 
-def is_the_database(path: Path) -> bool:
-    """Tell whether a path is that of the configured database."""
+def check_target(target: Path, database: Path, *, keys: Iterable[Path] = ()) -> None:
+    """Return quietly when a new file by a name takes the place of nothing that a database needs.
+
+    Raises:
+        BackupError: It is the database, its log, one of its locks or keys.
+    """
+    real, own = (Path(os.path.realpath(path)) for path in (target, database))
+    if real == own or _is_same(target, own):
+        raise BackupError(f"{target} is the database itself; name another file.")
+    rest = real.name.removeprefix(own.name)
+    is_beside = real.parent == own.parent and real.name.startswith(own.name)
+    if (is_beside and _BESIDE.fullmatch(rest)) or any(
+        str(real) == os.path.realpath(key) for key in keys
+    ):
+        raise BackupError(f"{target} belongs to the database itself; name another file.")
+
+
+def _is_same(path: Path, other: Path) -> bool:
     try:
-        return path.samefile(database_path())
+        return path.samefile(other)
     except OSError:
         return False

@@ -225,26 +225,40 @@ def read_disk_space() -> tuple[int, int]:
     return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
 
 
-def check_room_to_compact() -> None:
+# For a copy, and something to go on with.
+_ROOM = 1.1
+
+
+def check_room_to_compact(*, on_disk: bool = True, in_memory: bool = True) -> None:
     """Return quietly when the file can be written anew.
 
-    SQLite makes the new one in memory, since temporary tables lie there, and writes all of it to
-    the log before it becomes the file.
+    A copy takes room on the disk. Where others use the database, SQLite makes it in memory, since
+    temporary tables lie there, and writes all of it to the log before it becomes the file.
+
+    Args:
+        on_disk: Whether to look at the disk.
+        in_memory: Whether to look at the memory; where nobody tells, there is enough.
 
     Raises:
-        NoRoom: Memory or the disk has too little.
+        NoRoom: There is too little.
     """
-    size = file_sizes()[0]
+    size, log_size = file_sizes()
     free_pages, page_size = count_free_pages()
-    needed = size - free_pages * page_size
-    disk_free, _ = read_disk_space()
-    memory_free = read_free_memory()
-    for free, place in ((disk_free, "on the disk"), (memory_free, "of memory")):
-        if free is not None and free < needed:
-            raise NoRoom(
-                f"Writing the database anew takes {needed // 2**20 + 1:,} MiB {place}, and"
-                f" {free // 2**20:,} MiB are free. Make room, and try again."
-            )
+    needed = int((size + log_size - free_pages * page_size) * _ROOM)
+    if on_disk and (free := read_disk_space()[0]) < needed:
+        raise NoRoom(f"{_describe_room(needed, 'on the disk', free)} Make room, and try again.")
+    if in_memory and (left := read_free_memory()) is not None and left < needed:
+        raise NoRoom(
+            f"{_describe_room(needed, 'of memory', left)} Stop the server and the watcher and run"
+            " `observatory compact`, which takes none then."
+        )
+
+
+def _describe_room(needed: int, place: str, free: int) -> str:
+    return (
+        f"Writing the database anew takes {needed // 2**20 + 1:,} MiB {place} for a while, and"
+        f" {free // 2**20:,} MiB are free."
+    )
 
 
 def read_free_memory() -> int | None:

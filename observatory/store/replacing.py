@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import tempfile
@@ -47,14 +48,36 @@ def nobody_else(path: Path) -> Iterator[None]:
         yield
 
 
+# What the names of working folders begin with, and what follows that of a database in the names
+# of those that were replaced.
+_WORKING = ".restoring-"
+_REPLACED = ".before-"
+
+
+def list_working_folders(path: Path) -> list[Path]:
+    """Return the folders in which a database is put together to be at a path, in order."""
+    return sorted(Path(os.path.realpath(path)).parent.glob(f"{_WORKING}*"))
+
+
+def remove_working_folders(path: Path) -> None:
+    """Remove what killed processes left, for the holder of the lock ``ingest``.
+
+    Who puts another file in the place of the database has that lock, too.
+    """
+    for left in list_working_folders(path):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def list_replaced(path: Path) -> list[Path]:
+    """Return the databases that were at a path until restores replaced them, in order."""
+    return sorted(path.parent.glob(f"{glob.escape(path.name)}{_REPLACED}*"))
+
+
 @contextmanager
 def working_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside the database's file, which is gone afterwards."""
-    beside = Path(os.path.realpath(path)).parent
-    for left in beside.glob(".restoring-*"):
-        # Of one that was killed: who restores does so alone.
-        shutil.rmtree(left, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=".restoring-", dir=beside))
+    remove_working_folders(path)
+    folder = Path(tempfile.mkdtemp(prefix=_WORKING, dir=Path(os.path.realpath(path)).parent))
     try:
         yield folder
     finally:

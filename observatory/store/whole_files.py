@@ -23,8 +23,11 @@ def whole_file(path: Path, *, replaces: bool) -> Iterator[Path]:
         replaces: Whether it takes the place of what is there by that name.
 
     Raises:
-        BackupError: There is such a file, or another process writes it at the moment.
+        BackupError: There is such a file, or a folder or a device, which nothing replaces; or
+            another process writes it at the moment.
     """
+    if path.exists() and not path.is_file():
+        raise BackupError(f"{path} is no file that can be replaced; name another one.")
     if not replaces and os.path.lexists(path):
         raise BackupError(f"{path} is there already; name another file, or use --force.")
     draft = path.with_name(f".{path.name}.partial")
