@@ -422,6 +422,15 @@ def test_events_and_live_conversations_are_counted(client, session):
     assert read_metrics(client)[("observatory_events_kept",)] == 1
 
 
+def test_the_room_on_the_disk_of_the_database_is_told(client, db):
+    disk = shutil.disk_usage(db.parent)
+    metrics = read_metrics(client)
+    assert metrics[("observatory_filesystem_size_bytes",)] == disk.total
+    assert 0 < metrics[("observatory_filesystem_free_bytes",)] <= disk.total
+    told = client.get("/api/admin/status").json["data"]["database"]
+    assert told["disk_total_bytes"] == disk.total
+
+
 @pytest.mark.skipif(
     peewee.sqlite3.sqlite_version_info < (3, 51), reason="takes SQLite 3.51 or later"
 )
