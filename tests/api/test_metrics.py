@@ -11,6 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from observatory.app import create_app
+from observatory.collectors.text import MAX_LABEL_CHARACTERS
 from observatory.collectors.usage import MAX_MODELS, MAX_TOOLS
 from observatory.metrics import AUTH_REASONS
 from observatory.rate_limits import Limits
@@ -384,6 +385,22 @@ def test_labels_are_escaped(client, add):
     path = '/home/ada/"a\\b"\nc'
     add(1, cwd=path)
     assert list(projects_of(read_metrics(client))) == [path]
+
+
+def test_names_that_are_long_are_cut_and_stay_apart(client, write, ingest):
+    for number in (1, 2):
+        name = "n" * 100_000 + str(number)
+        transcript = numbered(number, cwd=f"/{name}")
+        transcript.answer("hi", model=name, usage={"input_tokens": number, "output_tokens": 0})
+        transcript.tool_use(name, {}, model=name)
+        write(transcript)
+    ingest()
+    text = client.get("/metrics").text
+    assert max(map(len, text.splitlines())) < 1000
+    metrics = read_metrics(client)
+    assert len(projects_of(metrics)) == 2
+    assert sorted(find(metrics, "tool_uses").values()) == [1, 1]
+    assert {len(project) for project in projects_of(metrics)} == {MAX_LABEL_CHARACTERS}
 
 
 # The archive, the database, the watcher
