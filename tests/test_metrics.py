@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -23,6 +22,7 @@ from tests.processes import (
     serving,
     wait_for,
 )
+from tests.programs import find_program
 from tests.test_server import is_alive, new_home, workers_of
 
 
@@ -171,9 +171,7 @@ def test_the_own_port_has_nothing_else_and_takes_the_same_keys(server, metrics_p
 
 
 def test_promtool_finds_nothing(server):
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed; Debian has it in the package prometheus")
+    promtool = find_program("promtool")
     _, body = server.get("/metrics")
     checked = subprocess.run([promtool, "check", "metrics"], input=body, capture_output=True)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")

@@ -30,6 +30,7 @@ from tests.api.described import DescribedApp
 from tests.api.keyed import KeyedApp
 from tests.api.people import add_key, bare
 from tests.api.sessions import SESSION, numbered, session_id
+from tests.programs import find_program
 from tests.transcripts_for_tests import Transcript
 
 ENGINE = "/home/ada/engine"
@@ -505,9 +506,7 @@ def test_processes_are_told_by_role(client):
 
 
 def test_promtool_finds_nothing(client, session):
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed; Debian has it in the package prometheus")
+    promtool = find_program("promtool")
     client.post_json("/api/budgets", {"name": "b", "period": "month", "limit_tokens": 1})
     for path in ("/api/search?q=x", "/api/analytics/costs", "/api/events/stream"):
         client.get(path)
