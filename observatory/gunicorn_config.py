@@ -16,14 +16,14 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from observatory.metrics_folder import find_place, make_folder
+from observatory.metrics_folder import VARIABLE, add_up, find_place, make_folder
 
 # One folder per server: metrics of two servers must not mix. It has to be known before
 # prometheus_client is imported, which what writes to the database does.
 _owner = os.getpid()
 _memory = find_place()
 _metrics_folder = make_folder(_memory)
-os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics_folder)
+os.environ[VARIABLE] = str(_metrics_folder)
 
 
 @atexit.register
@@ -85,6 +85,8 @@ proc_name = "observatory"
 # Databases, logs and the like of a worker, by far.
 _OTHER_DESCRIPTORS = 500
 
+# Workers whose counts lie in files of their own still.
+_ended: set[int] = set()
 _daemon: subprocess.Popen[bytes] | None = None
 # Longer than the watcher itself is given.
 _STOP_SECONDS = 15
@@ -183,15 +185,20 @@ def when_ready(server: Any) -> None:
             ],
             stdin=subprocess.DEVNULL,
             # What it counts it leaves beside the database, for all servers there are.
-            env={k: v for k, v in os.environ.items() if k != "PROMETHEUS_MULTIPROC_DIR"},
+            env={k: v for k, v in os.environ.items() if k != VARIABLE},
         )
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """Forget the gauges of a worker that ended."""
+    """Forget the gauges of a worker that ended, and add what it counted to that of others."""
     from prometheus_client import multiprocess
 
     multiprocess.mark_process_dead(worker.pid)
+    _ended.add(worker.pid)
+    # The system gives numbers again.
+    _ended.difference_update(server.WORKERS)
+    if add_up(_metrics_folder, _ended):
+        _ended.clear()
 
 
 def on_exit(server: Any) -> None:

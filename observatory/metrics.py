@@ -8,9 +8,11 @@ to their own (docs/decisions/0015-metrics.md).
 from __future__ import annotations
 
 import platform
+from collections import Counter as CountOf
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from threading import Lock
 from time import perf_counter
 
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
@@ -41,7 +43,7 @@ HTTP_RESPONSE_BYTES = Counter(
 )
 HTTP_IN_FLIGHT = Gauge(
     "observatory_http_requests_in_flight",
-    "Requests that are being worked on.",
+    "Requests that are being worked on, but for scrapes; a second old of other workers.",
     ("route", "method"),
     multiprocess_mode="livesum",
 )
@@ -127,8 +129,19 @@ for _limit in LIMITS:
     RATE_LIMITED.labels(_limit)
 
 
+# Sums of such steps of a second (a microsecond or so) are exact, whatever is added first. Else the
+# sum over workers differs in its last digit from one scrape to the next, and one that is less by
+# that is a restart to Prometheus, which adds all of it again.
+_STEPS = 2**20
+
+
+def _in_steps(seconds: float) -> float:
+    return int(seconds * _STEPS) / _STEPS
+
+
 @lru_cache(maxsize=4096)
 def _children(route: str, method: str, status: str) -> tuple[Counter, Histogram, Counter]:
+    HTTP_IN_FLIGHT.labels(route, method)
     return (
         HTTP_REQUESTS.labels(route, method, status),
         HTTP_DURATION.labels(route, method),
@@ -144,21 +157,41 @@ def observe_request(
         route or "(none)", method if method in METHODS else "OTHER", status
     )
     counter.inc()
-    histogram.observe(seconds)
+    histogram.observe(_in_steps(seconds))
     if body_bytes:
         sizes.inc(body_bytes)
 
 
-@lru_cache(maxsize=1024)
-def _in_flight(route: str, method: str) -> Gauge:
-    return HTTP_IN_FLIGHT.labels(route, method)
+# Requests of this process, by something that each has for itself.
+_running: dict[int, tuple[str, str]] = {}
+_telling = Lock()
+_told: set[tuple[str, str]] = set()
 
 
-def begin_request(route: str, method: str) -> Gauge:
-    """Count a request that is being worked on; take it away from what is returned at its end."""
-    gauge = _in_flight(route, method if method in METHODS else "OTHER")
-    gauge.inc()
-    return gauge
+def begin_request(number: int, route: str | None, method: str) -> None:
+    """Note a request that is being worked on, until its end."""
+    _running[number] = (route or "(none)", method)
+
+
+def end_request(number: int) -> None:
+    """Note that it is not any more."""
+    _running.pop(number, None)
+
+
+def tell_in_flight() -> None:
+    """Tell other processes of the requests that are being worked on.
+
+    It is called each second: told at its beginning and end, a request would cost a quarter more.
+    """
+    with _telling:
+        counts = CountOf(
+            (route, method if method in METHODS else "OTHER")
+            for route, method in _running.copy().values()
+        )
+        for labels in _told | counts.keys():
+            HTTP_IN_FLIGHT.labels(*labels).set(counts[labels])
+        _told.clear()
+        _told.update(counts)
 
 
 @contextmanager
@@ -166,13 +199,13 @@ def timed(histogram: Histogram, label: str) -> Iterator[None]:
     """Observe how long a block takes that does not fail."""
     began = perf_counter()
     yield
-    histogram.labels(label).observe(perf_counter() - began)
+    histogram.labels(label).observe(_in_steps(perf_counter() - began))
 
 
 def observe_write(*, began: float, locked: float) -> None:
     """Count a write transaction that ends now; times are by ``perf_counter``."""
-    WRITE_WAIT.observe(locked - began)
-    WRITE_DURATION.observe(perf_counter() - locked)
+    WRITE_WAIT.observe(_in_steps(locked - began))
+    WRITE_DURATION.observe(_in_steps(perf_counter() - locked))
 
 
 def keep_samples() -> dict[str, list[tuple[str, dict[str, str], float]]]:

@@ -1,5 +1,8 @@
 """The folder in which the workers of a server share what they count: one per server, gone with it.
 
+Each has files of its own. What those that ended have counted is added up in one, or each restart
+of a worker would make scrapes slower and take memory.
+
 Whoever is in use holds a lock in it, which the kernel drops with the last of a server's processes,
 however they end. So what servers that were killed left behind is told from what is in use, also
 where process numbers mean something else, as in containers that share memory.
@@ -12,12 +15,19 @@ import os
 import re
 import shutil
 import tempfile
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+# The variable by which prometheus-client is told of it.
+VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 PREFIX = "observatory-metrics-"
 _DRAFT_PREFIX = "observatory-starting-"
 _LOCK = "lock"
+# Held together by who reads the files, alone by who puts some of them in the place of others.
+_FILES_LOCK = "files.lock"
+_SUMMED_KINDS = ("counter", "histogram")
 _PID = re.compile(rf"{PREFIX}(\d+)-")
 
 
@@ -76,3 +86,61 @@ def _is_left_of_older_version(folder: Path) -> bool:
     except (OSError, OverflowError):
         return False
     return False
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Have the files of a folder stay as they are while a block runs."""
+    with _locked(folder, fcntl.LOCK_SH):
+        yield
+
+
+@contextmanager
+def _locked(folder: Path, how: int) -> Iterator[None]:
+    descriptor = os.open(folder / _FILES_LOCK, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, how)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def add_up(folder: Path, ended: Iterable[int]) -> bool:
+    """Put what processes have counted that ended into one file, and remove theirs.
+
+    Args:
+        folder: Where the files are.
+        ended: The numbers of the processes.
+
+    Returns:
+        Whether it was done; else somebody reads, and it is to be tried another time: who waits
+        for workers must not wait for one of them.
+    """
+    with suppress(BlockingIOError), _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        for kind in _SUMMED_KINDS:
+            _add_up(folder, kind, [folder / f"{kind}_{pid}.db" for pid in ended])
+        return True
+    return False
+
+
+def _add_up(folder: Path, kind: str, paths: list[Path]) -> None:
+    # Only here, because it is to be imported when the folder is known.
+    from prometheus_client.mmap_dict import MmapedDict
+
+    found = [path for path in paths if path.exists()]
+    if not found:
+        return
+    kept, draft = folder / f"{kind}_ended.db", folder / f"{kind}_ended.draft"
+    sums: Counter[str] = Counter()
+    for path in (kept, *found):
+        if path.exists() and path.stat().st_size:
+            for key, value, _, _ in MmapedDict.read_all_values_from_file(str(path)):
+                sums[key] += value
+    draft.unlink(missing_ok=True)
+    written = MmapedDict(str(draft))
+    for key, value in sums.items():
+        written.write_value(key, value, 0.0)
+    written.close()
+    draft.rename(kept)
+    for path in found:
+        path.unlink()

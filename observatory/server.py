@@ -30,7 +30,7 @@ from observatory.api.exchange import PROTECTING_HEADERS, make_request_id
 from observatory.live.handing_over import CAN_HAND_OVER, UPGRADED, Stream
 from observatory.live.hub import Hub
 from observatory.log import log, log_request
-from observatory.metrics import observe_request
+from observatory.metrics import observe_request, tell_in_flight
 from observatory.quick_requests import Kept, write_answer
 from observatory.slow_clients import (
     ARRIVAL_SECONDS,
@@ -182,6 +182,7 @@ class Worker(ThreadWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._leaving: deque[Any] = deque()
+        self._tell_at = 0.0
         self._patience = Patience(self.cfg.threads)
         self._hub: Hub | None = None
         self._variables = {
@@ -519,6 +520,14 @@ class Worker(ThreadWorker):
                 continue
             self.poller.unregister(conn.sock)
             self._close(conn)
+
+    def notify(self) -> None:
+        """Show that this worker lives, and each second what it works on."""
+        super().notify()
+        moment = time.monotonic()
+        if moment >= self._tell_at:
+            self._tell_at = moment + 1
+            tell_in_flight()
 
     def murder_pending(self) -> None:
         """Close connections that took too long to send a request, or to end."""

@@ -28,6 +28,7 @@ from observatory.api.webhook_schemas import DeliveryParams
 from observatory.app import create_app
 from observatory.settings import read_settings
 from observatory.store.scopes import WHOLE
+from tests.programs import PACKAGES
 from tests.transcripts_for_tests import Transcript
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,6 +46,11 @@ MADE = {
     "WEBHOOK_ALLOWED_NETWORKS": "none",
     "TRANSCRIPTS_DIR": "from `CLAUDE_CONFIG_DIR`",
 }
+
+
+def test_the_readme_says_what_brings_the_programs_of_tests():
+    [line] = re.findall(r"^    apt install (.*)$", PAGES[Path("README.md")], re.MULTILINE)
+    assert line.split() == sorted(set(PACKAGES.values()))
 
 
 def documented() -> dict[str, str]:

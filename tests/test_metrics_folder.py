@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from prometheus_client.multiprocess import MultiProcessCollector
 
-from observatory.metrics_folder import PREFIX, make_folder, remove_leftovers
+from observatory.metrics_folder import PREFIX, add_up, make_folder, reading, remove_leftovers
 from tests.processes import DEADLINE_SECONDS
 
 HOLDER = """
@@ -79,3 +80,62 @@ def test_making_one_removes_what_was_left(tmp_path):
     (left / "lock").touch()
     folder = make_folder(tmp_path)
     assert list(tmp_path.iterdir()) == [folder]
+
+
+COUNTER = """
+import os, sys
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = sys.argv[1]
+from observatory.metrics import observe_request
+for seconds in map(float, sys.argv[2:]):
+    observe_request("/health", "GET", "200", seconds, body_bytes=10)
+print(os.getpid())
+"""
+
+
+def count(folder: Path, *seconds: float) -> int:
+    """Count requests in a process of its own, and return its number."""
+    done = subprocess.run(
+        [sys.executable, "-c", COUNTER, str(folder), *map(str, seconds)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return int(done.stdout)
+
+
+def read(folder: Path) -> dict[tuple[str, ...], float]:
+    """Return what is counted in the files of a folder and is not zero."""
+    with reading(folder):
+        families = MultiProcessCollector(None, str(folder)).collect()
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in families
+        for sample in family.samples
+        if sample.value
+    }
+
+
+def test_what_processes_counted_that_ended_is_added_up(tmp_path):
+    first, second, third = (count(tmp_path, 0.1 * n, 0.0007 * n) for n in (1, 2, 3))
+    before = read(tmp_path)
+    assert add_up(tmp_path, [second])
+    assert read(tmp_path) == before
+    assert add_up(tmp_path, [first, third, 0])
+    # To the last digit: less by that would be a restart to Prometheus.
+    assert read(tmp_path) == before
+    assert {path.name for path in tmp_path.glob("*.db")} >= {
+        "counter_ended.db", "histogram_ended.db",
+    }  # fmt: skip
+    assert not list(tmp_path.glob(f"counter_{first}.db"))
+
+
+def test_files_stay_while_somebody_reads_them(tmp_path):
+    ended = count(tmp_path, 0.1)
+    with reading(tmp_path):
+        assert not add_up(tmp_path, [ended])
+        assert (tmp_path / f"counter_{ended}.db").exists()
+    assert add_up(tmp_path, [ended])
+
+
+def test_a_file_of_a_process_that_was_killed_before_it_wrote_is_nothing(tmp_path):
+    (tmp_path / "counter_1.db").touch()
+    assert add_up(tmp_path, [1])
+    assert read(tmp_path) == {}

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.processes import DEADLINE_SECONDS, Home, Server, serving, wait_for
+from tests.programs import find_program
 from tests.test_api_docs import BASE, LINES
 from tests.test_server import workers_of
 from tests.transcripts_for_tests import Transcript
@@ -175,8 +175,8 @@ def test_a_file_of_the_transcripts_folder_is_read_on_request(tmp_path):
         assert server.stop() == 0
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
 def test_the_curl_lines_of_the_documentation_work(tmp_path):
+    find_program("curl")
     home = Home(tmp_path)
     path = home.projects / "x.jsonl"
     path.parent.mkdir(parents=True)

@@ -19,7 +19,7 @@ from observatory.api.etags import is_listed, make_etag
 from observatory.api.request_limits import RequestLimits, add_limit_headers
 from observatory.errors import Forbidden
 from observatory.log import log_request
-from observatory.metrics import METHODS, begin_request, observe_request
+from observatory.metrics import METHODS, begin_request, end_request, observe_request
 from observatory.store.database import Reading, connect, limit_time, read_auth_revision
 from observatory.store.time_limits import end_time_limit
 
@@ -149,7 +149,7 @@ class Exchange:
 
         A read is of one moment, and one of what the client has already ends here.
         """
-        req.context.in_flight = begin_request(req.uri_template or "", req.method)
+        begin_request(id(req), req.uri_template, req.method)
         rule = RULES.get((req.method, req.uri_template or ""))
         if rule is None:
             # Falcon takes methods in capitals only.
@@ -202,9 +202,7 @@ class Exchange:
         self, req: falcon.Request, resp: falcon.Response, resource: Any, req_succeeded: bool
     ) -> None:
         """End an exchange."""
-        in_flight = getattr(req.context, "in_flight", None)
-        if in_flight is not None:
-            in_flight.dec()
+        end_request(id(req))
         end_time_limit()
         reading = getattr(req.context, "reading", None)
         if reading is not None:

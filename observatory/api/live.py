@@ -6,13 +6,12 @@ from collections import Counter
 from typing import Any
 
 import falcon
-from prometheus_client import REGISTRY, CollectorRegistry
-from prometheus_client.multiprocess import MultiProcessCollector
 
 from observatory.api.answers import answer
 from observatory.api.auth import scope_of
 from observatory.api.params import NoParams, read_params
 from observatory.api.watcher_state import tell_watcher
+from observatory.collectors.workers import make_registry
 from observatory.live.connections import KINDS
 from observatory.store.event_notes import count_live_conversations
 from observatory.store.events import read_bounds
@@ -30,9 +29,7 @@ class LiveStatus:
     is_cached = False
 
     def __init__(self, *, is_multiprocess: bool, max_streams: int) -> None:
-        self._registry = CollectorRegistry() if is_multiprocess else REGISTRY
-        if is_multiprocess:
-            MultiProcessCollector(self._registry)
+        self._registry = make_registry(is_multiprocess=is_multiprocess)
         self._max_streams = max_streams
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:

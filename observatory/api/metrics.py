@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import falcon
-from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.multiprocess import MultiProcessCollector
 
 from observatory import timestamps
 from observatory.api.auth import scope_of
@@ -22,6 +20,8 @@ from observatory.collectors.processes import ProcessCollector
 from observatory.collectors.text import write_text
 from observatory.collectors.usage import UsageCollector
 from observatory.collectors.watcher import WatcherCollector, join_counts
+from observatory.collectors.workers import make_registry
+from observatory.metrics import end_request, tell_in_flight
 from observatory.store.database import Reading, database
 from observatory.store.scopes import Scope
 from observatory.store.watcher_status import read_watcher_counts, read_watcher_status
@@ -40,13 +40,14 @@ class Metrics:
     def __init__(self, *, is_multiprocess: bool, max_projects: int = MAX_PROJECTS) -> None:
         self._is_multiprocess = is_multiprocess
         self._max_projects = max_projects
-        self._registry = CollectorRegistry() if is_multiprocess else REGISTRY
-        if is_multiprocess:
-            MultiProcessCollector(self._registry)
+        self._registry = make_registry(is_multiprocess=is_multiprocess)
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer in Prometheus's text format."""
         read_params(req, NoParams)
+        # Told to other workers, it would seem to go on for a second.
+        end_request(id(req))
+        tell_in_flight()
         resp.content_type = CONTENT_TYPE_PLAIN_0_0_4
         resp.data = write_text(self.collect(scope_of(req)))
 

@@ -21,10 +21,15 @@ from observatory.store.watcher_status import WatcherStatus
 MASTER, WORKER, SUPERVISOR, WATCHER = "master", "worker", "supervisor", "watcher"
 
 
+# So often is read anew what changed while it was read.
+_TRIES = 5
+
+
 class _Process(NamedTuple):
-    cpu_seconds: float
+    # In whole ticks of the system's clock: their sums are exact.
+    cpu_ticks: int
     # Of its children that have ended.
-    ended_cpu_seconds: float
+    ended_cpu_ticks: int
     resident_bytes: int
 
 
@@ -66,27 +71,37 @@ class ProcessCollector(Collector):
         )
         number = GaugeMetricFamily("observatory_processes", "Processes, by role.", labels=("role",))
         for role, found in self._read().items():
-            ended = found.pop() if role == WORKER else _Process(0.0, 0.0, 0)
-            seconds = sum(each.cpu_seconds for each in found) + ended.ended_cpu_seconds
-            processes.add_metric((role,), seconds)
+            ended = found.pop() if role == WORKER else _Process(0, 0, 0)
+            ticks = sum(each.cpu_ticks for each in found) + ended.ended_cpu_ticks
+            processes.add_metric((role,), ticks / os.sysconf("SC_CLK_TCK"))
             resident.add_metric((role,), sum(each.resident_bytes for each in found))
             number.add_metric((role,), len(found))
         yield from (processes, resident, number)
 
     def _read(self) -> dict[str, list[_Process]]:
         """Return the processes by role; behind the workers their master, which knows the dead."""
-        found: dict[str, list[_Process]] = defaultdict(list)
-        master = _Process(0.0, 0.0, 0)
-        for pid, role in self._list().items():
-            process = self._read_process(pid)
-            if process is not None:
-                found[role].append(process)
-                master = process if role == MASTER else master
+        for _ in range(_TRIES):
+            roles = self._list()
+            master = next((pid for pid, role in roles.items() if role == MASTER), None)
+            before = self._read_master(master)
+            found: dict[str, list[_Process]] = defaultdict(list)
+            for pid, role in roles.items():
+                process = self._read_process(pid)
+                if process is not None:
+                    found[role].append(process)
+            after = self._read_master(master)
+            # Else one ended meanwhile, which is counted twice: by itself and by the master.
+            if before.ended_cpu_ticks == after.ended_cpu_ticks:
+                break
         if found[WORKER]:
-            found[WORKER].append(master)
+            found[WORKER].append(before)
         else:
             del found[WORKER]
         return found
+
+    def _read_master(self, pid: int | None) -> _Process:
+        found = None if pid is None else self._read_process(pid)
+        return found or _Process(0, 0, 0)
 
     def _list(self) -> dict[int, str]:
         roles = {os.getpid(): WORKER}
@@ -115,6 +130,6 @@ class ProcessCollector(Collector):
             return None
         # The name before it may have blanks and brackets.
         fields = text.rpartition(")")[2].split()
-        times = [int(field) / os.sysconf("SC_CLK_TCK") for field in fields[11:15]]
+        times = [int(field) for field in fields[11:15]]
         resident = int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
         return _Process(times[0] + times[1], times[2] + times[3], resident)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from hashlib import sha256
 
 from prometheus_client.core import Metric
 from prometheus_client.utils import floatToGoString
 
+# Transcripts say what they like: with a path of a megabyte a scrape would have a hundred of them.
+MAX_LABEL_CHARACTERS = 200
 _TYPES = {"counter": "counter", "gauge": "gauge", "histogram": "histogram", "summary": "summary"}
 
 
@@ -31,6 +34,14 @@ def _write_family(family: Metric) -> Iterator[str]:
             yield f"{sample.name}{{{labels}}} {value}\n"
         else:
             yield f"{sample.name} {value}\n"
+
+
+def shorten(value: str) -> str:
+    """Return a value for a label, which is cut when it is long; those that differ still do."""
+    if len(value) <= MAX_LABEL_CHARACTERS:
+        return value
+    mark = sha256(value.encode()).hexdigest()[:16]
+    return f"{value[: MAX_LABEL_CHARACTERS - len(mark) - 1]}…{mark}"
 
 
 @lru_cache(maxsize=8192)

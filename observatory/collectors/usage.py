@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from observatory.collectors.text import shorten
 from observatory.store.analytics.periods import Period, Segment
 from observatory.store.analytics.reading import PROJECT, Asked, name_projects, read_sums
 from observatory.store.label_names import MODEL, TOOL, list_first_names
@@ -128,7 +129,8 @@ def _tell_usage(sums: dict[tuple[str, str], Counter[str]]) -> Iterator[Metric]:
     unpriced = GaugeMetricFamily(
         "observatory_unpriced_tokens", "Tokens of which no price is known.", labels=labels
     )
-    for names, numbers in sums.items():
+    for long_names, numbers in sums.items():
+        names = tuple(map(shorten, long_names))
         for kind, measure in _KINDS.items():
             tokens.add_metric((*names, kind), numbers[measure])
         costs.add_metric(names, numbers["cost_nanodollars"] / 1e9)
@@ -147,7 +149,8 @@ def _tell_tools(sums: dict[str, Counter[str]]) -> Iterator[Metric]:
         "How long uses of tools took. It falls when conversations are deleted.",
         labels=("tool",),
     )
-    for tool, numbers in sums.items():
+    for name, numbers in sums.items():
+        tool = shorten(name)
         uses.add_metric((tool,), numbers["uses"])
         errors.add_metric((tool,), numbers["failures"])
         durations.add_metric((tool,), _buckets(numbers), sum_value=numbers["duration_ms"] / 1000)

@@ -87,6 +87,11 @@ class Changes:
         """Tell whether a file has just changed."""
         return bool(self._places)
 
+    def places(self) -> list[str]:
+        """Return the places where a file has just changed."""
+        with self._condition:
+            return list(self._places)
+
     def take(self) -> tuple[list[str], list[FoundFile]]:
         """Return the places and the files that were noticed, and forget them."""
         with self._condition:

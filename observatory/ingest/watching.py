@@ -143,7 +143,10 @@ class _Watcher:
         # Places to look at again, and when.
         self._later: dict[str, float] = {}
         self._retries: dict[str, float] = {}
+        # Places that could not be looked at, or their files not be read, when it was tried last.
+        self._untaken: set[str] = set()
         self._backoff_seconds = _FIRST_BACKOFF_SECONDS
+        self._is_failing = False
         self._is_mended = False
         self._next_sweep = 0.0
         self._turn_began = time.monotonic()
@@ -164,6 +167,7 @@ class _Watcher:
             try:
                 self._step()
                 self._backoff_seconds = _FIRST_BACKOFF_SECONDS
+                self._is_failing = False
             except Stopped:
                 return
             except (DatabaseReplaced, SchemaError):
@@ -191,11 +195,15 @@ class _Watcher:
                 self._backlog.add(self._changed(found))
                 self._take_sidecars(found)
                 found = []
+            if not self._untaken.issuperset(places):
+                self._update(last_change_at=now())
             places += self._due_later()
             if places:
-                self._update(last_change_at=now())
                 self._read_fresh(places)
+            self._untaken.clear()
         except BaseException:
+            # They are no news when they come again: what waits has waited since then.
+            self._untaken.update(places)
             self._changes.note(places)
             self._changes.note_found(found)
             raise
@@ -291,11 +299,15 @@ class _Watcher:
         if not fresh:
             return
         until = time.monotonic() + _FRESH_SECONDS
-        summary = self._ingest(
-            sorted((file for file, _ in fresh.values()), key=lambda f: (f.modified_ns, f.path)),
-            {path: state for path, (_, state) in fresh.items() if state is not None},
-            should_end=lambda: time.monotonic() > until,
-        )
+        try:
+            summary = self._ingest(
+                sorted((file for file, _ in fresh.values()), key=lambda f: (f.modified_ns, f.path)),
+                {path: state for path, (_, state) in fresh.items() if state is not None},
+                should_end=lambda: time.monotonic() > until,
+            )
+        except BaseException:
+            self._backlog.add(list(fresh.values()), are_fresh=True)
+            raise
         if not summary.is_complete:
             done = summary.ended | summary.failed
             self._backlog.add([each for path, each in fresh.items() if path not in done])
@@ -395,6 +407,7 @@ class _Watcher:
         """Log a failure, and wait before the next try, longer each time."""
         seconds = self._backoff_seconds
         self._backoff_seconds = min(2 * seconds, _LONGEST_BACKOFF_SECONDS)
+        self._is_failing = True
         reason = _reason(error)
         WATCHER_FAILURES.inc()
         log.error("watch_failed", retry_seconds=seconds, reason=reason, exc_info=error)
@@ -432,9 +445,17 @@ class _Watcher:
             self._status,
             folders=folders,
             files=sum(folder.files for folder in folders),
-            waiting_files=len(self._backlog.files) + len(self._later),
+            waiting_files=self._count_waiting(),
             waiting_bytes=self._backlog.unread_bytes(),
         )
+
+    def _count_waiting(self) -> int:
+        """Return in how many files something waits."""
+        if not self._is_failing:
+            return len(self._backlog.files) + len(self._later)
+        # What comes now is not even looked at.
+        known = {file.location for file, _ in self._backlog.files.values()}
+        return len(known | self._later.keys() | set(self._changes.places()))
 
     def _write_status(self, *, at_once: bool = False) -> None:
         """Write the status when it changed, and not too often."""

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from observatory.app import create_app
+from observatory.collectors.text import MAX_LABEL_CHARACTERS
 from observatory.collectors.usage import MAX_MODELS, MAX_TOOLS
 from observatory.metrics import AUTH_REASONS
 from observatory.rate_limits import Limits
@@ -29,6 +30,7 @@ from tests.api.described import DescribedApp
 from tests.api.keyed import KeyedApp
 from tests.api.people import add_key, bare
 from tests.api.sessions import SESSION, numbered, session_id
+from tests.programs import find_program
 from tests.transcripts_for_tests import Transcript
 
 ENGINE = "/home/ada/engine"
@@ -136,7 +138,7 @@ def test_requests_in_flight_are_those_that_are_not_answered(client, session):
         client.get(path, expect_errors=True)
     client.head("/health")
     found = find(read_metrics(client), "http_requests_in_flight")
-    assert found.pop(("GET", "/metrics")) == 1
+    assert ("GET", "/api/projects") in found
     assert set(found.values()) == {0}
 
 
@@ -386,6 +388,22 @@ def test_labels_are_escaped(client, add):
     assert list(projects_of(read_metrics(client))) == [path]
 
 
+def test_names_that_are_long_are_cut_and_stay_apart(client, write, ingest):
+    for number in (1, 2):
+        name = "n" * 100_000 + str(number)
+        transcript = numbered(number, cwd=f"/{name}")
+        transcript.answer("hi", model=name, usage={"input_tokens": number, "output_tokens": 0})
+        transcript.tool_use(name, {}, model=name)
+        write(transcript)
+    ingest()
+    text = client.get("/metrics").text
+    assert max(map(len, text.splitlines())) < 1000
+    metrics = read_metrics(client)
+    assert len(projects_of(metrics)) == 2
+    assert sorted(find(metrics, "tool_uses").values()) == [1, 1]
+    assert {len(project) for project in projects_of(metrics)} == {MAX_LABEL_CHARACTERS}
+
+
 # The archive, the database, the watcher
 
 
@@ -420,6 +438,15 @@ def test_events_and_live_conversations_are_counted(client, session):
     assert metrics[("observatory_live_conversations",)] == live
     execute("DELETE FROM events WHERE id < (SELECT max(id) FROM events)")
     assert read_metrics(client)[("observatory_events_kept",)] == 1
+
+
+def test_the_room_on_the_disk_of_the_database_is_told(client, db):
+    disk = shutil.disk_usage(db.parent)
+    metrics = read_metrics(client)
+    assert metrics[("observatory_filesystem_size_bytes",)] == disk.total
+    assert 0 < metrics[("observatory_filesystem_free_bytes",)] <= disk.total
+    told = client.get("/api/admin/status").json["data"]["database"]
+    assert told["disk_total_bytes"] == disk.total
 
 
 @pytest.mark.skipif(
@@ -479,9 +506,7 @@ def test_processes_are_told_by_role(client):
 
 
 def test_promtool_finds_nothing(client, session):
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed; Debian has it in the package prometheus")
+    promtool = find_program("promtool")
     client.post_json("/api/budgets", {"name": "b", "period": "month", "limit_tokens": 1})
     for path in ("/api/search?q=x", "/api/analytics/costs", "/api/events/stream"):
         client.get(path)

@@ -32,7 +32,7 @@ _FLOORS = ("list of 50", "one", "100 messages")
 
 # Requests of which it is told what counting them costs.
 _COUNTED = ("health", "list of 50", "one")
-_COUNTING: Any = (exchange.begin_request, exchange.observe_request)
+_COUNTING: Any = (exchange.begin_request, exchange.end_request, exchange.observe_request)
 
 Application = Callable[..., Iterable[bytes]]
 
@@ -61,16 +61,8 @@ class Caller:
         self.status = status
 
 
-class _NoGauge:
-    def dec(self) -> None:
-        pass
-
-
-_NO_GAUGE = _NoGauge()
-
-
-def _count_nothing(*_: object, **__: object) -> _NoGauge:
-    return _NO_GAUGE
+def _count_nothing(*_: object, **__: object) -> None:
+    pass
 
 
 class CountingCaller(Caller):
@@ -78,15 +70,15 @@ class CountingCaller(Caller):
 
     def __init__(self, *args: Any, is_counted: bool, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._used = _COUNTING if is_counted else (_count_nothing, _count_nothing)
+        self._used = _COUNTING if is_counted else (_count_nothing,) * 3
 
     def call(self) -> int:
         """Make one request and return the length of the body."""
-        exchange.begin_request, exchange.observe_request = self._used
+        exchange.begin_request, exchange.end_request, exchange.observe_request = self._used
         try:
             return super().call()
         finally:
-            exchange.begin_request, exchange.observe_request = _COUNTING
+            exchange.begin_request, exchange.end_request, exchange.observe_request = _COUNTING
 
 
 def _make_environ(path: str, port: int) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import shutil
 import socket
 import ssl
 import subprocess
@@ -12,22 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from tests.processes import DEADLINE_SECONDS, ROOT, Server, free_port, wait_for
+from tests.programs import find_program
 
 DEPLOY = ROOT / "deploy"
 NAME = "observatory.example.org"
 # What a server behind such a proxy is told, as both files say.
 SETTINGS = {"ALLOWED_HOSTS": NAME, "TRUSTED_PROXIES": "127.0.0.1", "HOST": "127.0.0.1"}
-
-
-def find_program(name: str) -> str:
-    """Return where a program is; skip the test where it is not installed."""
-    found = shutil.which(name, path="/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin")
-    if found is None:
-        pytest.skip(f"{name} is not installed (Debian's package {name} brings it)")
-    return found
 
 
 class _Connection(http.client.HTTPSConnection):

@@ -6,7 +6,6 @@ Name spaces of the kernel stand in for Docker; the image itself can not be built
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import pytest
 
 from tests.deploy.test_healthcheck import check
 from tests.processes import DEADLINE_SECONDS, Home, free_port, wait_for
+from tests.programs import find_program
 from tests.test_server import children_of
 
 # /data is the folder of the home; /dev/shm is its own, as in a container.
@@ -36,8 +36,8 @@ UNSHARE = ["unshare", "--pid", "--fork", "--kill-child=SIGKILL", "--mount", "--u
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Home:
-    if not (shutil.which("unshare") and shutil.which("setpriv")):
-        pytest.skip("unshare and setpriv are not installed")
+    for program in ("unshare", "setpriv"):
+        find_program(program)
     trying = [*UNSHARE, "mount", "-t", "proc", "proc", "/proc"]
     if subprocess.run(trying, capture_output=True).returncode:
         pytest.skip("this user may not make name spaces")

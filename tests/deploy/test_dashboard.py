@@ -21,6 +21,7 @@ import yaml
 from tests.api.sessions import numbered
 from tests.deploy.proxies import DEPLOY
 from tests.processes import DEADLINE_SECONDS, Home, Server, free_port, serving, wait_for
+from tests.programs import find_program
 from tests.test_docs import documented_metrics
 from tests.webhooks.receivers import receiving
 
@@ -140,9 +141,7 @@ def streaming(server: Server) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory) -> Iterator[Prometheus]:
-    program = shutil.which("prometheus")
-    if program is None:
-        pytest.skip("prometheus is not installed; Debian has it in the package prometheus")
+    program = find_program("prometheus")
     home = Home(tmp_path_factory.mktemp("home"))
     write_session(home, 1, model="claude-opus-4-5-20251101")
     write_session(home, 2, model="without-a-price")

@@ -25,6 +25,7 @@ from packaging.utils import canonicalize_name
 from observatory.settings import read_settings
 from tests.deploy.proxies import DEPLOY
 from tests.processes import ROOT, Home
+from tests.programs import find_program
 from tests.test_docs import commands_and_options, documented, read_by_code
 
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
@@ -111,11 +112,9 @@ def first_account() -> str:
 
 def ask(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a program to its end; skip the test where it is not installed."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    found = shutil.which(program, path=path)
-    if found is None:
-        pytest.skip(f"{program} is not installed")
-    return subprocess.run([found, *arguments], capture_output=True, text=True, cwd=ROOT)
+    return subprocess.run(
+        [find_program(program), *arguments], capture_output=True, text=True, cwd=ROOT
+    )
 
 
 # Settings and commands

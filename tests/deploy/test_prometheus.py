@@ -13,6 +13,7 @@ import yaml
 from observatory.app import create_app
 from tests.deploy.proxies import DEPLOY
 from tests.processes import ROOT
+from tests.programs import find_program
 from tests.test_docs import documented, documented_metrics
 
 FOLDER = DEPLOY / "prometheus"
@@ -27,10 +28,9 @@ RUNBOOK = OPERATIONS.partition("\n## Runbook\n")[2].partition("\n## ")[0]
 
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run promtool in the folder of our files; skip the test where it is not installed."""
-    program = shutil.which("promtool")
-    if program is None:
-        pytest.skip("promtool is not installed; Debian has it in the package prometheus")
-    return subprocess.run([program, *arguments], capture_output=True, text=True, cwd=FOLDER)
+    return subprocess.run(
+        [find_program("promtool"), *arguments], capture_output=True, text=True, cwd=FOLDER
+    )
 
 
 # The configuration

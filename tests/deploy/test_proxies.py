@@ -19,12 +19,12 @@ from tests.deploy.proxies import (
     NAME,
     SETTINGS,
     Proxy,
-    find_program,
     make_certificate,
     nginx_configuration,
     proxying,
 )
 from tests.processes import DEADLINE_SECONDS, Home, Server, free_port, serving, wait_for
+from tests.programs import find_program
 from tests.test_docs import documented
 from tests.transcripts_for_tests import Transcript
 

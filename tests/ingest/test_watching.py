@@ -363,6 +363,26 @@ def test_a_database_that_fails_is_logged_and_tried_again(home, path):
         wait_for(lambda: "locked" in (watcher.status.last_failure or ""), what="the failure")
 
 
+def test_what_waits_while_the_database_fails_is_told_with_how_long_it_has(home, path):
+    with watching(home) as watcher:
+        block = hold_write_lock(home)
+        try:
+            append(path, talk("first", "second").bytes()[path.stat().st_size :])
+            other = talk("third", session=OTHER)
+            append(session_path(home, other), other.bytes())
+            wait_for(lambda: watcher.status.waiting_files == 2, what="two files that wait")
+            waiting = watcher.status
+            assert waiting.waiting_bytes > 0
+            failed_at = waiting.last_failure_at
+            wait_for(lambda: watcher.status.last_failure_at != failed_at, what="another try")
+            # To try again is no change, after which the wait would begin anew.
+            assert watcher.status.last_change_at == waiting.last_change_at
+        finally:
+            block.kill()
+            block.wait()
+        wait_for(lambda: watcher.status.waiting_files == 0, what="them to be read")
+
+
 def test_a_log_that_can_not_be_written_stops_nothing(home, path):
     """As on a full disk, and in a terminal that was closed."""
     with Path("/dev/full").open("wb") as full:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import ssl
 import subprocess
@@ -16,6 +15,7 @@ from observatory.webhooks import sending
 from observatory.webhooks.addresses import parse_networks
 from observatory.webhooks.sending import Attempt, Outcome
 from tests.processes import DEADLINE_SECONDS, free_port
+from tests.programs import find_program
 from tests.webhooks.receivers import Answer, Receiver, receiving
 
 LOCAL = parse_networks(["127.0.0.0/8"])
@@ -273,12 +273,11 @@ def test_an_attempt_can_be_ended_from_outside(receiver):
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for hook.example, signed by itself, with its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl makes the certificate")
+    openssl = find_program("openssl")
     path = tmp_path_factory.mktemp("tls") / "pair.pem"
     subprocess.run(
         [
-            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+            openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
             "-nodes", "-days", "2", "-subj", "/CN=hook.example", "-addext",
             "subjectAltName=DNS:hook.example", "-keyout", f"{path}.key", "-out", path,
         ],
