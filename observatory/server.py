@@ -11,6 +11,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
@@ -23,7 +24,7 @@ from gunicorn.util import write_nonblock
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from observatory.api.answers import JSON, make_error
-from observatory.api.errors import BY_STATUS, MENDING_SECONDS, find_storage_failure
+from observatory.api.errors import BUSY, BY_STATUS, MENDING_SECONDS, find_storage_failure
 from observatory.api.exchange import PROTECTING_HEADERS, make_request_id
 from observatory.live.handing_over import CAN_HAND_OVER, UPGRADED, Stream
 from observatory.live.hub import Hub
@@ -38,8 +39,10 @@ from observatory.slow_clients import (
     PatientUnreader,
     is_head_whole,
     is_ready,
+    may_write,
     waits_for_continue,
 )
+from observatory.store.database import BUSY_TIMEOUT_MS, seconds_of_turn
 
 
 class Refusal(NamedTuple):
@@ -53,6 +56,7 @@ class Refusal(NamedTuple):
 
 _FAILURE = Refusal(500, "INTERNAL_ERROR", "Something went wrong here; the log tells what.")
 _NO_REQUEST = Refusal(400, "VALIDATION_ERROR", "This is no request of HTTP/1.1.")
+_BUSY = Refusal(503, BUSY.code, BUSY.message, 1)
 _LONG_LINE = Refusal(414, "URI_TOO_LONG", "The address is too long.")
 _LONG_HEADERS = Refusal(431, "HEADERS_TOO_LARGE", "Headers are too many or too long.")
 # The first kind that fits counts.
@@ -137,11 +141,15 @@ _LINGER_SECONDS = 2.0
 # The system has no more for this process, or at all; a worker that ends takes its streams along.
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _EXHAUSTED_SECONDS = 0.1
+# A turn to write that lasts as long is no queue that moves, but a lock that somebody else holds.
+_STUCK_SECONDS = 1.0
 
 
 class Worker(ThreadWorker):
-    """A gthread worker whose threads do not wait for slow clients.
+    """A gthread worker whose threads do not wait for slow clients, nor reads for writes.
 
+    What may write gets ``WEB_THREADS`` threads, and waits for one in the order in which it came;
+    there is one thread more, so that reads have one when all others wait for the database's lock.
     It refuses what is no request as the application refuses.
     """
 
@@ -150,6 +158,14 @@ class Worker(ThreadWorker):
         self._leaving: deque[Any] = deque()
         self._patience = Patience(self.cfg.threads)
         self._hub: Hub | None = None
+        self._writes = 0
+        self._waiting_writes: deque[Any] = deque()
+        # The shorter one: graceful_timeout is how long a request may take.
+        self._write_patience = min(BUSY_TIMEOUT_MS / 1000, float(self.cfg.graceful_timeout))
+
+    def get_thread_pool(self) -> ThreadPoolExecutor:
+        """Return the threads that answer."""
+        return ThreadPoolExecutor(self.cfg.threads + 1)
 
     def load_wsgi(self) -> None:
         """Load the application, and look at what it returns."""
@@ -254,7 +270,7 @@ class Worker(ThreadWorker):
     def _dispatch(self, conn: Any) -> None:
         """Have a request answered, or refuse what did not become one."""
         if is_head_whole(conn.arrived):
-            self.enqueue_req(conn)
+            self._give_thread(conn)
             return
         if not conn.is_at_end:
             # So long a line is refused as a line, and as headers else.
@@ -263,6 +279,37 @@ class Worker(ThreadWorker):
         elif conn.arrived.strip():
             write_refusal(conn.sock, conn.client, _NO_REQUEST)
         self._leave(conn)
+
+    def _give_thread(self, conn: Any) -> None:
+        """Have a request answered at once, or when it is its turn among those that may write."""
+        conn.writes = may_write(conn.arrived)
+        if conn.writes and self._writes >= self.cfg.threads:
+            conn.timeout = time.monotonic() + self._write_patience
+            self._waiting_writes.append(conn)
+            return
+        self._writes += conn.writes
+        self.enqueue_req(conn)
+
+    def _end_write(self) -> None:
+        """Give the thread of a request that may have written to the next one."""
+        self._writes -= 1
+        if self._waiting_writes:
+            self._writes += 1
+            self.enqueue_req(self._waiting_writes.popleft())
+
+    def _refuse_waiting_writes(self) -> None:
+        """Refuse who has waited for as long as a thread would wait for the database's lock.
+
+        Only while somebody else holds that: what waits for other requests will have its turn.
+        """
+        while (
+            self._waiting_writes
+            and self._waiting_writes[0].timeout <= time.monotonic()
+            and seconds_of_turn() > _STUCK_SECONDS
+        ):
+            conn = self._waiting_writes.popleft()
+            write_refusal(conn.sock, conn.client, _BUSY)
+            self._leave(conn)
 
     def handle(self, conn: Any) -> Any:
         """Answer a request that has arrived. Runs in a thread."""
@@ -293,6 +340,9 @@ class Worker(ThreadWorker):
 
     def finish_request(self, conn: Any, fs: Any) -> None:
         """Wait for the next request, or end the connection without waiting for the client."""
+        if getattr(conn, "writes", False):
+            conn.writes = False
+            self._end_write()
         if self.cfg.is_ssl or fs.cancelled() or fs.exception() is not None:
             super().finish_request(conn, fs)
         elif conn.sock.stream is not None:
@@ -355,6 +405,7 @@ class Worker(ThreadWorker):
     def murder_pending(self) -> None:
         """Close connections that took too long to send a request, or to end."""
         super().murder_pending()
+        self._refuse_waiting_writes()
         now = time.monotonic()
         while self._leaving and self._leaving[0].timeout <= now:
             conn = self._leaving.popleft()

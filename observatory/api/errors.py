@@ -54,6 +54,8 @@ BY_STATUS = {
     507: Failure("DISK_FULL", "The disk is full. Make room on it, and try again."),
 }
 
+BUSY = Failure("DATABASE_BUSY", "The database is busy; try again in a second.")
+
 
 def on_http_error(
     req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, params: dict[str, Any]
@@ -197,8 +199,8 @@ def on_database_error(
             req,
             resp,
             status=falcon.HTTP_503,
-            code="DATABASE_BUSY",
-            message="The database is busy; try again in a second.",
+            code=BUSY.code,
+            message=BUSY.message,
         )
         return
     if is_interrupted(error):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
@@ -26,6 +26,7 @@ from observatory.store.time_limits import (
     end_time_limit,
     seconds_left,
 )
+from observatory.store.turns import Turns
 
 _driver = peewee.sqlite3  # type: ignore[attr-defined]
 
@@ -35,6 +36,10 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 # busy_timeout, ms: writers queue behind a batch of ingest for milliseconds, behind a VACUUM longer.
 BUSY_TIMEOUT_MS = 10_000
 _RETRY_SECONDS = 0.02
+# How long a writer sleeps before it asks for the lock again: SQLite sleeps up to 100 ms, in which
+# others take it any number of times. A process has one writer that asks, so asking often is cheap.
+_FIRST_SLEEP_SECONDS = 0.0005
+_LONGEST_SLEEP_SECONDS = 0.005
 # Who waits no longer than that only tries, and does without it: that is no timeout to be told of.
 TRY_MS = 100
 # Some milliseconds of work.
@@ -47,6 +52,8 @@ SERVING_LOCK = "serve"
 _WAL_HEADER_BYTES = 32
 
 database = peewee.SqliteDatabase(None, autoconnect=False, lock_type="IMMEDIATE")
+# Of the threads of this process that write: only one of them competes with other processes.
+_turns = Turns()
 
 
 def pragmas(*, synchronous: str = "NORMAL", cache_mib: int = 4) -> dict[str, Any]:
@@ -198,11 +205,9 @@ def writing(*, moves: str | None = "revision") -> Iterator[None]:
     locked: float | None = None
     is_outermost = not database.in_transaction()
     began = time.perf_counter()
-    left = seconds_left()
-    is_short = left is not None and left * 1000 < BUSY_TIMEOUT_MS and is_outermost
-    patience = waiting_at_most(int((left or 0) * 1000)) if is_short else nullcontext()
+    transaction = _Transaction() if is_outermost else database.atomic()
     try:
-        with patience, database.atomic("IMMEDIATE"):
+        with transaction:
             locked = time.perf_counter()
             try:
                 yield
@@ -236,20 +241,86 @@ def writing(*, moves: str | None = "revision") -> Iterator[None]:
 
 
 def _is_patient() -> bool:
+    return _read_patience() > TRY_MS
+
+
+def _read_patience() -> int:
     [milliseconds] = database.connection().execute("PRAGMA busy_timeout").fetchone()
-    return bool(milliseconds > TRY_MS)
+    return int(milliseconds)
+
+
+def _set_patience(milliseconds: int) -> None:
+    database.connection().execute(f"PRAGMA busy_timeout = {milliseconds}").fetchall()
+
+
+def seconds_of_turn() -> float:
+    """Return for how long the writer of this process has waited or written; 0 without one."""
+    return _turns.seconds_taken()
+
+
+class _Transaction:
+    """A write transaction, for which this thread waits in the order of the process.
+
+    It waits as long as the connection's ``busy_timeout`` says, or as long as its work may take.
+    """
+
+    def __init__(self) -> None:
+        self._atomic = database.atomic("IMMEDIATE")
+        self._has_turn = False
+
+    def __enter__(self) -> None:
+        patience_ms = _read_patience()
+        left = seconds_left()
+        seconds = patience_ms / 1000 if left is None else min(patience_ms / 1000, left)
+        until = time.monotonic() + seconds
+        # Who only tries does not queue, and so gets its chance between two who do.
+        if patience_ms > TRY_MS:
+            self._has_turn = _turns.take(seconds)
+            if not self._has_turn:
+                raise OperationalError("database is locked")
+        try:
+            _set_patience(0)
+            try:
+                self._begin(until)
+            finally:
+                _set_patience(patience_ms)
+        except BaseException:
+            self._end_turn()
+            raise
+
+    def _begin(self, until: float) -> None:
+        pause = _FIRST_SLEEP_SECONDS
+        while True:
+            try:
+                self._atomic.__enter__()
+                return
+            except OperationalError as error:
+                if not is_busy(error) or time.monotonic() + pause > until:
+                    raise
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_SLEEP_SECONDS)
+
+    def __exit__(self, *failure: Any) -> None:
+        try:
+            self._atomic.__exit__(*failure)
+        finally:
+            self._end_turn()
+
+    def _end_turn(self) -> None:
+        if self._has_turn:
+            self._has_turn = False
+            _turns.end()
 
 
 @contextmanager
 def waiting_at_most(milliseconds: int) -> Iterator[None]:
     """Let a block fail after that time, or at once, where another connection holds the lock."""
-    connection = database.connection()
-    [before] = connection.execute("PRAGMA busy_timeout").fetchone()
-    connection.execute(f"PRAGMA busy_timeout = {milliseconds}").fetchall()
+    before = _read_patience()
+    _set_patience(milliseconds)
     try:
         yield
     finally:
-        connection.execute(f"PRAGMA busy_timeout = {before}").fetchall()
+        _set_patience(before)
 
 
 class Reading:
