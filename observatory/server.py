@@ -26,6 +26,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from observatory.api.answers import JSON, make_error
 from observatory.api.errors import BUSY, BY_STATUS, MENDING_SECONDS, find_storage_failure
 from observatory.api.exchange import PROTECTING_HEADERS, make_request_id
+from observatory.errors import ObservatoryError
 from observatory.live.handing_over import CAN_HAND_OVER, UPGRADED, Stream
 from observatory.live.hub import Hub
 from observatory.log import log, log_request
@@ -42,7 +43,13 @@ from observatory.slow_clients import (
     may_write,
     waits_for_continue,
 )
-from observatory.store.database import BUSY_TIMEOUT_MS, seconds_of_turn
+from observatory.store.database import (
+    BUSY_TIMEOUT_MS,
+    DatabaseError,
+    close,
+    connect,
+    seconds_of_turn,
+)
 
 
 class Refusal(NamedTuple):
@@ -364,10 +371,18 @@ class Worker(ThreadWorker):
         stream.take_over(conn.sock, head=head, heard=conn.parser.unreader.take_buffered())
 
     def run(self) -> None:
-        """Serve until the end, and then until the streams have ended, too."""
+        """Serve until the end, and then until the streams have ended, too.
+
+        The database is open all the time, so that no thread ever begins with other files of it.
+        """
+        try:
+            connect()
+        except (DatabaseError, ObservatoryError) as error:
+            log.warning("database_not_opened", reason=str(error))
         super().run()
         if self._hub is not None:
             self._hub.end()
+        close()
 
     def _leave(self, conn: Any) -> None:
         """Say that no more comes, and close once the client has, or soon.

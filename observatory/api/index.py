@@ -16,7 +16,7 @@ from observatory.api.clients import Clients
 from observatory.api.cookies import set_cookie, unset_cookie
 from observatory.api.params import NoParams, Text, read_params
 from observatory.api.request_limits import find_household
-from observatory.errors import Forbidden, TooManyAttempts, Unauthorized
+from observatory.errors import DatabaseReplaced, Forbidden, TooManyAttempts, Unauthorized
 from observatory.ingest.discover import text_path
 from observatory.metrics import AUTH_FAILURES, RATE_LIMITED
 from observatory.store import audit, sessions
@@ -91,7 +91,7 @@ def _find_identity(req: falcon.Request, auth: Authenticator, clients: Clients) -
         return auth.identify(
             req, is_tls=clients.is_tls(req.env), auth_revision=read_auth_revision()
         )
-    except (Unauthorized, DatabaseError):
+    except (Unauthorized, DatabaseError, DatabaseReplaced):
         return None
 
 

@@ -8,7 +8,10 @@ its wheel exists): two SQLite libraries in one process drop each other's file lo
 from __future__ import annotations
 
 import os
+import sys
+import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +20,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 import peewee
 
-from observatory.errors import TimeLimitReached
+from observatory.errors import DatabaseReplaced, TimeLimitReached
 from observatory.metrics import WRITE_TIMEOUTS, observe_write
 from observatory.store.locks import passing
 from observatory.store.time_limits import (
@@ -52,6 +55,33 @@ SERVING_LOCK = "serve"
 _WAL_HEADER_BYTES = 32
 
 database = peewee.SqliteDatabase(None, autoconnect=False, lock_type="IMMEDIATE")
+# Reads look as often whether the files are those that were opened; writes each time.
+_LOOK_SECONDS = 0.25
+
+
+class _Files:
+    """The files of the database, by device and inode, as this process has opened them."""
+
+    def __init__(self) -> None:
+        # The database, its log and the log's index; ``None`` for what is not there.
+        self.opened: tuple[tuple[int, int] | None, ...] = ()
+        # The database may be a link; the log lies beside the file.
+        self.real_path = ""
+        self.looked_at = 0.0
+        # Of threads with a connection. Without any the log may go, and come anew.
+        self.users: weakref.WeakSet[_User] = weakref.WeakSet()
+
+
+class _User:
+    """Lives as long as the connection of a thread, which goes with its thread."""
+
+
+class _Using(threading.local):
+    user: _User | None = None
+
+
+_files = _Files()
+_using = _Using()
 # Of the threads of this process that write: only one of them competes with other processes.
 _turns = Turns()
 
@@ -85,8 +115,8 @@ def pragmas(*, synchronous: str = "NORMAL", cache_mib: int = 4) -> dict[str, Any
 
 def configure(path: str | Path, *, synchronous: str = "NORMAL", cache_mib: int = 4) -> None:
     """Say which file the database is; nothing is opened yet."""
-    if not database.is_closed():
-        database.close()
+    close()
+    _files.opened = ()
     database.init(
         str(path), pragmas=pragmas(synchronous=synchronous, cache_mib=cache_mib), timeout=10
     )
@@ -98,8 +128,8 @@ def configure_for_looking(path: str | Path) -> None:
     Without a write-ahead log nobody has it open, and none is made: SQLite is told that the file
     does not change. Who looks for long compares ``file_state`` before and after.
     """
-    if not database.is_closed():
-        database.close()
+    close()
+    _files.opened = ()
     is_still = not log_path(path).exists()
     name = quote(os.fsencode(os.path.abspath(path)))
     place = f"file:{name}?mode=ro{'&immutable=1' if is_still else ''}"
@@ -143,10 +173,63 @@ def connect() -> None:
 
     Raises:
         LockHeld: Another file is being put in its place, and that takes long.
+        DatabaseReplaced: Its files are not any more those that were opened.
     """
-    if database.is_closed():
-        with passing(database_path(), OPENING_LOCK, wait_seconds=BUSY_TIMEOUT_MS / 1000):
-            _connect()
+    if not database.is_closed():
+        if time.monotonic() - _files.looked_at > _LOOK_SECONDS:
+            check_files()
+        return
+    with passing(database_path(), OPENING_LOCK, wait_seconds=BUSY_TIMEOUT_MS / 1000):
+        check_files()
+        _connect()
+        _note_files()
+
+
+def check_files() -> None:
+    """Return quietly while the files of the database are those that this process has opened.
+
+    SQLite goes on with files that nobody else finds any more: what it writes to them is lost. And
+    whoever opens others under their names would mix both.
+
+    Raises:
+        DatabaseReplaced: One was moved, deleted or replaced.
+    """
+    _files.looked_at = time.monotonic()
+    if not _files.opened:
+        return
+    now = _find_files()
+    if now == _files.opened:
+        return
+    count = len(now) if _files.users else 1
+    for before, after in list(zip(_files.opened, now, strict=True))[:count]:
+        # The log is made with the first statement, which may come after the files were noted.
+        if before not in (None, after):
+            # It is looked at again the next time: who moved it away may put it back.
+            _files.looked_at = 0.0
+            raise DatabaseReplaced(database_path())
+    _files.opened = now
+
+
+def _note_files() -> None:
+    # Who only looks may be shown a file without a log, and writes nothing.
+    if not str(database.database).startswith("file:"):
+        _files.real_path = os.path.realpath(database_path())
+        _files.opened = _find_files()
+        _using.user = _User()
+        _files.users.add(_using.user)
+
+
+def _find_files() -> tuple[tuple[int, int] | None, ...]:
+    path = _files.real_path
+    return (_identify(database_path()), _identify(f"{path}-wal"), _identify(f"{path}-shm"))
+
+
+def _identify(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _connect() -> None:
@@ -190,6 +273,7 @@ def close() -> None:
     """Close this thread's connection, if it has one."""
     if not database.is_closed():
         database.close()
+    _using.user = None
 
 
 @contextmanager
@@ -284,6 +368,11 @@ class _Transaction:
                 self._begin(until)
             finally:
                 _set_patience(patience_ms)
+            try:
+                check_files()
+            except BaseException:
+                self._atomic.__exit__(*sys.exc_info())
+                raise
         except BaseException:
             self._end_turn()
             raise
