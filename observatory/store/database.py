@@ -306,13 +306,8 @@ def writing(*, moves: str | None = "revision") -> Iterator[None]:
         # SQLite rolls back by itself when the disk is full; that peewee then can not is no news.
         if failure is not None and failure is not error:
             raise failure from None
-        # The same when the commit itself fails: what came first is the cause.
-        first: BaseException = error
-        earlier = error.__context__
-        while earlier is not None:
-            if isinstance(earlier, DatabaseError):
-                first = earlier
-            earlier = earlier.__context__
+        # The same when the commit itself fails.
+        first = find_first_failure(error)
         if first is not error:
             raise first from None
         raise
@@ -340,6 +335,17 @@ def _set_patience(milliseconds: int) -> None:
 def seconds_of_turn() -> float:
     """Return for how long the writer of this process has waited or written; 0 without one."""
     return _turns.seconds_taken()
+
+
+def find_first_failure(error: DatabaseError) -> DatabaseError:
+    """Return what failed first, before it could not be rolled back either."""
+    first = error
+    earlier = error.__context__
+    while earlier is not None:
+        if isinstance(earlier, DatabaseError):
+            first = earlier
+        earlier = earlier.__context__
+    return first
 
 
 class _Transaction:
