@@ -115,10 +115,13 @@ class SchemaError(ObservatoryError):
 
 
 class DatabaseReplaced(ObservatoryError):
-    """The file of the database was moved, deleted or replaced while it was in use."""
+    """A file of the database was moved, deleted or replaced while it was in use."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(f"{path} is another file than it was. Start what uses it again.")
+        super().__init__(
+            f"{path}, or the -wal or -shm beside it, was moved, deleted or replaced while it was in"
+            " use. Put it back, or start what uses it again."
+        )
 
 
 class MalformedRecord(ObservatoryError):

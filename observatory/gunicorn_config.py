@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -88,6 +89,8 @@ _OTHER_DESCRIPTORS = 500
 # Workers whose counts lie in files of their own still.
 _ended: set[int] = set()
 _daemon: subprocess.Popen[bytes] | None = None
+_daemon_started_at = 0.0
+_AGAIN_SECONDS = 2.0
 # Longer than the watcher itself is given.
 _STOP_SECONDS = 15
 
@@ -158,7 +161,6 @@ def _say_how_to_come_in(places: list[tuple[str, str]]) -> None:
 
 def when_ready(server: Any) -> None:
     """Say where the server is, and start the watcher of transcripts beside it."""
-    global _daemon
     folders = ", ".join(str(folder) for folder in _settings.transcripts_dirs)
     places = []
     for listener in server.LISTENERS:
@@ -175,18 +177,41 @@ def when_ready(server: Any) -> None:
     _say(f"Transcripts are read from {folders}")
     _say_how_to_come_in(places)
     if _settings.ingest_on_start:
-        _daemon = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "observatory.supervise",
-                str(os.getpid()),
-                str(_settings.db_path),
-            ],
-            stdin=subprocess.DEVNULL,
-            # What it counts it leaves beside the database, for all servers there are.
-            env={k: v for k, v in os.environ.items() if k != VARIABLE},
-        )
+        _start_daemon()
+        _keep_daemon(server)
+
+
+def _start_daemon() -> None:
+    global _daemon, _daemon_started_at
+    _daemon_started_at = time.monotonic()
+    command = [sys.executable, "-m", "observatory.supervise", str(os.getpid())]
+    _daemon = subprocess.Popen(
+        [*command, str(_settings.db_path)],
+        stdin=subprocess.DEVNULL,
+        # What it counts it leaves beside the database, for all servers there are.
+        env={k: v for k, v in os.environ.items() if k != VARIABLE},
+    )
+
+
+def _keep_daemon(server: Any) -> None:
+    """Start the supervisor of the watcher again when it is gone.
+
+    Gunicorn has no hook for other children than workers; each second it looks after those.
+    """
+    manage_workers = server.manage_workers
+
+    def manage_all() -> None:
+        manage_workers()
+        is_due = time.monotonic() - _daemon_started_at > _AGAIN_SECONDS
+        if is_due and _daemon is not None and _daemon.poll() is not None:
+            _say("The supervisor of the watcher is gone; it is started again")
+            try:
+                _start_daemon()
+            except OSError as error:
+                # Too many processes, or no memory, at the moment.
+                _say(f"It can not be started: {error.strerror}")
+
+    server.manage_workers = manage_all
 
 
 def child_exit(server: Any, worker: Any) -> None:

@@ -11,6 +11,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
@@ -25,8 +26,9 @@ from gunicorn.util import write_nonblock
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
 from observatory.api.answers import JSON, make_error
-from observatory.api.errors import BY_STATUS, MENDING_SECONDS, find_storage_failure
+from observatory.api.errors import BUSY, BY_STATUS, MENDING_SECONDS, find_storage_failure
 from observatory.api.exchange import PROTECTING_HEADERS, make_request_id
+from observatory.errors import ObservatoryError
 from observatory.live.handing_over import CAN_HAND_OVER, UPGRADED, Stream
 from observatory.live.hub import Hub
 from observatory.log import log, log_request
@@ -41,7 +43,15 @@ from observatory.slow_clients import (
     PatientUnreader,
     is_head_whole,
     is_ready,
+    may_write,
     waits_for_continue,
+)
+from observatory.store.database import (
+    BUSY_TIMEOUT_MS,
+    DatabaseError,
+    close,
+    connect,
+    seconds_of_turn,
 )
 
 
@@ -56,6 +66,7 @@ class Refusal(NamedTuple):
 
 _FAILURE = Refusal(500, "INTERNAL_ERROR", "Something went wrong here; the log tells what.")
 _NO_REQUEST = Refusal(400, "VALIDATION_ERROR", "This is no request of HTTP/1.1.")
+_BUSY = Refusal(503, BUSY.code, BUSY.message, 1)
 _LONG_LINE = Refusal(414, "URI_TOO_LONG", "The address is too long.")
 _LONG_HEADERS = Refusal(431, "HEADERS_TOO_LARGE", "Headers are too many or too long.")
 # The first kind that fits counts.
@@ -140,6 +151,8 @@ _LINGER_SECONDS = 2.0
 # The system has no more for this process, or at all; a worker that ends takes its streams along.
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _EXHAUSTED_SECONDS = 0.1
+# A turn to write that lasts as long is no queue that moves, but a lock that somebody else holds.
+_STUCK_SECONDS = 1.0
 
 
 class _Peer(HeaderPolicy):
@@ -162,6 +175,8 @@ class Connection(TConn):
     def __init__(self, cfg: Any, client: PatientSocket, address: Any, server: Any) -> None:
         super().__init__(cfg, client, address, server)
         self.kept: Kept | None = None
+        # Whether its request holds one of the threads that may write.
+        self.writes = False
         # Where it stands in line for its timeout: it may have been given more time since.
         self.due = 0.0
         self.begin(bytearray())
@@ -173,8 +188,10 @@ class Connection(TConn):
 
 
 class Worker(ThreadWorker):
-    """A gthread worker whose threads do not wait for slow clients.
+    """A gthread worker whose threads do not wait for slow clients, nor reads for writes.
 
+    What may write gets ``WEB_THREADS`` threads, and waits for one in the order in which it came;
+    there is one thread more, so that reads have one when all others wait for the database's lock.
     It refuses what is no request as the application refuses, and answers small reads without a
     thread.
     """
@@ -202,6 +219,14 @@ class Worker(ThreadWorker):
             or str(self.cfg.proxy_protocol) not in ("off", "False")
             or os.environ.get("SCRIPT_NAME")
         )
+        self._writes = 0
+        self._waiting_writes: deque[Any] = deque()
+        # The shorter one: graceful_timeout is how long a request may take.
+        self._write_patience = min(BUSY_TIMEOUT_MS / 1000, float(self.cfg.graceful_timeout))
+
+    def get_thread_pool(self) -> ThreadPoolExecutor:
+        """Return the threads that answer."""
+        return ThreadPoolExecutor(self.cfg.threads + 1)
 
     def load_wsgi(self) -> None:
         """Load the application, and look at what it returns."""
@@ -323,7 +348,7 @@ class Worker(ThreadWorker):
         """Have a request answered, or refuse what did not become one."""
         if is_head_whole(conn.arrived):
             if not self._answer_quickly(conn, is_waiting=False):
-                self.enqueue_req(conn)
+                self._give_thread(conn)
             return
         if not conn.is_at_end:
             # So long a line is refused as a line, and as headers else.
@@ -411,6 +436,37 @@ class Worker(ThreadWorker):
         readable = partial(self.on_client_socket_readable, conn)
         self.poller.register(conn.sock, selectors.EVENT_READ, readable)
 
+    def _give_thread(self, conn: Any) -> None:
+        """Have a request answered at once, or when it is its turn among those that may write."""
+        conn.writes = may_write(conn.arrived)
+        if conn.writes and self._writes >= self.cfg.threads:
+            conn.timeout = time.monotonic() + self._write_patience
+            self._waiting_writes.append(conn)
+            return
+        self._writes += conn.writes
+        self.enqueue_req(conn)
+
+    def _end_write(self) -> None:
+        """Give the thread of a request that may have written to the next one."""
+        self._writes -= 1
+        if self._waiting_writes:
+            self._writes += 1
+            self.enqueue_req(self._waiting_writes.popleft())
+
+    def _refuse_waiting_writes(self) -> None:
+        """Refuse who has waited for as long as a thread would wait for the database's lock.
+
+        Only while somebody else holds that: what waits for other requests will have its turn.
+        """
+        while (
+            self._waiting_writes
+            and self._waiting_writes[0].timeout <= time.monotonic()
+            and seconds_of_turn() > _STUCK_SECONDS
+        ):
+            conn = self._waiting_writes.popleft()
+            write_refusal(conn.sock, conn.client, _BUSY)
+            self._leave(conn)
+
     def handle(self, conn: Any) -> Any:
         """Answer a request that has arrived. Runs in a thread."""
         if not self.cfg.is_ssl:
@@ -443,6 +499,9 @@ class Worker(ThreadWorker):
 
     def finish_request(self, conn: Any, fs: Any) -> None:
         """Wait for the next request, or end the connection without waiting for the client."""
+        if getattr(conn, "writes", False):
+            conn.writes = False
+            self._end_write()
         if self.cfg.is_ssl or fs.cancelled() or fs.exception() is not None:
             super().finish_request(conn, fs)
         elif conn.sock.stream is not None:
@@ -464,10 +523,18 @@ class Worker(ThreadWorker):
         stream.take_over(conn.sock, head=head, heard=conn.parser.unreader.take_buffered())
 
     def run(self) -> None:
-        """Serve until the end, and then until the streams have ended, too."""
+        """Serve until the end, and then until the streams have ended, too.
+
+        The database is open all the time, so that no thread ever begins with other files of it.
+        """
+        try:
+            connect()
+        except (DatabaseError, ObservatoryError) as error:
+            log.warning("database_not_opened", reason=str(error))
         super().run()
         if self._hub is not None:
             self._hub.end()
+        close()
 
     def _leave(self, conn: Any) -> None:
         """Say that no more comes, and close once the client has, or soon.
@@ -532,6 +599,7 @@ class Worker(ThreadWorker):
     def murder_pending(self) -> None:
         """Close connections that took too long to send a request, or to end."""
         super().murder_pending()
+        self._refuse_waiting_writes()
         now = time.monotonic()
         while self._leaving and self._leaving[0].timeout <= now:
             conn = self._leaving.popleft()

@@ -29,12 +29,18 @@ HASTY_SECONDS = 1.0
 HASTY_BYTES_PER_SECOND = 1024 * 1024
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n")
+_READS = re.compile(rb"[\r\n]*(GET|HEAD|OPTIONS) ")
 _CONTINUE = re.compile(rb"\nexpect:[ \t]*100-continue[ \t]*\r\n", re.IGNORECASE)
 
 
 def is_head_whole(arrived: bytes | bytearray) -> bool:
     """Tell whether the line and the headers of a request have arrived."""
     return _HEAD_END in arrived
+
+
+def may_write(arrived: bytes | bytearray) -> bool:
+    """Tell whether a request has a method by which something may be written."""
+    return _READS.match(arrived) is None
 
 
 def waits_for_continue(arrived: bytes | bytearray) -> bool:

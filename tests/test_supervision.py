@@ -86,12 +86,16 @@ def test_a_server_that_is_killed_leaves_no_watcher(home):
         assert '"watch_stopped"' in server.log.read_text()
 
 
-def test_a_supervisor_that_is_killed_leaves_no_watcher(home):
+def test_a_supervisor_that_is_killed_is_started_again(home):
     with serving(home, WEB_WORKERS="1") as server:
         watcher, supervisor = watcher_of(home), supervisor_of(server)
         os.kill(supervisor, signal.SIGKILL)
         wait_for(lambda: not is_alive(watcher), what="its end")
-        assert server.is_up()
+        second = watcher_of(home, other_than=watcher)
+        say_second(home)
+        wait_for(lambda: number_of_messages(server) == 2, what="the line")
+        assert server.stop() == 0
+        assert not is_alive(second)
 
 
 def test_a_terminal_that_is_closed_leaves_the_watcher(home):

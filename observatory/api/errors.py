@@ -12,9 +12,11 @@ from observatory.api.answers import answer_error
 from observatory.api.exchange import begin_exchange
 from observatory.errors import (
     Conflict,
+    DatabaseReplaced,
     FileOutside,
     Forbidden,
     InvalidParameter,
+    LockHeld,
     NotFound,
     PreconditionFailed,
     TimeLimitReached,
@@ -25,7 +27,14 @@ from observatory.errors import (
 )
 from observatory.log import log
 from observatory.metrics import AUTH_FAILURES, RATE_LIMITED
-from observatory.store.database import DatabaseError, find_cure, is_busy, is_full, is_interrupted
+from observatory.store.database import (
+    DatabaseError,
+    check_files,
+    find_cure,
+    is_busy,
+    is_full,
+    is_interrupted,
+)
 
 # How long whoever has to mend something is given before it is tried again.
 MENDING_SECONDS = 60
@@ -53,6 +62,8 @@ BY_STATUS = {
     503: Failure("NOT_READY", "The server is not ready; try again."),
     507: Failure("DISK_FULL", "The disk is full. Make room on it, and try again."),
 }
+
+BUSY = Failure("DATABASE_BUSY", "The database is busy; try again in a second.")
 
 
 def on_http_error(
@@ -197,12 +208,18 @@ def on_database_error(
             req,
             resp,
             status=falcon.HTTP_503,
-            code="DATABASE_BUSY",
-            message="The database is busy; try again in a second.",
+            code=BUSY.code,
+            message=BUSY.message,
         )
         return
     if is_interrupted(error):
         on_time_limit(req, resp, TimeLimitReached(), params)
+        return
+    try:
+        # Of a file that is gone SQLite says other things.
+        check_files()
+    except DatabaseReplaced as replaced:
+        _answer_storage_failure(req, resp, replaced, params)
         return
     _answer_storage_failure(req, resp, error, params)
 
@@ -214,6 +231,10 @@ def find_storage_failure(error: BaseException) -> tuple[int, str] | None:
             return 507, BY_STATUS[507].message
         if error.errno == EROFS:
             return 503, "The disk can only be read. Mount it so that it can be written."
+    if isinstance(error, DatabaseReplaced):
+        return 503, str(error)
+    if isinstance(error, LockHeld):
+        return 503, "Another process does what only one may do at a time; try again."
     if isinstance(error, DatabaseError):
         cure = find_cure(error)
         if cure is not None:
@@ -223,10 +244,10 @@ def find_storage_failure(error: BaseException) -> tuple[int, str] | None:
     return None
 
 
-def on_os_error(
-    req: falcon.Request, resp: falcon.Response, error: OSError, params: dict[str, Any]
+def on_storage_failure(
+    req: falcon.Request, resp: falcon.Response, error: Exception, params: dict[str, Any]
 ) -> None:
-    """Answer a disk that is full or can only be read, for files beside the database."""
+    """Answer a disk that is full or can only be read, and a database that is gone."""
     _answer_storage_failure(req, resp, error, params)
 
 
@@ -271,7 +292,9 @@ HANDLERS: tuple[tuple[type[Exception], Any], ...] = (
     (Exception, on_exception),
     (falcon.HTTPError, on_http_error),
     (DatabaseError, on_database_error),
-    (OSError, on_os_error),
+    (OSError, on_storage_failure),
+    (DatabaseReplaced, on_storage_failure),
+    (LockHeld, on_storage_failure),
     (ValidationError, on_validation_error),
     (InvalidParameter, on_invalid_parameter),
     (NotFound, on_not_found),

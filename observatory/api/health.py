@@ -7,8 +7,8 @@ import falcon
 from observatory import __version__
 from observatory.api.answers import answer, answer_error
 from observatory.api.params import NoParams, read_params
-from observatory.errors import SchemaError
-from observatory.store.database import DatabaseError, connect
+from observatory.errors import DatabaseReplaced, LockHeld, SchemaError
+from observatory.store.database import DatabaseError, check_files, connect
 from observatory.store.schema import check_current
 
 
@@ -33,10 +33,12 @@ class Readiness:
         read_params(req, NoParams)
         try:
             connect()
+            check_files()
             check_current()
-        except (SchemaError, DatabaseError) as error:
+        except (SchemaError, DatabaseReplaced, LockHeld, DatabaseError) as error:
             resp.set_header("Retry-After", "5")
-            message = str(error) if isinstance(error, SchemaError) else "The database is not there."
+            is_told = isinstance(error, (SchemaError, DatabaseReplaced))
+            message = str(error) if is_told else "The database is not there."
             answer_error(req, resp, status=falcon.HTTP_503, code="NOT_READY", message=message)
             return
         answer(req, resp, {"status": "ready", "version": __version__})

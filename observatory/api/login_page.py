@@ -18,7 +18,7 @@ from observatory.api.clients import Clients
 from observatory.api.cookies import set_cookie, unset_cookie
 from observatory.api.params import NoParams, Text, read_params
 from observatory.api.request_limits import find_household
-from observatory.errors import Forbidden, TooManyAttempts, Unauthorized
+from observatory.errors import DatabaseReplaced, Forbidden, TooManyAttempts, Unauthorized
 from observatory.metrics import AUTH_FAILURES, RATE_LIMITED
 from observatory.page.assets import read_assets
 from observatory.store import audit, sessions
@@ -103,7 +103,7 @@ def find_identity(req: falcon.Request, auth: Authenticator, clients: Clients) ->
         return auth.identify(
             req, is_tls=clients.is_tls(req.env), auth_revision=read_auth_revision()
         )
-    except (Unauthorized, DatabaseError):
+    except (Unauthorized, DatabaseError, DatabaseReplaced):
         return None
 
 

@@ -31,6 +31,7 @@ from observatory.log import log
 from observatory.metrics import WATCHER_FAILURES, keep_samples
 from observatory.store.database import (
     DatabaseError,
+    check_files,
     describe_failure,
     give_back_memory,
     read_schema_version,
@@ -133,7 +134,6 @@ class _Watcher:
     ) -> None:
         self._paths = paths
         self._database_path = database_path
-        self._database_file = self._identify_database()
         self._schema_version: int | None = None
         self._changes = changes
         self._watches = watches
@@ -214,19 +214,11 @@ class _Watcher:
 
     def _check_database(self) -> None:
         """Write nothing more to a file that nobody opens again, or in a way that is out of date."""
-        if self._identify_database() != self._database_file:
-            raise DatabaseReplaced(str(self._database_path))
+        check_files()
         version = read_schema_version()
         if version != self._schema_version:
             check_current()
             self._schema_version = version
-
-    def _identify_database(self) -> tuple[int, int] | None:
-        try:
-            status = self._database_path.stat()
-        except FileNotFoundError:
-            return None
-        return status.st_dev, status.st_ino
 
     # Noticing
 

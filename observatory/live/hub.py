@@ -423,7 +423,7 @@ class Hub:
 
     def _say_goodbye(self) -> None:
         self._accept()
-        with suppress(DatabaseError):
+        with suppress(DatabaseError, ObservatoryError):
             connect()
             self._let_in_new()
             self._look()

@@ -8,16 +8,19 @@ its wheel exists): two SQLite libraries in one process drop each other's file lo
 from __future__ import annotations
 
 import os
+import sys
+import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 import peewee
 
-from observatory.errors import TimeLimitReached
+from observatory.errors import DatabaseReplaced, TimeLimitReached
 from observatory.metrics import WRITE_TIMEOUTS, observe_write
 from observatory.store.locks import passing
 from observatory.store.time_limits import (
@@ -26,6 +29,7 @@ from observatory.store.time_limits import (
     end_time_limit,
     seconds_left,
 )
+from observatory.store.turns import Turns
 
 _driver = peewee.sqlite3  # type: ignore[attr-defined]
 
@@ -35,6 +39,10 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 # busy_timeout, ms: writers queue behind a batch of ingest for milliseconds, behind a VACUUM longer.
 BUSY_TIMEOUT_MS = 10_000
 _RETRY_SECONDS = 0.02
+# How long a writer sleeps before it asks for the lock again: SQLite sleeps up to 100 ms, in which
+# others take it any number of times. A process has one writer that asks, so asking often is cheap.
+_FIRST_SLEEP_SECONDS = 0.0005
+_LONGEST_SLEEP_SECONDS = 0.005
 # Who waits no longer than that only tries, and does without it: that is no timeout to be told of.
 TRY_MS = 100
 # Some milliseconds of work.
@@ -47,6 +55,35 @@ SERVING_LOCK = "serve"
 _WAL_HEADER_BYTES = 32
 
 database = peewee.SqliteDatabase(None, autoconnect=False, lock_type="IMMEDIATE")
+# Reads look as often whether the files are those that were opened; writes each time.
+_LOOK_SECONDS = 0.25
+
+
+class _Files:
+    """The files of the database, by device and inode, as this process has opened them."""
+
+    def __init__(self) -> None:
+        # The database, its log and the log's index; ``None`` for what is not there.
+        self.opened: tuple[tuple[int, int] | None, ...] = ()
+        # The database may be a link; the log lies beside the file.
+        self.real_path = ""
+        self.looked_at = 0.0
+        # Of threads with a connection. Without any the log may go, and come anew.
+        self.users: weakref.WeakSet[_User] = weakref.WeakSet()
+
+
+class _User:
+    """Lives as long as the connection of a thread, which goes with its thread."""
+
+
+class _Using(threading.local):
+    user: _User | None = None
+
+
+_files = _Files()
+_using = _Using()
+# Of the threads of this process that write: only one of them competes with other processes.
+_turns = Turns()
 
 
 def pragmas(*, synchronous: str = "NORMAL", cache_mib: int = 4) -> dict[str, Any]:
@@ -78,8 +115,8 @@ def pragmas(*, synchronous: str = "NORMAL", cache_mib: int = 4) -> dict[str, Any
 
 def configure(path: str | Path, *, synchronous: str = "NORMAL", cache_mib: int = 4) -> None:
     """Say which file the database is; nothing is opened yet."""
-    if not database.is_closed():
-        database.close()
+    close()
+    _files.opened = ()
     database.init(
         str(path), pragmas=pragmas(synchronous=synchronous, cache_mib=cache_mib), timeout=10
     )
@@ -91,8 +128,8 @@ def configure_for_looking(path: str | Path) -> None:
     Without a write-ahead log nobody has it open, and none is made: SQLite is told that the file
     does not change. Who looks for long compares ``file_state`` before and after.
     """
-    if not database.is_closed():
-        database.close()
+    close()
+    _files.opened = ()
     is_still = not log_path(path).exists()
     name = quote(os.fsencode(os.path.abspath(path)))
     place = f"file:{name}?mode=ro{'&immutable=1' if is_still else ''}"
@@ -136,10 +173,63 @@ def connect() -> None:
 
     Raises:
         LockHeld: Another file is being put in its place, and that takes long.
+        DatabaseReplaced: Its files are not any more those that were opened.
     """
-    if database.is_closed():
-        with passing(database_path(), OPENING_LOCK, wait_seconds=BUSY_TIMEOUT_MS / 1000):
-            _connect()
+    if not database.is_closed():
+        if time.monotonic() - _files.looked_at > _LOOK_SECONDS:
+            check_files()
+        return
+    with passing(database_path(), OPENING_LOCK, wait_seconds=BUSY_TIMEOUT_MS / 1000):
+        check_files()
+        _connect()
+        _note_files()
+
+
+def check_files() -> None:
+    """Return quietly while the files of the database are those that this process has opened.
+
+    SQLite goes on with files that nobody else finds any more: what it writes to them is lost. And
+    whoever opens others under their names would mix both.
+
+    Raises:
+        DatabaseReplaced: One was moved, deleted or replaced.
+    """
+    _files.looked_at = time.monotonic()
+    if not _files.opened:
+        return
+    now = _find_files()
+    if now == _files.opened:
+        return
+    count = len(now) if _files.users else 1
+    for before, after in list(zip(_files.opened, now, strict=True))[:count]:
+        # The log is made with the first statement, which may come after the files were noted.
+        if before not in (None, after):
+            # It is looked at again the next time: who moved it away may put it back.
+            _files.looked_at = 0.0
+            raise DatabaseReplaced(database_path())
+    _files.opened = now
+
+
+def _note_files() -> None:
+    # Who only looks may be shown a file without a log, and writes nothing.
+    if not str(database.database).startswith("file:"):
+        _files.real_path = os.path.realpath(database_path())
+        _files.opened = _find_files()
+        _using.user = _User()
+        _files.users.add(_using.user)
+
+
+def _find_files() -> tuple[tuple[int, int] | None, ...]:
+    path = _files.real_path
+    return (_identify(database_path()), _identify(f"{path}-wal"), _identify(f"{path}-shm"))
+
+
+def _identify(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _connect() -> None:
@@ -183,6 +273,7 @@ def close() -> None:
     """Close this thread's connection, if it has one."""
     if not database.is_closed():
         database.close()
+    _using.user = None
 
 
 @contextmanager
@@ -198,11 +289,9 @@ def writing(*, moves: str | None = "revision") -> Iterator[None]:
     locked: float | None = None
     is_outermost = not database.in_transaction()
     began = time.perf_counter()
-    left = seconds_left()
-    is_short = left is not None and left * 1000 < BUSY_TIMEOUT_MS and is_outermost
-    patience = waiting_at_most(int((left or 0) * 1000)) if is_short else nullcontext()
+    transaction = _Transaction() if is_outermost else database.atomic()
     try:
-        with patience, database.atomic("IMMEDIATE"):
+        with transaction:
             locked = time.perf_counter()
             try:
                 yield
@@ -217,13 +306,8 @@ def writing(*, moves: str | None = "revision") -> Iterator[None]:
         # SQLite rolls back by itself when the disk is full; that peewee then can not is no news.
         if failure is not None and failure is not error:
             raise failure from None
-        # The same when the commit itself fails: what came first is the cause.
-        first: BaseException = error
-        earlier = error.__context__
-        while earlier is not None:
-            if isinstance(earlier, DatabaseError):
-                first = earlier
-            earlier = earlier.__context__
+        # The same when the commit itself fails.
+        first = find_first_failure(error)
         if first is not error:
             raise first from None
         raise
@@ -236,20 +320,102 @@ def writing(*, moves: str | None = "revision") -> Iterator[None]:
 
 
 def _is_patient() -> bool:
+    return _read_patience() > TRY_MS
+
+
+def _read_patience() -> int:
     [milliseconds] = database.connection().execute("PRAGMA busy_timeout").fetchone()
-    return bool(milliseconds > TRY_MS)
+    return int(milliseconds)
+
+
+def _set_patience(milliseconds: int) -> None:
+    database.connection().execute(f"PRAGMA busy_timeout = {milliseconds}").fetchall()
+
+
+def seconds_of_turn() -> float:
+    """Return for how long the writer of this process has waited or written; 0 without one."""
+    return _turns.seconds_taken()
+
+
+def find_first_failure(error: DatabaseError) -> DatabaseError:
+    """Return what failed first, before it could not be rolled back either."""
+    first = error
+    earlier = error.__context__
+    while earlier is not None:
+        if isinstance(earlier, DatabaseError):
+            first = earlier
+        earlier = earlier.__context__
+    return first
+
+
+class _Transaction:
+    """A write transaction, for which this thread waits in the order of the process.
+
+    It waits as long as the connection's ``busy_timeout`` says, or as long as its work may take.
+    """
+
+    def __init__(self) -> None:
+        self._atomic = database.atomic("IMMEDIATE")
+        self._has_turn = False
+
+    def __enter__(self) -> None:
+        patience_ms = _read_patience()
+        left = seconds_left()
+        seconds = patience_ms / 1000 if left is None else min(patience_ms / 1000, left)
+        until = time.monotonic() + seconds
+        # Who only tries does not queue, and so gets its chance between two who do.
+        if patience_ms > TRY_MS:
+            self._has_turn = _turns.take(seconds)
+            if not self._has_turn:
+                raise OperationalError("database is locked")
+        try:
+            _set_patience(0)
+            try:
+                self._begin(until)
+            finally:
+                _set_patience(patience_ms)
+            try:
+                check_files()
+            except BaseException:
+                self._atomic.__exit__(*sys.exc_info())
+                raise
+        except BaseException:
+            self._end_turn()
+            raise
+
+    def _begin(self, until: float) -> None:
+        pause = _FIRST_SLEEP_SECONDS
+        while True:
+            try:
+                self._atomic.__enter__()
+                return
+            except OperationalError as error:
+                if not is_busy(error) or time.monotonic() + pause > until:
+                    raise
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_SLEEP_SECONDS)
+
+    def __exit__(self, *failure: Any) -> None:
+        try:
+            self._atomic.__exit__(*failure)
+        finally:
+            self._end_turn()
+
+    def _end_turn(self) -> None:
+        if self._has_turn:
+            self._has_turn = False
+            _turns.end()
 
 
 @contextmanager
 def waiting_at_most(milliseconds: int) -> Iterator[None]:
     """Let a block fail after that time, or at once, where another connection holds the lock."""
-    connection = database.connection()
-    [before] = connection.execute("PRAGMA busy_timeout").fetchone()
-    connection.execute(f"PRAGMA busy_timeout = {milliseconds}").fetchall()
+    before = _read_patience()
+    _set_patience(milliseconds)
     try:
         yield
     finally:
-        connection.execute(f"PRAGMA busy_timeout = {before}").fetchall()
+        _set_patience(before)
 
 
 class Reading:

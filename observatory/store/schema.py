@@ -8,7 +8,13 @@ from pathlib import Path
 from playhouse.migrations import Runner
 
 from observatory.errors import SchemaError
-from observatory.store.database import database, database_path, fetch_all
+from observatory.store.database import (
+    DatabaseError,
+    database,
+    database_path,
+    fetch_all,
+    find_first_failure,
+)
 from observatory.store.locks import held
 from observatory.store.models import Table
 
@@ -65,7 +71,11 @@ def migrate() -> tuple[str, ...]:
         status = read_status()
         if status.unknown:
             raise SchemaError(_newer(status))
-        return tuple(_runner().up())
+        try:
+            return tuple(_runner().up())
+        except DatabaseError as error:
+            # SQLite rolls back by itself when the disk is full; that peewee can not is no news.
+            raise find_first_failure(error) from None
 
 
 def check_current() -> None:

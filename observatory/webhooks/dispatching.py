@@ -19,6 +19,7 @@ import orjson
 from orjson import Fragment
 
 from observatory import __version__
+from observatory.errors import DatabaseReplaced
 from observatory.log import log
 from observatory.store import webhook_deliveries as deliveries
 from observatory.store import webhooks as hooks
@@ -362,7 +363,7 @@ class _Dispatcher:
         """Try again later what failed here: at once it would fail for ever."""
         try:
             self._note(work, Outcome(None, "internal_error"), moment=self._clock())
-        except DatabaseError as error:
+        except (DatabaseError, DatabaseReplaced) as error:
             log.error("webhooks_failed", webhook=work.webhook.key, exc_info=error)
 
     def _send(self, work: _Work) -> bool:

@@ -11,6 +11,7 @@ import webtest
 
 from observatory.api import conversations, errors, exchange
 from observatory.app import create_app
+from observatory.store.database import execute
 from tests.api.asking import check_refusal, refuse
 from tests.api.keyed import KeyedApp
 from tests.api.sessions import SESSION
@@ -168,6 +169,15 @@ def test_a_locked_database_asks_for_patience(client, monkeypatch):
     answer = client.get("/api/conversations", expect_errors=True)
     check_refusal(answer, 503, "DATABASE_BUSY")
     assert answer.headers["Retry-After"] == "1"
+
+
+def test_a_database_that_can_only_be_read_is_told_with_what_to_do(client):
+    execute("PRAGMA query_only = 1")  # SQLite says the same of a file without permission to write.
+    answer = client.post_json("/api/conversations", {"title": "x"}, expect_errors=True)
+    check_refusal(answer, 503, "NOT_READY")
+    assert "Let this user write to it and to its folder" in answer.json["error"]
+    assert answer.headers["Retry-After"] == "60"
+    assert client.get("/api/conversations").json["data"]["conversations"] == []
 
 
 # CORS

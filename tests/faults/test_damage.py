@@ -6,12 +6,13 @@ import hashlib
 import os
 import shutil
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.faults.clients import Answer, send
-from tests.processes import Home, finish, serving
+from tests.processes import Home, finish, serving, wait_for
 from tests.transcripts_for_tests import Transcript
 from tests.watchers import rows, session_path
 
@@ -91,13 +92,33 @@ def damage_table(path: Path) -> None:
 DAMAGES = [damage_header, damage_schema, truncate, replace, damage_table]
 
 
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def run_until_it_refuses(home: Home, command: str) -> subprocess.CompletedProcess[str]:
+    """Return how a command ended, which must not touch the database; nor may it go on with it."""
+    before = digest(home.database)
+    process = home.popen("-m", "observatory", command)
+
+    def is_decided() -> bool:
+        return process.poll() is not None or digest(home.database) != before
+
+    try:
+        wait_for(is_decided, what=f"{command} to refuse the damaged database")
+    finally:
+        # It starts others, which end with it.
+        process.terminate()
+    ended = finish(process)
+    assert digest(home.database) == before, "the damaged database was written over"
+    return ended
+
+
 @pytest.mark.parametrize("command", ["serve", "watch", "migrate", "ingest"])
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_start_is_refused_and_the_file_left(home, damage, command):
     damage(home.database)
-    before = hashlib.sha256(home.database.read_bytes()).hexdigest()
-    ended = finish(home.popen("-m", "observatory", command))
-    assert hashlib.sha256(home.database.read_bytes()).hexdigest() == before
+    ended = run_until_it_refuses(home, command)
     assert ended.returncode == 1, ended
     assert "Traceback" not in ended.stderr
     assert "can not be used" in ended.stderr

@@ -181,7 +181,9 @@ def test_a_reload_under_load_fails_no_request(tmp_path):
                     os.kill(server.process.pid, signal.SIGHUP)
                     wait_for(partial(are_gone, old), what="the end of the old workers")
                     wait_for(partial(have_answered, askers, 300 * number), what="more answers")
-                    assert not any(each.done() for each in running)
+                    for each in running:
+                        # Whoever has ended tells why.
+                        assert not each.done() or each.result()
             finally:
                 for asker in askers:
                     asker.is_over.set()

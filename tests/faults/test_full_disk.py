@@ -75,3 +75,14 @@ def test_writes_are_refused_reads_go_on_and_all_recovers(home):
         assert "request_failed" not in server.log.read_text()
         assert server.stop() == 0
     check_kept(home, writers.promised)
+
+
+def test_a_migration_says_so_and_goes_on_once_there_is_room(home):
+    home.database.parent.joinpath("observatory.db").touch(mode=0o600)
+    filler = fill(home.database.parent, spare_bytes=300_000)
+    ended = home.run("migrate")
+    assert ended.returncode == 1
+    assert "Make room on the disk" in ended.stderr
+    filler.unlink()
+    assert home.run("migrate").returncode == 0
+    check_kept(home, [])
