@@ -58,8 +58,8 @@ export function highlightWhenSeen(elements) {
   return () => watched.forEach((element) => observer.unobserve(element));
 }
 
-/** Code, coloured if its language is known; with numbers of lines from `start` on, if that is given. */
-export function Code({ text, language = null, start = null, label = "Code" }) {
+/** Code, coloured if its language is known; with numbers of lines from `start` on, if that is given; `isWrapped` breaks long lines. */
+export function Code({ text, language = null, start = null, isWrapped = false, label = "Code" }) {
   const element = useRef(null);
   useLayoutEffect(() => {
     element.current.textContent = text;
@@ -67,6 +67,6 @@ export function Code({ text, language = null, start = null, label = "Code" }) {
   }, [text, language]);
   const lines = start === null ? 0 : text.split("\n").length;
   return html`<div class="code"><button class="copy button button-quiet" type="button" data-copy>Copy</button>
-    <pre tabindex="0" role="region" aria-label=${label} class=${lines ? "numbered" : ""}>${lines > 0 && html`<span class="line-numbers" aria-hidden="true"
+    <pre tabindex="0" role="region" aria-label=${label} class=${lines ? "numbered" : isWrapped ? "wrapped" : ""}>${lines > 0 && html`<span class="line-numbers" aria-hidden="true"
       >${Array.from({ length: lines }, (_, index) => start + index).join("\n")}</span>`}<code ref=${element} data-language=${language}></code></pre></div>`;
 }

@@ -29,7 +29,7 @@ async function load() {
   const [{ Marked }, { default: DOMPurify }] = await Promise.all([
     import("../../vendor/marked.js"), import("../../vendor/dompurify.js"),
   ]);
-  const marked = new Marked({ gfm: true, breaks: false, async: false });
+  const marked = new Marked({ gfm: true, breaks: true, async: false });
   marked.use({
     renderer: {
       html: ({ text, block }) => (block ? `<p class="markup">${escape(text.trimEnd())}</p>` : escape(text)),

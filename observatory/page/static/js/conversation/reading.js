@@ -1,6 +1,6 @@
 // What is read of a conversation, and what of it is open: the whole one, a part at a time, in any
 // order; or one that is shown inside of another.
-import { createContext, useContext, useEffect, useReducer } from "../html.js";
+import { createContext, useContext, useLayoutEffect, useReducer } from "../html.js";
 import { request } from "../api.js";
 import { SHOWN_CHARACTERS, findRow, isOpenable, makeRows } from "./rows.js";
 
@@ -18,7 +18,8 @@ export const useReading = () => useContext(ReadingContext);
 export function useOpen(row) {
   const reading = useReading();
   const [, redraw] = useReducer((number) => number + 1, 0);
-  useEffect(() => reading.watch(redraw), [reading]);
+  // At once: it may be opened before what is drawn is painted.
+  useLayoutEffect(() => reading.watch(redraw), [reading]);
   return [reading.isOpen(row), () => reading.setOpen([row], !reading.isOpen(row))];
 }
 

@@ -9,6 +9,8 @@ const PROMPTS = new Set(["prompt", "queued_prompt", "command"]);
 const NOTES = new Set([
   "summary", "injected", "command_output", "context", "notification", "interruption", "warmup", "compaction", "api_error", "retry", "notice",
 ]);
+// What the client writes for an answer that has nothing but tools' uses.
+const NO_CONTENT = "(no content)";
 const GROUPED_FROM = 3;
 const HEIGHTS = { tool: 34, thinking: 34, note: 34, group: 34, branch: 40, turn: 60 };
 
@@ -46,7 +48,7 @@ function rowsOf(message, at, turn, images) {
   else if (kind === "thinking") {
     if (content || message.blocks) rows.push(row("thinking"));
   } else if (NOTES.has(kind)) rows.push(row("note"));
-  else if (kind !== "tool_result" && content.trim()) rows.push(row("answer"));
+  else if (kind !== "tool_result" && content.trim() && content !== NO_CONTENT) rows.push(row("answer"));
   for (const call of calls) {
     rows.push(row("tool", { key: `${id}:${call.id}`, call, images: images.get(call.id) ?? [], shape: shapeOf(call.function.name) }));
   }
@@ -95,6 +97,8 @@ export const isOpenable = ({ type }) => ["tool", "thinking", "note", "group", "b
 /** The row that shows a message or, when `toolUseId` is given, a tool's use; rows in rows too. */
 export function findRow(rows, messageId, toolUseId = null) {
   for (const row of rows) {
+    // What is not read yet has no message.
+    if (!row.message) continue;
     if (row.rows) {
       const inside = findRow(row.rows, messageId, toolUseId);
       if (inside) return { row, inside: inside.inside ?? inside.row };

@@ -51,7 +51,7 @@ function Prompt({ row: { message } }) {
   const { text, asides, attachments } = readPrompt(message);
   const typed = message.kind === "command" ? readCommand(message.content) : stripAnsi(text);
   return html`<div class="prompt"><div class="prompt-who small"><${Icon} name="user" size=${14} />${message.kind === "queued_prompt" ? "Said while it worked" : message.kind === "command" ? "Command" : "Prompt"}
-      <span class="grow"></span><${Clock} at=${message.timestamp} /></div>
+      <span class="grow"></span>${message.kind === "queued_prompt" && html`<${Clock} at=${message.timestamp} />`}</div>
     ${typed && html`<${Lines} text=${typed} most=${24} draw=${(shown) => html`<div class=${`prompt-text ${message.kind === "command" ? "mono" : ""}`}>${shown}</div>`} />`}
     ${isCut(message) && html`<${ReadWhole} message=${message} length=${message.content_length} />`}
     ${(attachments.length > 0 || asides.length > 0) && html`<ul class="attachments">
@@ -86,7 +86,7 @@ function Tool({ row }) {
   const subagent = subagents.get(call.id);
   const [look, words] = STATUSES[call.status] ?? STATUSES.interrupted;
   return html`<${Fold} icon=${server ? "plug" : iconOf(call.function.name)} isOpen=${isOpen} onToggle=${toggle} tone=${call.status === "error" ? "fold-bad" : ""} head=${html`
-      <span class="fold-name">${server && html`<span class="muted">${server} </span>`}${name}</span>
+      <span class="fold-name">${name}${server && html` <span class="fold-server faint">${server}</span>`}</span>
       <span class="fold-told mono clip">${told}</span>
       ${row.images.length > 0 && html`<${Icon} name="image" size=${14} />`}
       <span class=${look || "visually-hidden"}>${call.status === "running" && html`<span class="dot dot-live"></span>`}${words}</span>

@@ -106,7 +106,7 @@ export function Scroller({ rows, total, label, renderRow, onRange, onTop, onLeav
       range.current = [first, last];
       redraw();
     }
-    onTop(current.current.at(top + inset + 8).row);
+    onTop(current.current.at(top + inset + 18).row);
   }, [onTop, inset]);
 
   const observer = useMemo(() => new ResizeObserver((entries) => {

@@ -8,7 +8,7 @@ import { Markdown } from "./markdown.js";
 import { Facts, Lines, Output, ReadWhole, Tree } from "./parts.js";
 import { useReading } from "./reading.js";
 import { describeBlock, isInputCut, isResultCut } from "./rows.js";
-import { parseNumbered, stripAnsi } from "./text.js";
+import { parseNumbered, stripAnsi, stripTags } from "./text.js";
 import { findStart } from "./differences.js";
 import { editsOf, languageOf, parseJson, parseList, shortPath } from "./tools.js";
 
@@ -62,7 +62,7 @@ function Other({ call, input }) {
 
 function Shell({ call, input }) {
   const command = input.command ?? "";
-  return html`${command && html`<${Code} text=${stripAnsi(command)} language="bash" label="Command" />`}
+  return html`${command && html`<${Code} text=${stripAnsi(command)} language="bash" isWrapped=${true} label="Command" />`}
     <${Rest} input=${input} but=${["command"]} />
     <${Result} call=${call} label="Output" />`;
 }
@@ -72,7 +72,7 @@ function Read({ call, input, folder }) {
   const path = input.file_path ?? input.notebook_path ?? "";
   return html`<${Path} path=${path} folder=${folder} /><${Rest} input=${input} but=${["file_path", "notebook_path"]} />
     ${numbered ? html`<${Lines} text=${numbered.code} draw=${(shown) => html`<${Code} text=${shown} language=${languageOf(path)} start=${numbered.start} label=${path} />`} />
-        ${numbered.rest && html`<p class="small faint notes">${numbered.rest}</p>`}`
+        ${numbered.rest && html`<p class="small faint notes">${stripTags(numbered.rest)}</p>`}`
       : html`<${Result} call=${call} />`}`;
 }
 

@@ -1,6 +1,6 @@
 // One conversation: what was said, done and spent, from the first prompt to what is said right now.
 import { html, useCallback, useEffect, useMemo, useReducer, useRef, useState } from "../html.js";
-import { ApiError, request, useApi } from "../api.js";
+import { request, useApi } from "../api.js";
 import { announce } from "../announcing.js";
 import { conversationAddress } from "../addresses.js";
 import * as format from "../format.js";
@@ -111,6 +111,7 @@ function Shown({ id, detail, query, reload, onChange }) {
   const [isFollowing, setIsFollowing] = useState(false);
   const [isFinding, setIsFinding] = useState(false);
   const [hasOutline, setHasOutline] = useState(false);
+  const [missing, setMissing] = useState(null);
   const follows = useRef(false);
   follows.current = isFollowing;
   const [fresh, forgetFresh] = useGoingOn(id, reading, { reload, isFollowing: follows, isAtEnd: () => scroller.current?.isAtEnd() ?? true });
@@ -150,7 +151,8 @@ function Shown({ id, detail, query, reload, onChange }) {
 
   useEffect(() => {
     if (isReady && query.message) {
-      goToMessage(query.message).catch((problem) => announce(problem instanceof ApiError && problem.status === 404 ? "The message is not in this conversation" : problem.message));
+      setMissing(null);
+      goToMessage(query.message).catch((problem) => !reading.controller.signal.aborted && setMissing(problem));
     }
   }, [isReady, query.message]);
 
@@ -178,6 +180,7 @@ function Shown({ id, detail, query, reload, onChange }) {
             <button type="button" class="button" role="switch" aria-checked=${String(isFollowing)} onClick=${() => follow(!isFollowing)} title="Keep to the end as messages come"><${Icon} name="follow" /><span class="bar-words">Follow</span></button>
             <${ExportMenu} id=${id} />`}
         </div>
+        ${missing && html`<p class="notice notice-warn" role="alert">${missing.status === 404 ? "The message of this link is not here, or not any more." : missing.message}</p>`}
         ${error && html`<${Failure} error=${error} retry=${start} />`}
         ${!isReady && !error && html`<${Loading} lines=${12} label="Reading the messages" />`}
         ${isReady && !rows.length && html`<${Empty} title="Nothing was said">This conversation has no messages yet.<//>`}
