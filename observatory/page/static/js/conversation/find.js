@@ -31,7 +31,7 @@ async function findAll(conversationId, text, signal) {
 }
 
 /**
- * The bar to find with. `go(hit)` shows a hit; `now()` tells the time of what is in sight, from which
+ * The bar to find with. `go(hit, words)` shows a hit; `now()` tells the time of what is in sight, from which
  * on the first one is looked for.
  */
 export function FindBar({ conversationId, initial, go, now, onClose }) {
@@ -68,7 +68,7 @@ export function FindBar({ conversationId, initial, go, now, onClose }) {
   useMarks(found ? wordsOf(text) : []);
   function show(of, next) {
     setIndex(next);
-    if (next >= 0) go(of.hits[next]);
+    if (next >= 0) go(of.hits[next], wordsOf(text));
   }
   const step = (by) => found?.hits.length && show(found, (index + by + found.hits.length) % found.hits.length);
   const onKeyDown = (event) => {
@@ -115,10 +115,35 @@ function useMarks(words) {
   }, [key]);
 }
 
-function findRanges(root, words) {
+const BOXES = "pre.output, .code pre, .change-lines, .quoted, .tree-box, .found";
+const TRIES = 20;
+const TRY_MS = 60;
+
+/** Scroll to the first of some words in an element, also in boxes in it, as soon as it has one. */
+export function revealWords(find, words, { top, release }) {
+  let tries = 0;
+  const look = () => {
+    const element = find();
+    const range = element && findRanges(element, words, 1)[0];
+    if (!range) return tries++ < TRIES && setTimeout(look, TRY_MS);
+    for (let box = range.startContainer.parentElement.closest(BOXES); box; box = box.parentElement.closest(BOXES)) {
+      const below = range.getBoundingClientRect().top - box.getBoundingClientRect().top;
+      if (below < 0 || below > box.clientHeight - 24) box.scrollTop += below - box.clientHeight / 3;
+    }
+    const at = range.getBoundingClientRect().top;
+    if (at < top || at > window.innerHeight - 80) {
+      release();
+      window.scrollBy(0, at - Math.max(top, window.innerHeight / 3));
+    }
+    return undefined;
+  };
+  look();
+}
+
+function findRanges(root, words, most = 2000) {
   const ranges = [];
   const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
-  for (let node = walker.nextNode(); node && ranges.length < 2000; node = walker.nextNode()) {
+  for (let node = walker.nextNode(); node && ranges.length < most; node = walker.nextNode()) {
     const text = node.data.toLowerCase();
     for (const word of words) {
       for (let at = text.indexOf(word); at >= 0; at = text.indexOf(word, at + word.length)) {

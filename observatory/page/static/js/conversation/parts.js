@@ -38,8 +38,11 @@ export function ReadWhole({ message, length, what = "Show all" }) {
 
 /** Lines of which a long text first shows some; `draw` makes what is shown of a text. */
 export function Lines({ text, most = SHOWN_LINES, draw }) {
-  const [isLong, setIsLong] = useState(false);
   const [begun, lines] = cutLines(text, most);
+  const sought = useReading()?.sought ?? [];
+  const isSought = sought.length > 0 && begun.length < text.length && sought.some((word) => text.toLowerCase().indexOf(word) > begun.length - word.length);
+  const [isChosen, setIsLong] = useState(null);
+  const isLong = isChosen ?? isSought;
   const isCut = begun.length < text.length && lines > most + 5;
   const shown = isCut && !isLong ? begun : text.slice(0, MOST_CHARACTERS);
   return html`${draw(shown)}

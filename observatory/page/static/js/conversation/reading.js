@@ -35,6 +35,8 @@ class Reading {
     this.watchers = new Set();
     this.listeners = new Set();
     this.whole = new Map();
+    /** Words that are looked for: a text that has them is shown so far. */
+    this.sought = [];
     this.controller = new AbortController();
   }
 

@@ -43,7 +43,7 @@ function rowsOf(message, at, turn, images) {
   const { id, kind, content, tool_calls: calls } = message;
   const row = (type, more = {}) => ({ key: id, type, at, message, isAside: isAside(message), height: estimate(type, message), ...more });
   const rows = [];
-  if (turn) rows.push(row("turn", { turn, key: `turn-${id}`, isAside: false, height: HEIGHTS.turn, heading: message }));
+  if (turn) rows.push(row("turn", { turn, key: `turn-${id}`, height: HEIGHTS.turn }));
   if (PROMPTS.has(kind)) rows.push(row("prompt"));
   else if (kind === "thinking") {
     if (content || message.blocks) rows.push(row("thinking"));

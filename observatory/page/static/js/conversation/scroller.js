@@ -60,7 +60,7 @@ class Layout {
  * @param {Function} onTop Told the row at the top of what is in sight.
  * @param {boolean} isFollowing Whether the end is to be kept in sight.
  * @param {number} inset What covers the top of the window, in pixels.
- * @param {object} handle A ref that gets `scrollTo(key)` and `place()`.
+ * @param {object} handle A ref that gets `scrollTo(key)`, `release()` and `isAtEnd()`.
  */
 export function Scroller({ rows, total, label, renderRow, onRange, onTop, onLeaveEnd, isFollowing, inset, handle }) {
   const outer = useRef(null);
@@ -185,6 +185,10 @@ export function Scroller({ rows, total, label, renderRow, onRange, onTop, onLeav
         setTimeout(() => {
           if (target.current === mine) target.current = null;
         }, SETTLE_MS);
+      },
+      /** Let go of the row that was brought there. */
+      release() {
+        target.current = null;
       },
       isAtEnd: () => document.documentElement.scrollHeight - window.innerHeight - window.scrollY < NEAR_END_PX,
     };

@@ -13,7 +13,7 @@ import { loadStyle } from "../styles.js";
 import { Dialog } from "../components/dialog.js";
 import { Icon } from "../components/icon.js";
 import { Empty, Failure, Loading } from "../components/states.js";
-import { FindBar } from "../conversation/find.js";
+import { FindBar, revealWords } from "../conversation/find.js";
 import { ExportMenu, Heading, OtherSubagents, isActive } from "../conversation/heading.js";
 import { Outline, titleOf } from "../conversation/outline.js";
 import { ReadingContext, WholeReading } from "../conversation/reading.js";
@@ -42,6 +42,7 @@ function useIsNarrow() {
 export default function Conversation({ params: { id }, query }) {
   const path = `/api/conversations/${encodeURIComponent(id)}`;
   const loaded = useApi(path);
+  const read = useReadingOf(id, !query.message);
   const [changed, setChanged] = useState(null);
   useEffect(() => setChanged(null), [loaded.data]);
   const detail = changed ?? loaded.data;
@@ -49,15 +50,17 @@ export default function Conversation({ params: { id }, query }) {
     if (detail) document.title = `${detail.title} · Observatory`;
   }, [detail?.title]);
   if (!detail) return loaded.error ? html`<${Failure} error=${loaded.error} retry=${loaded.reload} />` : html`<${Loading} lines=${9} label="Reading the conversation" />`;
-  return html`<${Shown} id=${id} detail=${detail} query=${query} reload=${loaded.reload} onChange=${setChanged} />`;
+  return html`<${Shown} id=${id} read=${read} detail=${detail} query=${query} reload=${loaded.reload} onChange=${setChanged} />`;
 }
 
-function useReadingOf(id) {
+/** Read the turns, and at once the beginning if that is what will be in sight. */
+function useReadingOf(id, isFromStart) {
   const reading = useMemo(() => new WholeReading(id), [id]);
   const [state, setState] = useState({ isReady: false, error: null });
   const [, redraw] = useReducer((number) => number + 1, 0);
   const start = useCallback(() => {
     setState({ isReady: false, error: null });
+    if (isFromStart) reading.read(0);
     reading.readTurns().then(() => setState({ isReady: true, error: null }), (error) => !reading.controller.signal.aborted && setState({ isReady: false, error }));
   }, [reading]);
   useEffect(() => {
@@ -101,9 +104,8 @@ function useGoingOn(id, reading, { reload, isFollowing, isAtEnd }) {
   return [fresh, () => setFresh(0)];
 }
 
-function Shown({ id, detail, query, reload, onChange }) {
+function Shown({ id, read: { reading, isReady, error, start }, detail, query, reload, onChange }) {
   const { may } = useSession();
-  const { reading, isReady, error, start } = useReadingOf(id);
   const isNarrow = useIsNarrow();
   const inset = isNarrow ? 97 : 49;
   const scroller = useRef(null);
@@ -124,8 +126,9 @@ function Shown({ id, detail, query, reload, onChange }) {
     subagents: new Map(detail.subagents.filter(({ tool_use_id: use }) => use).map((one) => [one.tool_use_id, one])),
   }), [detail]);
 
-  const goToMessage = useCallback(async (messageId) => {
+  const goToMessage = useCallback(async (messageId, words = []) => {
     setIsFollowing(false);
+    reading.sought = words;
     const found = await reading.find(messageId);
     if (!found) return;
     const { row, inside } = found;
@@ -135,6 +138,7 @@ function Shown({ id, detail, query, reload, onChange }) {
     if (isBegun) reading.readWhole(shown.message.id).catch(() => null);
     scroller.current?.scrollTo(row.key, { margin: inset + 64 });
     markRow(row.key);
+    if (words.length) revealWords(() => elementOf(row.key), words, { top: inset + 64, release: () => scroller.current?.release() });
   }, [reading, inset]);
   const goToTurn = useCallback((index, { focus = true } = {}) => {
     const turn = turns[index];
@@ -146,8 +150,9 @@ function Shown({ id, detail, query, reload, onChange }) {
       if (focus) requestAnimationFrame(() => requestAnimationFrame(() => document.getElementById(`turn-${index + 1}`)?.focus({ preventScroll: true })));
     };
     if (row?.type === "turn") arrive(row.key);
+    else if (!turn.is_on_main_branch) goToMessage(turn.message_id).catch(() => null);
     else reading.find(turn.message_id).then(() => arrive(`turn-${turn.message_id}`), () => null);
-  }, [reading, turns]);
+  }, [reading, turns, goToMessage]);
 
   useEffect(() => {
     if (isReady && query.message) {
@@ -165,13 +170,16 @@ function Shown({ id, detail, query, reload, onChange }) {
   const onRange = useCallback((first, last) => reading.want(first.at, last.at + (last.count ?? 1) - 1), [reading]);
   useKeys({ id, reading, turns, current, top, goToTurn, follow, find: () => setIsFinding(true) });
 
+  // The same as long as nothing of it is another: it is long.
+  const outline = useMemo(() => isReady && !isNarrow && html`<${Outline} turns=${turns} current=${current} go=${goToTurn} />`, [isReady, isNarrow, turns, current, goToTurn]);
+  const heading = useMemo(() => html`<${Heading} detail=${detail} mayChange=${may("conversations:write")} onChange=${onChange} />`, [detail, may]);
   return html`<${ReadingContext.Provider} value=${reading}><${AboutContext.Provider} value=${about}>
     <div class="conversation-view" onClick=${(event) => onCopy(event, id)}>
-      <${Heading} detail=${detail} mayChange=${may("conversations:write")} onChange=${onChange} />
+      ${heading}
       ${isReady && html`<${OtherSubagents} subagents=${detail.subagents} known=${about.subagents} />`}
       <div class="talk"><div class="talk-main">
         <div class="talk-bar">
-          ${isFinding ? html`<${FindBar} conversationId=${id} initial="" go=${(hit) => goToMessage(hit.message_id).catch(() => null)}
+          ${isFinding ? html`<${FindBar} conversationId=${id} initial="" go=${(hit, words) => goToMessage(hit.message_id, words).catch(() => null)}
               now=${() => top?.message?.timestamp ?? ""} onClose=${() => setIsFinding(false)} />` : html`
             <button type="button" class="button button-quiet talk-place" aria-haspopup="dialog" onClick=${() => setHasOutline(true)}>
               <${Icon} name="list" /><span class="number">${turns.length ? `${format.count(current + 1)} / ${format.count(turns.length)}` : "…"}</span><span class="visually-hidden"> Show all turns</span></button>
@@ -188,7 +196,7 @@ function Shown({ id, detail, query, reload, onChange }) {
           onRange=${onRange} onTop=${setTop} onLeaveEnd=${leaveEnd} renderRow=${(row) => html`<${Said} row=${row} />`} />`}
         ${isReady && isActive(detail) && html`<p class="row small muted going-on"><span class="dot dot-live"></span>It goes on. <${LastSaid} detail=${detail} /></p>`}
       </div>
-      <aside class="outline" aria-label="Outline">${isReady && !isNarrow && html`<${Outline} turns=${turns} current=${current} go=${goToTurn} />`}</aside></div>
+      <aside class="outline" aria-label="Outline">${outline}</aside></div>
       ${fresh > 0 && html`<button type="button" class="button button-primary fresh" onClick=${() => follow(true)}><${Icon} name="down" />${format.count(fresh)} new</button>`}
       ${hasOutline && html`<${Dialog} title=${format.plural(turns.length, "turn")} onClose=${() => setHasOutline(false)}>
         <${Outline} turns=${turns} current=${current} go=${(index) => { setHasOutline(false); goToTurn(index); }} /><//>`}
@@ -197,11 +205,13 @@ function Shown({ id, detail, query, reload, onChange }) {
 
 const LastSaid = ({ detail }) => html`<span class="faint">Last at ${format.timeOfDay(detail.updated_at)}.</span>`;
 
+const elementOf = (key) => document.querySelector(`[data-key="${CSS.escape(key)}"]`);
+
 /** Show for a moment which row is meant. */
 function markRow(key) {
   let tries = 0;
   const look = () => {
-    const element = document.querySelector(`[data-key="${CSS.escape(key)}"]`);
+    const element = elementOf(key);
     if (!element && tries++ < 30) return requestAnimationFrame(look);
     element?.classList.add("said-target");
     return setTimeout(() => element?.classList.remove("said-target"), TARGET_MS);
@@ -238,8 +248,9 @@ function blink(element) {
 
 function useKeys({ id, reading, turns, current, top, goToTurn, follow, find }) {
   const step = (by) => () => {
-    const isAtHead = top?.type === "turn" || by > 0;
-    goToTurn(Math.max(0, Math.min(turns.length - 1, current + (isAtHead ? by : 0))));
+    let index = current + (top?.type === "turn" || by > 0 ? by : 0);
+    while (turns[index] && !turns[index].is_on_main_branch) index += by;
+    goToTurn(Math.max(0, Math.min(turns.length - 1, index)));
   };
   const beside = (by) => async () => {
     let ids = findShown("conversations ").map(({ conversation }) => conversation.id);
