@@ -46,6 +46,7 @@ from observatory.api.retention import ProjectRetention
 from observatory.api.search import Search, SearchedConversations
 from observatory.api.secrets import Secrets
 from observatory.api.sign_in import Password, Profile, Refreshed, Registration, SignIn, SignOut
+from observatory.api.tags import Tags
 from observatory.api.uploads import Uploads
 from observatory.api.users import User, Users
 from observatory.api.webhooks import (
@@ -170,6 +171,7 @@ def create_app(
     app.add_route("/api/conversations/{conversation_id}/restore", RestoredConversation())
     app.add_route("/api/conversations/{conversation_id}/tags/{tag}", ConversationTag())
     app.add_route("/api/conversations/{conversation_id}/export", ConversationExport())
+    app.add_route("/api/tags", Tags())
     app.add_route("/api/messages/{message_id}", Message())
     app.add_route("/api/search", Search())
     app.add_route("/api/analytics/reconcile", Reconcile())

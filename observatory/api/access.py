@@ -77,6 +77,7 @@ RULES: dict[tuple[str, str], frozenset[str]] = {
     ("PUT", "/api/conversations/{conversation_id}/tags/{tag}"): _WRITE,
     ("DELETE", "/api/conversations/{conversation_id}/tags/{tag}"): _WRITE,
     ("GET", "/api/conversations/{conversation_id}/export"): _READ,
+    ("GET", "/api/tags"): _READ,
     ("GET", "/api/messages/{message_id}"): _READ,
     ("GET", "/api/search"): _READ,
     ("GET", "/api/analytics/reconcile"): _any_of(READ, ANALYTICS),

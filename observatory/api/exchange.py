@@ -38,7 +38,8 @@ MAX_STRANGERS_BYTES = 64 * 1024
 
 # A year. Without subdomains: those of a company's domain are not ours to decide on.
 _TLS_ONLY = "max-age=31536000"
-_WATCHED = frozenset({"/health", "/health/ready", "/metrics"})
+# So many and so dull that they are logged for who looks for them only.
+_WATCHED = frozenset({"/health", "/health/ready", "/metrics", "/assets/{digest}/{path:path}"})
 
 # Workers are forked from one process: their ids differ by the number of the process.
 _PREFIX = secrets.token_hex(4)

@@ -217,6 +217,10 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "Conversations", "untagConversation", "Take a tag from a conversation", schemas.Tagged,
         takes_match=True,
     ),
+    ("GET", "/api/tags"): Operation(
+        "Conversations", "listTags", "List the tags that are used, the most used first",
+        schemas.Tags, is_cached=True,
+    ),
     ("GET", f"{_CONVERSATION}/export"): Operation(
         "Conversations", "exportConversation", "Get a whole conversation as a file",
         Raw(("application/x-ndjson", JSON, "text/markdown", "text/html")), exports.ExportParams,

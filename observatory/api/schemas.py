@@ -479,6 +479,19 @@ class Tagged(Schema):
     tags = fields.List(fields.String(), required=True)
 
 
+class Tag(Schema):
+    """A tag, and how many conversations that are not in the trash are filed under it."""
+
+    tag = text()
+    conversation_count = Count(required=True)
+
+
+class Tags(Schema):
+    """The tags that are used most."""
+
+    tags = fields.List(fields.Nested(Tag), required=True)
+
+
 class WrittenMessages(Schema):
     """The ids of a batch of messages, in its order."""
 

@@ -10,6 +10,7 @@ from observatory.api.access import PUBLIC, RULES
 from observatory.api.analytics import REPORTS
 from observatory.api.operations import OPERATIONS, PAGES
 from observatory.app import create_app
+from observatory.page.shell import VIEWS
 from tests.api.asking import check_refusal
 from tests.api.people import add_key, bare, make_person
 from tests.api.sessions import SESSION
@@ -30,7 +31,8 @@ EACH = pytest.mark.parametrize(("method", "path"), GUARDED, ids=lambda part: par
 WHO = ("admin", "member", "viewer", "analyst", "operator")
 # What the roles may do, said once more than in the code: a change of the table must be meant.
 OPEN_TO_ALL = {
-    ("GET", "/"), ("GET", "/index.css"), ("GET", "/docs"), ("GET", "/docs.css"),
+    *(("GET", page) for page in VIEWS), ("GET", "/assets/{digest}/{path:path}"),
+    ("GET", "/docs"), ("GET", "/docs.css"),
     ("GET", "/openapi.json"), ("GET", "/health"), ("GET", "/health/ready"), ("GET", "/login"),
     ("POST", "/login"), ("POST", "/logout"), ("POST", "/api/auth/register"),
     ("POST", "/api/auth/login"), ("POST", "/api/auth/refresh"),

@@ -12,6 +12,8 @@ from observatory.accounts.signing_in import make_random_accounts
 from observatory.api import schemas
 from observatory.api.cookies import csrf_token
 from observatory.app import create_app
+from observatory.page.assets import read_assets
+from observatory.page.shell import VIEWS
 from observatory.store.budgets import insert_budget
 from observatory.store.scopes import WHOLE
 from observatory.store.users import insert_user
@@ -23,7 +25,8 @@ from tests.api.sessions import SESSION
 
 # What is no JSON: pages for people, numbers for Prometheus.
 OTHER = {
-    "/": "text/html", "/login": "text/html", "/index.css": "text/css", "/metrics": "text/plain",
+    **dict.fromkeys(VIEWS, "text/html"), "/login": "text/html", "/metrics": "text/plain",
+    "/assets/{digest}/{path:path}": "text/css",
     "/api/events/stream": "text/event-stream",
     "/docs": "text/html", "/docs.css": "text/css", "/openapi.json": "application/json",
     "/api/conversations/{conversation_id}/export": "application/x-ndjson",
@@ -32,7 +35,10 @@ OTHER = {
 QUERIES = {
     "/api/search": {"q": "count"}, "/api/analytics/reconcile": {"conversation": SESSION},
 }  # fmt: skip
-FORMS = {"conversation_id": SESSION, "message_id": "aaaaaaaa-0000-4000-8000-000000000001"}
+FORMS = {
+    "conversation_id": SESSION, "message_id": "aaaaaaaa-0000-4000-8000-000000000001",
+    "digest": read_assets().digest, "path": "css/page.css",
+}  # fmt: skip
 ROUTES = {
     route.path: {m.method for m in route.methods if not m.internal}
     for route in falcon.inspect.inspect_routes(create_app(cors_origins=(), folders=()))
@@ -65,7 +71,9 @@ def client(db) -> webtest.TestApp:
 
 def fill(route: str, unknown: str | None = None) -> str:
     """Return a path of a route, of something that is there unless told otherwise."""
-    return re.sub(r"{(\w+)}", lambda found: unknown or FORMS.get(found.group(1), "1"), route)
+    return re.sub(
+        r"{(\w+)(?::path)?}", lambda found: unknown or FORMS.get(found.group(1), "1"), route
+    )
 
 
 @pytest.mark.parametrize("route", READ)
@@ -82,12 +90,12 @@ def test_a_good_answer_is_in_the_envelope(client, session, route):
     assert isinstance(answer.json["data"], dict)
 
 
-@pytest.mark.parametrize("route", [route for route in READ if "{" in route])
+@pytest.mark.parametrize("route", [route for route in READ if "{" in route and route not in VIEWS])
 def test_an_unknown_id_is_not_found(client, session, route):
     check_refusal(client.get(fill(route, "404404"), expect_errors=True), 404, "NOT_FOUND")
 
 
-@pytest.mark.parametrize("route", READ)
+@pytest.mark.parametrize("route", [route for route in READ if route not in VIEWS])
 def test_an_unknown_parameter_is_named(client, session, route):
     query = {**QUERIES.get(route, {}), "no_such_parameter": "1"}
     answer = client.get(fill(route), query, expect_errors=True)

@@ -22,7 +22,7 @@ READS = (
     f"/api/messages/{MESSAGE}", "/api/projects", "/api/projects/1", "/api/files", "/api/files/1",
     "/api/search?q=count",
 )  # fmt: skip
-OTHERS = ("/", "/health", "/health/ready", "/metrics")
+OTHERS = ("/health", "/health/ready", "/metrics")
 
 
 def ask(client, path, tag, **headers):

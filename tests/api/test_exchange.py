@@ -15,7 +15,7 @@ from tests.api.asking import check_refusal, refuse
 from tests.api.keyed import KeyedApp
 from tests.api.sessions import SESSION
 
-PATHS = ("/", "/index.css", "/health", "/health/ready", "/metrics", "/api/conversations")
+PATHS = ("/health", "/health/ready", "/metrics", "/api/conversations")
 FAILING = ("/nothing", "/api/conversations/nothing", "/api/conversations?limit=0", "/api/files/x")
 
 
@@ -26,7 +26,7 @@ def test_headers_that_protect_are_on_every_answer(client, path):
     assert headers["X-Frame-Options"] == "DENY"
     assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
     # Browsers tell where a form was only where they may tell it in Referer.
-    has_form = path in ("/", "/login")
+    has_form = path == "/login"
     assert headers["Referrer-Policy"] == ("same-origin" if has_form else "no-referrer")
     is_tagged = path in ("/api/conversations", "/openapi.json")
     assert headers["Cache-Control"] == ("private, no-cache" if is_tagged else "no-store")

@@ -7,9 +7,6 @@ export const NOTHING = "–";
 const whole = new Intl.NumberFormat(LOCALE);
 const short = new Intl.NumberFormat(LOCALE, { notation: "compact", maximumSignificantDigits: 3 });
 const dollars = new Intl.NumberFormat(LOCALE, { style: "currency", currency: "USD", currencyDisplay: "narrowSymbol" });
-const cents = new Intl.NumberFormat(LOCALE, {
-  style: "currency", currency: "USD", currencyDisplay: "narrowSymbol", maximumFractionDigits: 4,
-});
 const shortDollars = new Intl.NumberFormat(LOCALE, {
   style: "currency", currency: "USD", currencyDisplay: "narrowSymbol", notation: "compact",
   minimumFractionDigits: 0, maximumFractionDigits: 1,
@@ -36,12 +33,15 @@ export const percent = (share) => (isKnown(share) ? shares.format(share) : NOTHI
 /** +12% of a share; nothing when there is none */
 export const change = (share) => (isKnown(share) ? changes.format(share) : "");
 
-/** $1.23 of microdollars; `isComplete` false says that there is more, whose price is not known. */
+/**
+ * $1.23 of microdollars; `isComplete` false says that there is more, whose price is not known. What
+ * is less than a cent is not nothing.
+ */
 export function money(microdollars, isComplete = true) {
   if (!isKnown(microdollars)) return NOTHING;
   const value = microdollars / 1e6;
-  const shown = value !== 0 && Math.abs(value) < 0.095 ? cents.format(value) : dollars.format(value);
-  return isComplete ? shown : `≥ ${shown}`;
+  if (!isComplete) return `≥ ${dollars.format(Math.floor(value * 100) / 100)}`;
+  return value > 0 && value < 0.005 ? `< ${dollars.format(0.01)}` : dollars.format(value);
 }
 
 /** $1.2K of microdollars, for axes. */
@@ -79,7 +79,7 @@ const STEPS = [["second", 60], ["minute", 60], ["hour", 24], ["day", 7]];
 export function ago(time, now = Date.now()) {
   const moment = new Date(time);
   let past = (moment.getTime() - now) / 1000;
-  if (Math.abs(past) < 45) return past <= 0 ? "just now" : "in a moment";
+  if (Math.abs(past) < 45) return "just now";
   for (const [unit, most] of STEPS) {
     if (Math.abs(past) < most) return relative.format(Math.round(past), unit);
     past /= most;

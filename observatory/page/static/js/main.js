@@ -1,6 +1,6 @@
 // The frame around all views: navigation, theme, shortcuts, and the view that the address names.
 import { html, render, useCallback, useEffect, useRef, useState } from "./html.js";
-import { ApiError } from "./api.js";
+import { ApiError, signInAgain } from "./api.js";
 import { announce } from "./announcing.js";
 import { begin, match, navigate, readQuery, useAddress } from "./router.js";
 import { ROUTES } from "./routes.js";
@@ -46,7 +46,7 @@ function SignOut() {
 }
 
 const LIVE_WORDS = {
-  waiting: ["dot-warn", "Reconnecting"], refused: ["dot-warn", "Signed out"], open: ["dot-good", "Live"],
+  waiting: ["dot-warn", "Reconnecting"], refused: ["dot-warn", "Sign in again"], open: ["dot-good", "Live"],
   connecting: ["", "Connecting"],
 };
 
@@ -54,6 +54,7 @@ function LiveState() {
   const state = useLiveState();
   const [look, words] = LIVE_WORDS[state] ?? [];
   if (!words) return null;
+  if (state === "refused") return html`<button class="button" onClick=${signInAgain}>Sign in again</button>`;
   return html`<span class="row tiny faint" role="status"><span class=${`dot ${look}`}></span>${words}</span>`;
 }
 
@@ -167,7 +168,7 @@ function Frame() {
   return html`<a class="skip" href="#main">Skip to content</a>
     ${shown.address !== address && html`<div class="progress"></div>`}
     <div class="frame">
-      <div class="side">
+      <header class="side">
         <${Brand} />
         <${Navigation} className="nav" current=${below} />
         <div class="side-foot">
@@ -175,7 +176,7 @@ function Frame() {
           <div class="who small muted clip" title=${session.label}>${session.label}</div>
           <${Tools} onHelp=${() => setHasHelp(true)} />
         </div>
-      </div>
+      </header>
       <header class="bar"><${Brand} /><${LiveState} /><${Tools} onHelp=${() => setHasHelp(true)} /></header>
       <main class="main" id="main" ref=${main} tabindex="-1"><${View} shown=${shown} /></main>
       <${Navigation} className="nav nav-low" current=${below} />

@@ -2,7 +2,9 @@
 import { useEffect, useState } from "./html.js";
 import { ROUTES } from "./routes.js";
 
+const SCROLLED_MS = 150;
 const listeners = new Set();
+let timer = 0;
 
 function compile(pattern) {
   const names = [];
@@ -33,8 +35,10 @@ export function navigate(address, { replace = false } = {}) {
   const url = new URL(address, location.href);
   if (url.origin !== location.origin || !match(url.pathname)) return location.assign(url);
   if (url.href === location.href) return undefined;
+  clearTimeout(timer);
   history.replaceState({ ...history.state, scroll: window.scrollY }, "");
   history[replace ? "replaceState" : "pushState"]({ scroll: replace ? window.scrollY : 0 }, "", url);
+  if (!replace) window.scrollTo(0, 0);
   return announce();
 }
 
@@ -71,7 +75,15 @@ export function useAddress() {
 /** Take clicks on links to the page's own addresses, unless they are to open elsewhere. */
 export function begin() {
   history.scrollRestoration = "manual";
-  window.addEventListener("popstate", announce);
+  window.addEventListener("popstate", () => {
+    const { scroll = 0 } = history.state ?? {};
+    announce();
+    requestAnimationFrame(() => requestAnimationFrame(() => window.scrollTo(0, scroll)));
+  });
+  window.addEventListener("scroll", () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => history.replaceState({ ...history.state, scroll: window.scrollY }, ""), SCROLLED_MS);
+  }, { passive: true });
   document.addEventListener("click", (event) => {
     if (event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     const link = event.target.closest?.("a[href]");

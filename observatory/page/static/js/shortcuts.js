@@ -44,5 +44,6 @@ export function HelpDialog({ onClose }) {
     ${[...groups].map(({ title, shortcuts }) => html`<section class="stack" aria-label=${title}><h3>${title}</h3>
       <dl class="keys">${shortcuts.filter(({ label }) => label).map(({ keys, label }) => html`
         <dt>${keys.split(" ").map((key) => html`<kbd>${key}</kbd> `)}</dt><dd>${label}</dd>`)}</dl></section>`)}
+    <p class="small muted">What is shown here can be asked for by programs, too: <a href="/docs">the API</a>.</p>
   <//>`;
 }

@@ -15,9 +15,10 @@ export function Loading({ lines = 5, label = "Loading" }) {
 /** Something went wrong: the server's words, and a way to try again. */
 export function Failure({ error, retry }) {
   const needsMore = error.code === "FORBIDDEN";
+  const words = Object.values(error.details?.fields ?? {}).flat().filter((one) => typeof one === "string");
   return html`<div class="state" role="alert">
     <h2>${needsMore ? "Not for you to see" : "That did not work"}</h2>
-    <p>${error.message}</p>
+    ${words.length ? words.map((one) => html`<p key=${one}>${one}</p>`) : html`<p>${error.message}</p>`}
     ${error.requestId && html`<p class="tiny faint mono">${error.requestId}</p>`}
     ${retry && !needsMore && html`<button class="button" onClick=${retry}>Try again</button>`}
   </div>`;

@@ -109,6 +109,7 @@ export function VirtualList({ count, total = count, estimate, renderRow, rowKey 
   const observer = useMemo(() => new ResizeObserver((entries) => {
     let above = 0;
     let hasChanged = false;
+    if (!outer.current) return;
     const top = -outer.current.getBoundingClientRect().top;
     for (const { target, borderBoxSize } of entries) {
       const index = Number(target.dataset.index);

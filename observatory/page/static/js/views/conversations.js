@@ -7,6 +7,7 @@ import * as format from "../format.js";
 import { useLive } from "../live.js";
 import { usePages } from "../paging.js";
 import { readQuery, setQuery } from "../router.js";
+import { describeMessage } from "../saying.js";
 import { useSession } from "../session.js";
 import { useShortcuts } from "../shortcuts.js";
 import { Dialog } from "../components/dialog.js";
@@ -140,6 +141,7 @@ function SearchBox({ value, box, onHelp }) {
       const wanted = next.trim();
       const isStep = !own.current !== !wanted;
       own.current = wanted;
+      window.scrollTo(0, 0);
       setQuery({ q: wanted, sort: isStep ? null : readQuery().sort, ...(wanted ? {} : { role: null, tool: null }) }, { replace: !isStep });
     }, isNow ? 0 : TYPING_MS);
   }
@@ -190,7 +192,9 @@ function useListFacets(isWanted) {
   const { may } = useSession();
   const projects = useApi(isWanted ? "/api/projects" : null, { limit: 100, fields: "path,conversation_count" });
   const models = useApi(isWanted && may("analytics:read") ? "/api/analytics/models" : null, { from: LONG_AGO });
+  const tags = useApi(isWanted ? "/api/tags" : null);
   return {
+    tag: (tags.data?.tags ?? []).map(({ tag, conversation_count: count }) => ({ value: tag, count })),
     project: (projects.data?.projects ?? []).map(({ path, conversation_count: count }) => ({ value: path, count })),
     model: (models.data?.rows ?? []).map(({ model }) => ({ value: model })),
   };
@@ -206,6 +210,7 @@ function Facets({ query, isSearch, found, isShown }) {
       <${Facet} name="tool" heading="Tool" values=${values.tool ?? []} chosen=${query.tool} />`}
     <${Facet} name="project" heading="Project" values=${values.project ?? []} chosen=${query.project} show=${format.projectName} />
     <${Facet} name="model" heading="Model" values=${values.model ?? []} chosen=${query.model} show=${format.modelName} />
+    ${!isSearch && html`<${Facet} name="tag" heading="Tag" values=${values.tag ?? []} chosen=${query.tag} />`}
     <${Facet} name="errors" heading="Tools" values=${isSearch ? [{ value: "true" }] : [{ value: "true" }, { value: "false" }]} chosen=${query.errors} show=${(value) => (value === "true" ? "Some failed" : "None failed")} />
   </aside>`;
 }
@@ -229,8 +234,13 @@ function describeCount({ total, relation, rows, isLoading }, isSearch) {
 /** Keep a list true while things happen: known rows change in place, new ones are offered. */
 function useListChanges(pages, query, isSearch) {
   const [fresh, setFresh] = useState(0);
-  useLive(["conversation_started", "conversation_updated", "conversation_ended", "conversation_deleted"], (event) => {
-    if (isSearch) return;
+  const [said, setSaid] = useState(new Map());
+  useLive(["conversation_started", "conversation_updated", "conversation_ended", "conversation_deleted", "message_added"], (event) => {
+    if (isSearch) return undefined;
+    if (event.type === "message_added") {
+      const text = describeMessage(event.data.message);
+      return text && setSaid((old) => new Map(old).set(event.conversation_id, text));
+    }
     if (event.type === "resync") return pages.reload();
     if (event.type === "conversation_deleted") {
       return pages.change((rows) => rows.filter(({ conversation }) => conversation.id !== event.conversation_id));
@@ -248,7 +258,7 @@ function useListChanges(pages, query, isSearch) {
     window.scrollTo(0, 0);
     pages.reload();
   }, [pages.reload]);
-  return [fresh, show];
+  return { fresh, show, said };
 }
 
 function useRowKeys(list, count) {
@@ -276,7 +286,7 @@ export default function Conversations({ query }) {
   const pages = usePages(`conversations ${key}`, (cursor, signal) => (isSearch ? fetchFound : fetchList)(query, cursor, signal));
   const [hasHelp, setHasHelp] = useState(false);
   const [hasFilters, setHasFilters] = useState(false);
-  const [fresh, showFresh] = useListChanges(pages, query, isSearch);
+  const { fresh, show: showFresh, said } = useListChanges(pages, query, isSearch);
   const box = useRef(null);
   const list = useRef(null);
   const { down, up } = useRowKeys(list, pages.rows.length);
@@ -286,17 +296,22 @@ export default function Conversations({ query }) {
     { keys: "k", label: "Previous conversation", run: up },
     { keys: "Enter", label: "Open it" },
   ], "Conversations");
-  const counted = describeCount(pages, isSearch);
+  // While others are looked for, those that were there stay, paler.
+  const last = useRef(pages);
+  const isStale = !pages.rows.length && !pages.isDone && !pages.error;
+  if (!isStale) last.current = pages;
+  const shown = last.current;
+  const counted = describeCount(shown, isSearch);
   useEffect(() => {
-    if (pages.total !== null) announce(counted);
-  }, [counted]);
+    if (!isStale) announce(counted);
+  }, [counted, isStale]);
   const sorts = isSearch ? FOUND_SORTS : SORTS;
   return html`
     <div class="head"><h1>Conversations</h1></div>
     <${SearchBox} value=${query.q ?? ""} box=${box} onHelp=${() => setHasHelp(true)} />
     <div class="browse">
       <div><button class="button filters-open" aria-expanded=${String(hasFilters)} aria-controls="filters" onClick=${() => setHasFilters(!hasFilters)}><${Icon} name="filter" />Filters</button>
-        <${Facets} query=${query} isSearch=${isSearch} found=${pages.extra.facets} isShown=${hasFilters} /></div>
+        <${Facets} query=${query} isSearch=${isSearch} found=${shown.extra.facets} isShown=${hasFilters} /></div>
       <section class="card" aria-label=${isSearch ? "What was found" : "All conversations"}>
         <div class="list-head"><span class="muted number">${counted}</span><${Chips} query=${query} isSearch=${isSearch} />
           ${fresh > 0 && html`<button class="button button-primary" onClick=${showFresh}>${fresh} new</button>`}
@@ -305,13 +320,13 @@ export default function Conversations({ query }) {
           <select class="select" id="sort" value=${query.sort in sorts ? query.sort : Object.keys(sorts)[0]}
             onChange=${(event) => setQuery({ sort: event.target.value === Object.keys(sorts)[0] ? null : event.target.value }, { replace: false })}>
             ${Object.entries(sorts).map(([value, label]) => html`<option key=${value} value=${value}>${label}</option>`)}</select></div>
-        <${List} pages=${pages} handle=${list} isSearch=${isSearch} key=${key} />
+        <div class=${isStale ? "is-stale" : ""} aria-busy=${isStale}><${List} pages=${shown} handle=${list} isSearch=${isSearch} said=${said} key=${shown.key} /></div>
       </section>
     </div>
     ${hasHelp && html`<${LanguageDialog} onClose=${() => setHasHelp(false)} onTry=${(example) => { setHasHelp(false); setQuery({ q: example }, { replace: false }); box.current.focus(); }} />`}`;
 }
 
-function List({ pages, handle, isSearch }) {
+function List({ pages, handle, isSearch, said }) {
   const { rows, total, error, isLoading, isDone } = pages;
   if (!rows.length) {
     if (error) return html`<${Failure} error=${error} retry=${() => pages.more()} />`;
@@ -321,7 +336,7 @@ function List({ pages, handle, isSearch }) {
       : html`<${Empty} title="No conversations">There are none yet, or none that these filters leave.<//>`;
   }
   return html`<${VirtualList} count=${rows.length} total=${isDone ? rows.length : total ?? -1} estimate=${isSearch ? 150 : 68} handle=${handle}
-      label="Conversations" rowKey=${(index) => rows[index].conversation.id} renderRow=${(index) => html`<${Row} row=${rows[index]} />`}
+      label="Conversations" rowKey=${(index) => rows[index].conversation.id} renderRow=${(index) => html`<${Row} row=${rows[index]} said=${said.get(rows[index].conversation.id)} />`}
       onRange=${(_, last) => last >= rows.length - AHEAD && !error && pages.more()} />
     ${error ? html`<${Failure} error=${error} retry=${() => pages.more()} />` : isLoading && html`<${Loading} lines=${2} label="Loading more" />`}`;
 }

@@ -5,6 +5,7 @@ import { conversationAddress, conversationsAddress } from "../addresses.js";
 import * as format from "../format.js";
 import { useLive } from "../live.js";
 import { setQuery } from "../router.js";
+import { describeMessage } from "../saying.js";
 import { useSession } from "../session.js";
 import { Bars, Legend } from "../components/bars.js";
 import { Card, Ranks, Table } from "../components/card.js";
@@ -87,7 +88,7 @@ function Stat({ label, value, note, title: hint, share }) {
   const shown = format.change(share);
   return html`<div class="stat"><dt>${label}</dt><dd>
     <div class="stat-value" title=${hint}>${value}</div>
-    <div class="stat-note">${shown && html`<span title="against as many days before">${share > 0 ? "↑" : share < 0 ? "↓" : ""} ${shown.replace(/^[+-−]/, "")} </span>`}${note}</div>
+    <div class="stat-note">${shown && html`<span title="against as many days before">${share > 0 ? "↑" : share < 0 ? "↓" : ""} ${shown.replace(/^[^\d]/, "")}${note && " · "}</span>`}${note}</div>
   </dd></div>`;
 }
 
@@ -108,14 +109,14 @@ function Totals({ totals, previous }) {
   </dl>`;
 }
 
-function UsageTable({ piled, of, show }) {
+function UsageTable({ name: what, piled, of, show }) {
   const columns = [
     { key: "label", label: "When" },
-    { key: "sum", label: "All", isNumber: true, cell: ({ index }) => show(of.reduce((sum, { values }) => sum + values[index], 0)) },
-    ...of.map(({ name, values }) => ({ key: name, label: name, isNumber: true, cell: ({ index }) => show(values[index]) })),
+    { key: "sum", label: "All", isNumber: true, cell: ({ index }) => html`<strong>${show(of.reduce((sum, { values }) => sum + values[index], 0))}</strong>` },
+    ...of.map(({ name, values }) => ({ key: name, label: name, isNumber: true, cell: ({ index }) => (values[index] ? show(values[index]) : html`<span class="faint">${format.NOTHING}</span>`) })),
   ];
   const rows = piled.labels.map((label, index) => ({ label, index })).filter(({ index }) => of.some(({ values }) => values[index])).reverse();
-  return html`<div class="scroll-table" tabindex="0" role="region" aria-label="Numbers of the chart"><${Table} caption="Numbers of the chart, the latest first" columns=${columns} rows=${rows} rowKey=${({ label }) => label} /></div>`;
+  return html`<div class="scroll-table" tabindex="0" role="region" aria-label=${`${what} over time`}><${Table} caption=${`${what} over time, the latest first`} columns=${columns} rows=${rows} rowKey=${({ label }) => label} /></div>`;
 }
 
 function Usage({ piled, isTable }) {
@@ -128,7 +129,7 @@ function Usage({ piled, isTable }) {
     const description = `${name} over time by model: ${show(sum)} in all, from ${piled.labels[0]} to ${piled.labels.at(-1)}. The table has the numbers.`;
     return html`<div key=${name}><h3 class="muted">${name}</h3>
       ${isTable
-        ? html`<${UsageTable} piled=${piled} of=${parts} show=${show} />`
+        ? html`<${UsageTable} name=${name} piled=${piled} of=${parts} show=${show} />`
         : html`<${Bars} starts=${piled.starts} parts=${parts} labels=${piled.labels} format=${show} formatAxis=${showAxis} description=${description} syncKey="usage" />`}
     </div>`;
   })}</div>`;
@@ -149,8 +150,9 @@ function UsageCard({ usage, period, unit, isAll, hint }) {
 }
 
 function HeatMap({ rows }) {
-  const most = Math.max(...rows.map(({ messages }) => messages));
-  const level = (messages) => (messages ? Math.max(1, Math.ceil(4 * Math.sqrt(messages / most))) : 0);
+  // A quarter of the hours with anything in them has each shade.
+  const ranked = rows.map(({ messages }) => messages).filter(Boolean).sort((a, b) => a - b);
+  const level = (messages) => (messages ? 1 + Math.min(3, Math.floor((4 * ranked.indexOf(messages)) / ranked.length)) : 0);
   const long = format.weekdays("long");
   return html`<table class="heat"><caption class="visually-hidden">Messages by weekday and hour</caption>
     <thead><tr><td></td>${[0, 6, 12, 18].map((hour) => html`<th key=${hour} colspan="6" scope="colgroup">${format.hour(hour)}</th>`)}</tr></thead>
@@ -165,12 +167,6 @@ function ActivityCard({ activity }) {
   return html`<${Card} title="When it happens" actions=${html`<span class="heat-scale" aria-hidden="true">less <i></i><i></i><i></i><i></i><i></i> more</span>`}>
     <${Loaded} of=${activity} lines=${7}>${({ rows }) => html`<${HeatMap} rows=${rows} />`}<//>
   <//>`;
-}
-
-function describeMessage({ content, tool_calls: calls }) {
-  const call = calls?.[0];
-  if (call) return `${call.name}${call.parameters?.command ? ` ${call.parameters.command}` : call.parameters?.file_path ? ` ${call.parameters.file_path}` : ""}`;
-  return content?.trim().split("\n")[0].slice(0, 200);
 }
 
 function Latest({ project }) {
@@ -259,6 +255,14 @@ function useRefresh(...loads) {
   useEffect(() => () => clearTimeout(timer.current), []);
 }
 
+/** What is shown before anything was ever read. */
+function Welcome() {
+  const status = useApi("/api/live/status");
+  const folders = status.data?.watcher.folders ?? [];
+  return html`<section class="card"><${Empty} title="Nothing has been read yet">
+    ${folders.length ? html`Transcripts are read from ${folders.map(({ path }) => html`<code key=${path}>${path}</code> `)}as soon as there are some.` : "Transcripts are read as soon as there are some."}<//></section>`;
+}
+
 export default function Overview({ query }) {
   const { may } = useSession();
   const name = query.period in PERIODS ? query.period : "30d";
@@ -271,6 +275,10 @@ export default function Overview({ query }) {
   const projects = useApi("/api/projects", { limit: 100, fields: "path,name" });
   useRefresh(overview, usage, activity);
   const others = projects.data?.projects ?? [];
+  useLive(["project_discovered"], () => projects.reload());
+  if (projects.data && !others.length && overview.data && !overview.data.totals.messages && !query.project) {
+    return html`<div class="head"><h1>Overview</h1></div><${Welcome} />`;
+  }
   const hint = name === "all" ? "Transcripts are read as soon as there are some." : html`<button class="button" onClick=${() => setQuery({ period: "all" })}>Show all there is</button>`;
   return html`
     <div class="head"><h1>Overview</h1><div class="row">
