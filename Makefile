@@ -6,7 +6,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 OBSERVATORY := $(BIN)/python -m observatory
 
 .DEFAULT_GOAL := help
-.PHONY: help install run migrate ingest test check format bench vendor clean
+.PHONY: help install run demo migrate ingest test check format bench vendor clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,9 @@ install: $(VENV)/.installed ## make the virtual environment and install into it
 run: install ## migrate, serve on 127.0.0.1:3001, read transcripts and follow them
 	@$(OBSERVATORY) migrate
 	@exec $(OBSERVATORY) serve
+
+demo: install ## serve an archive of a team that never was, in build/demo; LIVE=1 goes on writing it
+	@exec $(BIN)/python -m tests.demo $(if $(LIVE),--live)
 
 migrate: install ## bring the database's schema up to date
 	@$(OBSERVATORY) migrate

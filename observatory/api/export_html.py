@@ -15,6 +15,7 @@ _STYLE = """
 @media (prefers-color-scheme: dark) {
   :root { --line: #3a4048; --user: #1c2738; --quiet: #9aa4b0; --bad: #ff8a80 }
 }
+:root { background: Canvas; color: CanvasText }
 body { font: 1rem/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 56rem; padding: 0 1rem }
 h1 { font-size: 1.5rem; overflow-wrap: anywhere }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; font-size: .9rem }

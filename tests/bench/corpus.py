@@ -88,19 +88,23 @@ class Corpus:
             self._write_file(project, session.fork())
 
     def _write_file(self, project: Path, file: NewFile) -> None:
-        path = project / file.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        data = b"".join(file.lines)
-        path.write_bytes(data)
-        os.utime(path, (file.modified_ms / 1000, file.modified_ms / 1000))
-        if path.suffix == ".jsonl":
-            self.totals.files += 1
-            self.totals.lines += len(file.lines)
-            self.totals.source_bytes += len(data)
+        write_file(project / file.path, file, self.totals)
 
     def _make_cwd(self) -> str:
         name, pattern = self._pools.name, self._rng.choice(_CWDS)
         return pattern.format(user=name(), name=name(), more=name())
+
+
+def write_file(path: Path, file: NewFile, totals: Totals) -> None:
+    """Write a file with the time of its last record, and count it if it is a transcript."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = b"".join(file.lines)
+    path.write_bytes(data)
+    os.utime(path, (file.modified_ms / 1000, file.modified_ms / 1000))
+    if path.suffix == ".jsonl":
+        totals.files += 1
+        totals.lines += len(file.lines)
+        totals.source_bytes += len(data)
 
 
 def encode_cwd(cwd: str) -> str:

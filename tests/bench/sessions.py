@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from tests.bench.dialogues import MAX_CONTEXT_TOKENS
+from tests.bench.responses import MAX_CONTEXT_TOKENS
 from tests.bench.shape import API_CALLS_PER_TURN, PROMPT_CHARS, Era
 from tests.bench.side_records import SideRecords
 from tests.bench.subagents import NewFile, SessionDialogue

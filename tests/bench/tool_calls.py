@@ -9,7 +9,7 @@ from tests.bench.shape import FILE_CHARS, TOOLS
 from tests.bench.words import TextPools
 
 _NUMBERED = [f"{number:>6}→" for number in range(12_000)]
-_REFUSED = (
+REFUSED = (
     "The user doesn't want to proceed with this tool use. The tool use was rejected (eg. if it was "
     "a file edit, the new_string was NOT written to the file). STOP what you are doing and wait "
     "for the user to tell you how to proceed."
@@ -75,7 +75,7 @@ def make_tool_call(name: str, space: Workspace) -> ToolCall:
 
 def _fail(space: Workspace) -> tuple[str, str]:
     if space.rng.random() < 0.12:
-        return _REFUSED, "User rejected tool use"
+        return REFUSED, "User rejected tool use"
     text = f"Exit code 1\n{space.pools.output(40 + int(space.rng.random() * 900))}"
     return text, f"Error: {text}"
 

@@ -1,0 +1,48 @@
+"""Coming in and going out, as people do."""
+
+import re
+
+from tests.browser.sites import EMAIL, PASSWORD
+from tests.test_account_commands import run
+
+
+def test_printed_link_signs_in_once(site, stranger, assert_quiet):
+    link = site.make_link()
+    stranger.goto(link)
+    assert stranger.url == f"{site.origin}/"
+    assert "login" not in stranger.inner_text("main").lower()
+    stranger.context.clear_cookies()
+    answer = stranger.goto(link)
+    assert answer is not None and answer.status == 401
+    assert stranger.get_by_role("alert").is_visible()
+    assert_quiet(but=["401"])
+
+
+def test_password_signs_in_and_button_signs_out(site, stranger, assert_quiet):
+    added = run(site.server.home, "user", "add", EMAIL, "--role", "viewer", typed=f"{PASSWORD}\n")
+    assert added.returncode == 0, added.stderr
+    stranger.goto("/login")
+    stranger.get_by_label("Email").fill(EMAIL)
+    stranger.get_by_label("Password").fill("a wrong password")
+    stranger.get_by_role("button", name="Sign in").click()
+    stranger.get_by_role("alert").wait_for()
+    assert_quiet(but=["401"])
+    stranger.get_by_label("Email").fill(EMAIL)
+    stranger.get_by_label("Password").fill(PASSWORD)
+    stranger.get_by_role("button", name="Sign in").click()
+    stranger.wait_for_url(f"{site.origin}/")
+    stranger.get_by_role("button", name=re.compile("sign out", re.I)).click()
+    stranger.wait_for_url(f"{site.origin}/")
+    stranger.goto("/login")
+    assert stranger.get_by_label("Password").is_visible()
+
+
+def test_sign_in_is_usable_by_all(make_page, site, look, axe, assert_quiet):
+    page = make_page(look=look, origin=site.origin)
+    page.goto("/login")
+    axe(page)
+
+
+def test_page_behind_it_is_usable_by_all(page_in_look, axe, assert_quiet):
+    page_in_look.goto("/")
+    axe(page_in_look)
