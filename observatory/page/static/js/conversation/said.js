@@ -1,5 +1,5 @@
 // The rows of a conversation: prompts, answers, thinking, tools' uses, and what the client said.
-import { html, useContext, useEffect, useMemo, useReducer, createContext } from "../html.js";
+import { html, useContext, useEffect, useMemo, useReducer, createContext, useErrorBoundary } from "../html.js";
 import * as format from "../format.js";
 import { conversationAddress } from "../addresses.js";
 import { Icon } from "../components/icon.js";
@@ -16,12 +16,16 @@ import { Use } from "./uses.js";
 export const AboutContext = createContext({ folder: null, subagents: new Map() });
 
 const STATUSES = {
+  __proto__: null,
   success: ["", "succeeded"], error: ["tag tag-bad", "failed"], rejected: ["tag tag-warn", "rejected"],
   interrupted: ["tag tag-warn", "interrupted"], running: ["tag tag-accent", "running"],
 };
 
 /** What is shown of a row. */
 export function Said({ row }) {
+  const [error] = useErrorBoundary();
+  // Transcripts hold anything: one row that can not be drawn does not take the others along.
+  if (error) return html`<div class="notice notice-warn"><p>This can not be shown as it should be.</p><${Output} text=${JSON.stringify(row.call ?? row.message, null, 2)} /></div>`;
   const Shown = SHOWN[row.type];
   return html`<${Shown} row=${row} />`;
 }
@@ -98,11 +102,12 @@ function Tool({ row }) {
 }
 
 const NOTES = {
+  __proto__: null,
   summary: "Summary of what was said before", injected: "Added by the client", command_output: "Output of a command", context: "Context",
   notification: "Notification", interruption: "Interrupted", warmup: "Warm-up", compaction: "Compacted here", api_error: "API error", retry: "Retry", notice: "Notice",
 };
-const NOTE_ICONS = { api_error: "error", interruption: "stop", compaction: "fold", summary: "fold", retry: "again" };
-const SUBTYPES = { stop_hook_summary: "Hooks ran", turn_duration: "Turn took", away_summary: "While away" };
+const NOTE_ICONS = { __proto__: null, api_error: "error", interruption: "stop", compaction: "fold", summary: "fold", retry: "again" };
+const SUBTYPES = { __proto__: null, stop_hook_summary: "Hooks ran", turn_duration: "Turn took", away_summary: "While away" };
 
 function describeNote({ kind, content, metadata: { notes } }) {
   if (kind === "retry") return notes?.retryAttempt ? `attempt ${notes.retryAttempt} of ${notes.maxRetries ?? "?"} after ${format.duration(notes.retryInMs)}` : firstLine(content);

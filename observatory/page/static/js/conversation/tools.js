@@ -48,10 +48,12 @@ export function splitName(name) {
 }
 
 /** How a use is shown: `shell`, `read`, `edit`, `list`, `todos`, `web`, `agent`, `plan`, `questions` or `other`. */
-export const shapeOf = (name) => TOOLS[name]?.shape ?? "other";
-export const iconOf = (name) => TOOLS[name]?.icon ?? "tool";
+export const shapeOf = (name) => known(name)?.shape ?? "other";
+export const iconOf = (name) => known(name)?.icon ?? "tool";
+const known = (name) => (Object.hasOwn(TOOLS, name) ? TOOLS[name] : undefined);
 
-const asText = (value) => (typeof value === "string" ? value : value === null || value === undefined ? "" : typeof value === "object" ? JSON.stringify(value) : String(value));
+/** Any value as text: what stands in a transcript may be anything. */
+export const asText = (value) => (typeof value === "string" ? value : value === null || value === undefined ? "" : typeof value === "object" ? JSON.stringify(value) : String(value));
 
 /** A path below a folder, as one would say it there. */
 export function shortPath(path, folder) {
@@ -66,20 +68,20 @@ export function tellingOf(name, input, folder = null) {
   if (typeof input !== "object") return firstLine(asText(input)).slice(0, ROOM);
   if (name === "TodoWrite") return describeTodos(input.todos);
   if (name === "AskUserQuestion") return asText(input.questions?.[0]?.question ?? input.question);
-  const known = TOOLS[name];
-  const found = [...(known?.of ?? []), ...TELLING].find((key) => asText(input[key]).trim()) ??
+  const tool = known(name);
+  const found = [...(tool?.of ?? []), ...TELLING].find((key) => asText(input[key]).trim()) ??
     Object.keys(input).find((key) => ["string", "number"].includes(typeof input[key]) && asText(input[key]).trim());
   if (!found) return "";
   const clean = (key) => shortPath(firstLine(asText(input[key])).slice(0, ROOM), folder);
-  const more = known?.also && known.also !== found && asText(input[known.also]) ? ` ${known.also === "path" ? "in " : ""}${clean(known.also)}` : "";
+  const more = tool?.also && tool.also !== found && asText(input[tool.also]) ? ` ${tool.also === "path" ? "in " : ""}${clean(tool.also)}` : "";
   return clean(found) + more;
 }
 
 /** What is done of a list of things to do. */
 export function describeTodos(todos) {
   if (!Array.isArray(todos) || !todos.length) return "";
-  const done = todos.filter(({ status }) => status === "completed").length;
-  const now = todos.find(({ status }) => status === "in_progress");
+  const done = todos.filter((todo) => todo?.status === "completed").length;
+  const now = todos.find((todo) => todo?.status === "in_progress");
   return `${done} of ${todos.length} done${now ? `: ${firstLine(asText(now.activeForm ?? now.content))}` : ""}`;
 }
 
@@ -89,7 +91,7 @@ export function editsOf(name, input) {
   if (name === "Write") return [{ path, before: null, after: asText(input?.content) }];
   if (name === "NotebookEdit") return [{ path, before: null, after: asText(input?.new_source) }];
   const edits = Array.isArray(input?.edits) ? input.edits : [input ?? {}];
-  return edits.map((edit) => ({ path, before: asText(edit.old_string), after: asText(edit.new_string), isAll: edit.replace_all === true }));
+  return edits.map((edit) => ({ path, before: asText(edit?.old_string), after: asText(edit?.new_string), isAll: edit?.replace_all === true }));
 }
 
 const LANGUAGES = {

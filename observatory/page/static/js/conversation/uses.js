@@ -10,7 +10,7 @@ import { useReading } from "./reading.js";
 import { describeBlock, isInputCut, isResultCut } from "./rows.js";
 import { parseNumbered, stripAnsi, stripTags } from "./text.js";
 import { findStart } from "./differences.js";
-import { editsOf, languageOf, parseJson, parseList, shortPath } from "./tools.js";
+import { asText, editsOf, languageOf, parseJson, parseList, shortPath } from "./tools.js";
 
 const IS_LONG_JSON = 200_000;
 
@@ -61,7 +61,7 @@ function Other({ call, input }) {
 }
 
 function Shell({ call, input }) {
-  const command = input.command ?? "";
+  const command = asText(input.command);
   return html`${command && html`<${Code} text=${stripAnsi(command)} language="bash" isWrapped=${true} label="Command" />`}
     <${Rest} input=${input} but=${["command"]} />
     <${Result} call=${call} label="Output" />`;
@@ -69,7 +69,7 @@ function Shell({ call, input }) {
 
 function Read({ call, input, folder }) {
   const numbered = useMemo(() => (call.result && call.status === "success" ? parseNumbered(call.result) : null), [call.result]);
-  const path = input.file_path ?? input.notebook_path ?? "";
+  const path = asText(input.file_path ?? input.notebook_path);
   return html`<${Path} path=${path} folder=${folder} /><${Rest} input=${input} but=${["file_path", "notebook_path"]} />
     ${numbered ? html`<${Lines} text=${numbered.code} draw=${(shown) => html`<${Code} text=${shown} language=${languageOf(path)} start=${numbered.start} label=${path} />`} />
         ${numbered.rest && html`<p class="small faint notes">${stripTags(numbered.rest)}</p>`}`
@@ -106,15 +106,17 @@ const MARKS = { completed: ["☑", "done"], in_progress: ["◐", "at work"], pen
 
 function Todos({ call, input }) {
   if (!Array.isArray(input.todos)) return html`<${Other} call=${call} input=${input} />`;
-  return html`<ul class="todos">${input.todos.map(({ content, status, activeForm }, index) => {
-    const [mark, words] = MARKS[status] ?? MARKS.pending;
+  return html`<ul class="todos">${input.todos.map((todo, index) => {
+    const { content, activeForm } = todo ?? {};
+    const status = Object.hasOwn(MARKS, todo?.status) ? todo.status : "pending";
+    const [mark, words] = MARKS[status];
     return html`<li key=${index} class=${`todo-${status}`}><span aria-hidden="true">${mark}</span><span class="visually-hidden">${words}: </span>
-      <span>${String(status === "in_progress" ? activeForm ?? content : content)}</span></li>`;
+      <span>${asText(status === "in_progress" ? activeForm ?? content : content)}</span></li>`;
   })}</ul>${isBad(call) && html`<${Result} call=${call} />`}`;
 }
 
 function Web({ call, input }) {
-  const { url, query, prompt } = input;
+  const [url, query, prompt] = [input.url, input.query, input.prompt].map(asText);
   return html`${url && html`<p class="small mono path">${linkOf(url)}</p>`}${query && html`<p>${query}</p>`}${prompt && html`<p class="muted">${prompt}</p>`}
     <${Rest} input=${input} but=${["url", "query", "prompt"]} />
     ${call.result && !isBad(call) ? html`<div class="quoted"><${Lines} text=${call.result} most=${60} draw=${(shown) => html`<${Markdown} text=${shown} />`} /></div>` : html`<${Result} call=${call} />`}`;
@@ -133,19 +135,19 @@ function linkOf(url) {
 
 function Agent({ call, input }) {
   return html`<${Rest} input=${input} but=${["prompt", "description"]} />
-    ${input.prompt && html`<h4>Asked</h4><div class="quoted"><${Lines} text=${String(input.prompt)} most=${24} draw=${(shown) => html`<${Markdown} text=${shown} />`} /></div>`}
+    ${input.prompt && html`<h4>Asked</h4><div class="quoted"><${Lines} text=${asText(input.prompt)} most=${24} draw=${(shown) => html`<${Markdown} text=${shown} />`} /></div>`}
     ${call.result && !isBad(call) ? html`<h4>Answered</h4><div class="quoted"><${Lines} text=${call.result} most=${60} draw=${(shown) => html`<${Markdown} text=${shown} />`} /></div>` : html`<${Result} call=${call} />`}`;
 }
 
 function Plan({ call, input }) {
   if (!input.plan) return html`<${Other} call=${call} input=${input} />`;
-  return html`<div class="quoted"><${Markdown} text=${String(input.plan)} /></div><${Result} call=${call} />`;
+  return html`<div class="quoted"><${Markdown} text=${asText(input.plan)} /></div><${Result} call=${call} />`;
 }
 
 function Questions({ call, input }) {
   if (!Array.isArray(input.questions)) return html`<${Other} call=${call} input=${input} />`;
-  return html`<ol class="questions">${input.questions.map(({ question, options, header }, index) => html`<li key=${index}><p>${header && html`<span class="tag">${String(header)}</span> `}${String(question)}</p>
-      ${Array.isArray(options) && html`<ul>${options.map((option) => html`<li>${String(option.label ?? option)}${option.description && html` <span class="muted">${String(option.description)}</span>`}</li>`)}</ul>`}</li>`)}</ol>
+  return html`<ol class="questions">${input.questions.map((asked, index) => html`<li key=${index}><p>${asked?.header && html`<span class="tag">${asText(asked.header)}</span> `}${asText(asked?.question)}</p>
+      ${Array.isArray(asked?.options) && html`<ul>${asked.options.map((option) => html`<li>${asText(option?.label ?? option)}${option?.description && html` <span class="muted">${asText(option.description)}</span>`}</li>`)}</ul>`}</li>`)}</ol>
     <${Result} call=${call} label="Answers" />`;
 }
 

@@ -27,6 +27,8 @@ export const title = "Conversation";
 
 const LIVE_MS = 250;
 const TARGET_MS = 2500;
+const KEEP_MS = 300;
+const KEPT_FROM_PX = 200;
 const NARROW = matchMedia("(max-width: 60rem)");
 
 function useIsNarrow() {
@@ -154,8 +156,12 @@ function Shown({ id, read: { reading, isReady, error, start }, detail, query, re
     else reading.find(turn.message_id).then(() => arrive(`turn-${turn.message_id}`), () => null);
   }, [reading, turns, goToMessage]);
 
+  const isBack = usePlace(isReady, top, useCallback(async (messageId) => {
+    const found = await reading.find(messageId);
+    if (found) scroller.current?.scrollTo(found.row.key, { margin: inset });
+  }, [reading, inset]));
   useEffect(() => {
-    if (isReady && query.message) {
+    if (isReady && query.message && !isBack(query.message)) {
       setMissing(null);
       goToMessage(query.message).catch((problem) => !reading.controller.signal.aborted && setMissing(problem));
     }
@@ -177,7 +183,7 @@ function Shown({ id, read: { reading, isReady, error, start }, detail, query, re
     <div class="conversation-view" onClick=${(event) => onCopy(event, id)}>
       ${heading}
       ${isReady && html`<${OtherSubagents} subagents=${detail.subagents} known=${about.subagents} />`}
-      <div class="talk"><div class="talk-main">
+      <div class="talk"><div class="talk-main" aria-busy=${String(!isReady && !error)}>
         <div class="talk-bar">
           ${isFinding ? html`<${FindBar} conversationId=${id} initial="" go=${(hit, words) => goToMessage(hit.message_id, words).catch(() => null)}
               now=${() => top?.message?.timestamp ?? ""} onClose=${() => setIsFinding(false)} />` : html`
@@ -206,6 +212,24 @@ function Shown({ id, read: { reading, isReady, error, start }, detail, query, re
 const LastSaid = ({ detail }) => html`<span class="faint">Last at ${format.timeOfDay(detail.updated_at)}.</span>`;
 
 const elementOf = (key) => document.querySelector(`[data-key="${CSS.escape(key)}"]`);
+
+/**
+ * Keep in the step of the history what was at the top, and come back there. Returns a function that
+ * tells whether one came back to where an address leads to, and is therefore not to go there again.
+ */
+function usePlace(isReady, top, arrive) {
+  const first = useRef({ said: history.state?.said ?? null, of: new URLSearchParams(location.search).get("message") });
+  useEffect(() => {
+    if (isReady && first.current.said) arrive(first.current.said).catch(() => null);
+  }, [isReady]);
+  useEffect(() => {
+    if (!top) return undefined;
+    const said = window.scrollY > KEPT_FROM_PX ? top.message?.id : null;
+    const timer = setTimeout(() => history.replaceState({ ...history.state, said }, ""), KEEP_MS);
+    return () => clearTimeout(timer);
+  }, [top]);
+  return (messageId) => first.current.said !== null && first.current.of === messageId;
+}
 
 /** Show for a moment which row is meant. */
 function markRow(key) {
