@@ -11,6 +11,7 @@ from tests.browser.hostile import SESSION_ID
 from tests.browser.looks import LOOKS
 from tests.browser.settling import settle
 from tests.browser.talks import Talk
+from tests.processes import wait_for
 
 MOST_NODES = 3000
 
@@ -23,9 +24,11 @@ def talk(site) -> Talk:
 
 def open_all(page: Page) -> None:
     """Open what is closed, and what comes into the document with it."""
-    closed = page.locator("[data-fold][aria-expanded=false]")
-    while closed.count():
-        closed.first.click()
+    closed = "[data-fold][aria-expanded=false]"
+    # By script: what is opened moves all that is below it.
+    press = "folds => (folds.forEach((fold) => fold.click()), folds.length)"
+    while page.locator(closed).evaluate_all(press):
+        page.wait_for_timeout(0)
 
 
 def is_at_end(page: Page) -> bool:
@@ -140,12 +143,14 @@ def test_a_link_leads_to_its_message(page, talk, assert_quiet):
     assert_quiet(but=["404"])
 
 
-def test_words_are_found_where_nothing_of_them_is_drawn(page, talk, assert_quiet):
+def test_words_are_found_where_nothing_of_them_is_drawn(page, talk, site, assert_quiet):
     for turn in range(30):
         talk.prompt(f"prompt {turn}")
         talk.say("Nothing here. " * 60)
     talk.use("Bash", {"command": "look"}, "\n" * 200 + "the needlework is here")
     page.goto(talk.write())
+    searched = f"/api/search?q=needlework&conversation_id={talk.session_id}"
+    wait_for(lambda: site.server.data(searched)["hits"], what="the index")
     page.locator(".said-prompt").first.wait_for()
     page.keyboard.press("f")
     page.keyboard.type("needlew")
@@ -188,7 +193,7 @@ def test_what_is_said_comes_by_itself_and_is_followed(page, talk, assert_quiet):
         talk.write()
         expect(page.get_by_text(f"later {number}.")).to_be_attached()
         expect(page.locator(".said").last).to_be_in_viewport()
-    assert is_at_end(page)
+    wait_for(lambda: is_at_end(page), what="the end")
 
 
 def test_an_open_row_stays_where_it_is_while_others_come(page, talk, assert_quiet):

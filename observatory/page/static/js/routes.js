@@ -18,7 +18,7 @@ export const ROUTES = [
     permission: "conversations:read",
   },
   {
-    path: "/conversations/{id}",
+    path: "/conversations/{conversation_id}",
     view: "conversation",
     load: () => import("./views/conversation.js"),
     below: "/conversations",

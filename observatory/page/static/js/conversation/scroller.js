@@ -172,7 +172,14 @@ export function Scroller({ rows, total, label, renderRow, onRange, onTop, onLeav
     look();
   }, [layout]);
   useLayoutEffect(place);
-  useLayoutEffect(settle, [isFollowing]);
+  useLayoutEffect(() => {
+    settle();
+    if (!isFollowing) return undefined;
+    // What is above or below the rows may become higher, too.
+    const whole = new ResizeObserver(settle);
+    whole.observe(document.body);
+    return () => whole.disconnect();
+  }, [isFollowing]);
 
   useEffect(() => {
     handle.current = {

@@ -41,7 +41,7 @@ function useIsNarrow() {
   return isNarrow;
 }
 
-export default function Conversation({ params: { id }, query }) {
+export default function Conversation({ params: { conversation_id: id }, query }) {
   const path = `/api/conversations/${encodeURIComponent(id)}`;
   const loaded = useApi(path);
   const read = useReadingOf(id, !query.message);
