@@ -1,5 +1,5 @@
 // What a conversation is: title, where and when it was, what it cost, its tags; and what can be done with it.
-import { html, useEffect, useRef, useState } from "../html.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "../html.js";
 import { request } from "../api.js";
 import { conversationAddress, conversationsAddress } from "../addresses.js";
 import { announce } from "../announcing.js";
@@ -57,7 +57,7 @@ function Tags({ detail, mayChange, onChange }) {
   const [isAdding, setIsAdding] = useState(false);
   const [error, setError] = useState(null);
   const box = useRef(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (isAdding) box.current.focus();
   }, [isAdding]);
   const tags = detail.metadata?.tags ?? [];
@@ -73,7 +73,9 @@ function Tags({ detail, mayChange, onChange }) {
   };
   const add = (event) => {
     event.preventDefault();
-    const tag = box.current.value.trim();
+    // Taking the field away makes it lose the focus: that is the second time.
+    const tag = box.current?.value.trim();
+    if (box.current) box.current.value = "";
     setIsAdding(false);
     if (tag) change(tag, "PUT");
   };

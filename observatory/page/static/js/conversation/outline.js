@@ -17,7 +17,12 @@ export function titleOf(turn) {
 export function Outline({ turns, current, go }) {
   const box = useRef(null);
   const [, redraw] = useReducer((number) => number + 1, 0);
-  useLayoutEffect(redraw, [turns.length]);
+  // In a dialog it has no height before that is open.
+  useLayoutEffect(() => {
+    const observer = new ResizeObserver(redraw);
+    observer.observe(box.current);
+    return () => observer.disconnect();
+  }, []);
   useEffect(() => {
     const element = box.current;
     const begin = current * ROW_PX;

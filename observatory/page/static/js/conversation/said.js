@@ -159,7 +159,7 @@ function Subagent({ subagent, row }) {
   return html`<div class="subagent"><div class="row"><button type="button" class="button" aria-expanded=${String(isOpen)} onClick=${toggle}><${Icon} name="agent" />
       ${isOpen ? "Close" : "Open"} the subagent’s conversation</button>
     <span class="small muted number">${format.plural(subagent.message_count, "message")}, ${format.plural(subagent.tool_use_count, "tool")}, ${format.compact(subagent.total_tokens)} tokens, ${format.money(subagent.cost_microdollars, subagent.cost_complete)}</span>
-    <a class="small" href=${conversationAddress(subagent.id)}>By itself</a></div>
+    <a class="small" href=${conversationAddress(subagent.id)}>On its own page</a></div>
     ${isOpen && html`<${InnerConversation} id=${subagent.id} title=${subagent.title} />`}</div>`;
 }
 

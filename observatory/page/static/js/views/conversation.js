@@ -27,6 +27,7 @@ export const title = "Conversation";
 
 const LIVE_MS = 250;
 const TARGET_MS = 2500;
+const GONE = "This conversation was moved to the trash or removed. What is shown here is what there was.";
 const KEEP_MS = 300;
 const KEPT_FROM_PX = 200;
 const NARROW = matchMedia("(max-width: 60rem)");
@@ -77,7 +78,7 @@ function useReadingOf(id, isFromStart) {
 }
 
 /** Keep what is shown true while things are said; returns how many messages came out of sight. */
-function useGoingOn(id, reading, { reload, isFollowing, isAtEnd }) {
+function useGoingOn(id, reading, { reload, isFollowing, isAtEnd, onDelete }) {
   const [fresh, setFresh] = useState(0);
   const timer = useRef(0);
   const again = useRef(new Set());
@@ -93,13 +94,17 @@ function useGoingOn(id, reading, { reload, isFollowing, isAtEnd }) {
     if (came > 0 && !isFollowing.current && !wasAtEnd) setFresh((number) => number + came);
   }, [reading, reload]);
   useEffect(() => () => clearTimeout(timer.current), []);
-  useLive(["message_added", "tool_use_finished", "conversation_updated", "conversation_ended"], (event) => {
+  useLive(["message_added", "tool_use_finished", "conversation_updated", "conversation_ended", "conversation_deleted"], (event) => {
     if (event.type === "resync") {
       reading.readAllAgain().catch(() => null);
       reload();
       return;
     }
     if (event.conversation_id !== id) return;
+    if (event.type === "conversation_deleted") {
+      onDelete();
+      return;
+    }
     if (event.type === "tool_use_finished") again.current.add(event.data.tool_use.message_id);
     timer.current ||= setTimeout(refresh, LIVE_MS);
   });
@@ -118,7 +123,9 @@ function Shown({ id, read: { reading, isReady, error, start }, detail, query, re
   const [missing, setMissing] = useState(null);
   const follows = useRef(false);
   follows.current = isFollowing;
-  const [fresh, forgetFresh] = useGoingOn(id, reading, { reload, isFollowing: follows, isAtEnd: () => scroller.current?.isAtEnd() ?? true });
+  const [fresh, forgetFresh] = useGoingOn(id, reading, {
+    reload, isFollowing: follows, isAtEnd: () => scroller.current?.isAtEnd() ?? true, onDelete: () => setMissing({ message: GONE }),
+  });
   const rows = reading.rows();
   const turns = reading.turns;
   const current = top ? reading.turnOf(top.at) : 0;
