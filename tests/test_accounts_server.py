@@ -80,7 +80,7 @@ def test_the_printed_link_signs_a_browser_in_once(server):
     cookie = answer.headers["Set-Cookie"].partition(";")[0]
     assert cookie.startswith(f"observatory-{server.port}=")
     assert statuses(server, "/api/conversations", Cookie=cookie) == {200}
-    assert b"Signed in as" in ask(server, "GET", "/", Cookie=cookie).body
+    assert b'id="page"' in ask(server, "GET", "/", Cookie=cookie).body
     assert ask(server, "GET", link).status == 401
 
 
