@@ -230,7 +230,7 @@ class ToolCall(Schema):
     type = one_of(("function",))
     function = fields.Nested(ToolCallFunction, required=True)
     result = text_or_null()
-    result_length = Count(allow_none=True)
+    result_length = Count(required=True, allow_none=True)
     execution_time_ms = Count(required=True, allow_none=True)
     status = one_of(TOOL_USE_STATUSES)
 
@@ -263,7 +263,7 @@ class MessageMetadata(Schema):
 class Message(Schema):
     """One thing said. In lists ``blocks`` is null where ``content`` and ``kind`` tell all.
 
-    ``content_length``, and ``result_length`` of tool calls, are there with ``max_characters``.
+    ``content_length``, and ``result_length`` of tool calls, are those of the whole texts.
     """
 
     id = text()
@@ -272,7 +272,7 @@ class Message(Schema):
     role = one_of(ROLES)
     kind = one_of(MESSAGE_KINDS)
     content = text()
-    content_length = Count()
+    content_length = Count(required=True)
     blocks = fields.List(fields.Dict(keys=fields.String()), required=True, allow_none=True)
     timestamp = Time(required=True)
     token_count = Count(required=True)

@@ -201,10 +201,8 @@ def _tool_calls(
             result = result[: contents.most]
         elif told is not None:
             result, length = contents.get(told), contents.length(told)
-        lengths = {} if contents.most is None else {"result_length": length}
         calls[message_key].append(
             {
-                **lengths,
                 "id": tool_use_id,
                 "type": "function",
                 "function": {
@@ -212,6 +210,7 @@ def _tool_calls(
                     "arguments": cut_json(parameters, contents.most),
                 },
                 "result": result,
+                "result_length": length,
                 "execution_time_ms": ms,
                 "status": shown_status(status, started_at),
             }
@@ -269,13 +268,13 @@ def _message(
         }
     most = contents.most
     return {
-        **({} if most is None else {"content_length": len(content)}),
         "id": identifier,
         "conversation_id": conversation_id,
         "position": position,
         "role": role,
         "kind": kind,
         "content": contents.get(copy_of_key or key) if kind == "tool_result" else content[:most],
+        "content_length": len(content),
         "blocks": cut_json(blocks, most),
         "timestamp": created_at,
         "token_count": token_count,

@@ -10,7 +10,7 @@ const titles = new WeakMap();
 
 /** What a turn is called. */
 export function titleOf(turn) {
-  if (!titles.has(turn)) titles.set(turn, headline(turn.text, turn.kind) || (turn.kind === "compaction" ? "Compacted" : "No prompt"));
+  if (!titles.has(turn)) titles.set(turn, headline(turn.text, turn.kind) || (turn.kind.endsWith("prompt") ? "A prompt without words" : "Before the first prompt"));
   return titles.get(turn);
 }
 

@@ -75,7 +75,7 @@ class Reading {
   withWhole(messages) {
     return messages.map((message) => {
       const whole = this.whole.get(message.id);
-      return whole ? { ...whole, blocks: message.blocks && whole.blocks } : message;
+      return whole ? { ...whole, isWhole: true, blocks: message.blocks && whole.blocks } : message;
     });
   }
 

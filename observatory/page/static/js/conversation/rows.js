@@ -109,16 +109,16 @@ export function findRow(rows, messageId, toolUseId = null) {
   return null;
 }
 
-// A message that was read by itself tells no lengths: it is whole.
+// `isWhole` is set of messages that were read by themselves.
 
 /** Whether a text of a message is only begun. */
-export const isCut = ({ content_length: length }) => length > SHOWN_CHARACTERS;
+export const isCut = ({ content_length: length, isWhole }) => !isWhole && length > SHOWN_CHARACTERS;
 
 /** Whether what a tool gave back is only begun. */
-export const isResultCut = ({ result_length: length }) => length > SHOWN_CHARACTERS;
+export const isResultCut = ({ isWhole }, { result_length: length }) => !isWhole && length > SHOWN_CHARACTERS;
 
 /** Whether what a tool was given is only begun. */
-export const isInputCut = (message, call) => message.content_length !== undefined && hasLongText(call.function.arguments);
+export const isInputCut = ({ isWhole }, call) => !isWhole && hasLongText(call.function.arguments);
 
 function hasLongText(value) {
   if (typeof value === "string") return value.length >= SHOWN_CHARACTERS;

@@ -59,7 +59,9 @@ export const asText = (value) => (typeof value === "string" ? value : value === 
 export function shortPath(path, folder) {
   if (!folder) return path;
   const base = folder.replace(/[\\/]+$/, "");
-  return path.startsWith(base) && /^[\\/]/.test(path.slice(base.length)) ? path.slice(base.length + 1) : path;
+  // A drive may be written large or small.
+  const isBelow = path.startsWith(base) || (/^[A-Za-z]:/.test(base) && path.toLowerCase().startsWith(base.toLowerCase()));
+  return isBelow && /^[\\/]/.test(path.slice(base.length)) ? path.slice(base.length + 1) : path;
 }
 
 /** The one thing that tells most of a use, as one line; paths below `folder` without it. */

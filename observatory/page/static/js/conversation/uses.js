@@ -24,7 +24,7 @@ export function Use({ row, folder }) {
     ${isInputCut(message, call) ? html`<${WholeInput} message=${message} />` : isBroken ? html`<${Other} call=${call} input=${input} />`
       : html`<${Shape} call=${call} input=${input} folder=${folder} />`}
     ${images.length > 0 && html`<ul class="attachments">${images.map((image) => html`<li class="tag"><${Icon} name="image" size=${13} />${describeBlock(image, format.size)}, not kept</li>`)}</ul>`}
-    ${isResultCut(call) && html`<${ReadWhole} message=${message} length=${call.result_length} what="Show all of the result" />`}`;
+    ${isResultCut(message, call) && html`<${ReadWhole} message=${message} length=${call.result_length} what="Show all of the result" />`}`;
 }
 
 /** A change can not be shown of its beginning: all of it is read. */

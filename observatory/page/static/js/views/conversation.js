@@ -143,7 +143,7 @@ function Shown({ id, read: { reading, isReady, error, start }, detail, query, re
     const { row, inside } = found;
     reading.setOpen([row, inside].filter((one) => one && isOpenable(one)), true);
     const shown = inside ?? row;
-    const isBegun = shown.message && (isCut(shown.message) || (shown.call && isResultCut(shown.call)));
+    const isBegun = shown.message && (isCut(shown.message) || (shown.call && isResultCut(shown.message, shown.call)));
     if (isBegun) reading.readWhole(shown.message.id).catch(() => null);
     scroller.current?.scrollTo(row.key, { margin: inset + 64 });
     markRow(row.key);
