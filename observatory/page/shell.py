@@ -33,7 +33,9 @@ POLICY = "; ".join(
         "trusted-types dompurify",
     )
 )
-_IMPORT = re.compile(r"""(?:^import|^export|^\}) ?[^'"();]*?["'](\.[^"']+)["'];""", re.MULTILINE)
+_IMPORT = re.compile(
+    r"""^(?:import|export|\}) ?(?:[^'"();=]*?\bfrom )?["'](\.[^"']+)["'];""", re.MULTILINE
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,6 +194,11 @@ def test_what_is_said_comes_by_itself_and_is_followed(page, talk, assert_quiet):
         expect(page.get_by_text(f"later {number}.")).to_be_attached()
         expect(page.locator(".said").last).to_be_in_viewport()
     wait_for(lambda: is_at_end(page), what="the end")
+    follow = page.get_by_role("switch", name="Follow")
+    expect(follow).to_be_checked()
+    page.mouse.move(600, 500)
+    page.mouse.wheel(0, -1500)
+    expect(follow).not_to_be_checked()
 
 
 def test_an_open_row_stays_where_it_is_while_others_come(page, talk, assert_quiet):

@@ -6,6 +6,10 @@ import { Heights } from "../components/virtual-list.js";
 const BEYOND_PX = 500;
 const SETTLE_MS = 1500;
 const NEAR_END_PX = 60;
+const FAR_FROM_END_PX = 120;
+const MOVING_MS = 1000;
+
+const belowSight = () => document.documentElement.scrollHeight - window.innerHeight - window.scrollY;
 
 /** Where rows are: made anew when they are others, with the heights that are known of them. */
 class Layout {
@@ -58,7 +62,7 @@ class Layout {
  * @param {Function} renderRow Draws a row; called once for each, as long as it is the same object.
  * @param {Function} onRange Told the first and the last row in the document.
  * @param {Function} onTop Told the row at the top of what is in sight.
- * @param {boolean} isFollowing Whether the end is to be kept in sight.
+ * @param {boolean} isFollowing Whether the end is to be kept in sight; `onLeaveEnd` is called when somebody goes away from it.
  * @param {number} inset What covers the top of the window, in pixels.
  * @param {object} handle A ref that gets `scrollTo(key)`, `release()` and `isAtEnd()`.
  */
@@ -145,20 +149,29 @@ export function Scroller({ rows, total, label, renderRow, onRange, onTop, onLeav
       cancelAnimationFrame(frame);
       frame = requestAnimationFrame(look);
     };
-    const release = (event) => {
+    let movedAt = -MOVING_MS;
+    let wasAt = window.scrollY;
+    const release = () => {
       target.current = null;
-      if (event.type === "wheel" && event.deltaY < 0 && following.current) onLeaveEnd();
+      movedAt = performance.now();
     };
-    window.addEventListener("scroll", later, { passive: true });
+    // Who goes away from the end does not follow it any more; what comes does not lead away from it.
+    const leave = () => {
+      const isMovedUp = performance.now() - movedAt < MOVING_MS && window.scrollY < wasAt;
+      wasAt = window.scrollY;
+      if (following.current && isMovedUp && belowSight() > FAR_FROM_END_PX) onLeaveEnd();
+      later();
+    };
+    window.addEventListener("scroll", leave, { passive: true });
     window.addEventListener("resize", later);
     for (const type of ["wheel", "touchmove", "pointerdown", "keydown"]) window.addEventListener(type, release, { passive: true });
     return () => {
       cancelAnimationFrame(frame);
-      window.removeEventListener("scroll", later);
+      window.removeEventListener("scroll", leave);
       window.removeEventListener("resize", later);
       for (const type of ["wheel", "touchmove", "pointerdown", "keydown"]) window.removeEventListener(type, release);
     };
-  }, [look]);
+  }, [look, onLeaveEnd]);
 
   useLayoutEffect(() => {
     place();
@@ -197,7 +210,7 @@ export function Scroller({ rows, total, label, renderRow, onRange, onTop, onLeav
       release() {
         target.current = null;
       },
-      isAtEnd: () => document.documentElement.scrollHeight - window.innerHeight - window.scrollY < NEAR_END_PX,
+      isAtEnd: () => belowSight() < NEAR_END_PX,
     };
   }, [inset, look]);
 
