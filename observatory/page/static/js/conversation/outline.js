@@ -8,9 +8,15 @@ const BEYOND = 6;
 
 const titles = new WeakMap();
 
+function nameTurn({ text, kind }) {
+  if (kind.endsWith("prompt")) return headline(text, kind) || "A prompt without words";
+  // The client's own words on what people did before they asked for anything.
+  return (!text.startsWith("Caveat:") && headline(text, kind)) || "Before the first prompt";
+}
+
 /** What a turn is called. */
 export function titleOf(turn) {
-  if (!titles.has(turn)) titles.set(turn, headline(turn.text, turn.kind) || (turn.kind.endsWith("prompt") ? "A prompt without words" : "Before the first prompt"));
+  if (!titles.has(turn)) titles.set(turn, nameTurn(turn));
   return titles.get(turn);
 }
 
