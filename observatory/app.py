@@ -21,6 +21,7 @@ from observatory.api.conversations import (
     Conversations,
     ConversationTag,
     ConversationToolUses,
+    ConversationTurns,
     RestoredConversation,
 )
 from observatory.api.cors import Cors
@@ -166,6 +167,7 @@ def create_app(
     app.add_route("/api/conversations/{conversation_id}", Conversation())
     app.add_route("/api/conversations/{conversation_id}/messages", ConversationMessages())
     app.add_route("/api/conversations/{conversation_id}/tool-uses", ConversationToolUses())
+    app.add_route("/api/conversations/{conversation_id}/turns", ConversationTurns())
     app.add_route("/api/conversations/{conversation_id}/restore", RestoredConversation())
     app.add_route("/api/conversations/{conversation_id}/tags/{tag}", ConversationTag())
     app.add_route("/api/conversations/{conversation_id}/export", ConversationExport())

@@ -171,7 +171,13 @@ def answers(database: Path) -> dict[str, Any]:
         ]
         for name in ids:
             one = f"/api/conversations/{quote(name)}"
-            paths += [one, f"{one}/messages", f"{one}/tool-uses", f"{one}/export?format=jsonl"]
+            paths += [
+                one,
+                f"{one}/messages",
+                f"{one}/tool-uses",
+                f"{one}/turns",
+                f"{one}/export?format=jsonl",
+            ]
             paths.append(f"/api/analytics/reconcile?conversation={quote(name)}")
         found = {}
         for path in paths:

@@ -72,6 +72,7 @@ RULES: dict[tuple[str, str], frozenset[str]] = {
     ("GET", "/api/conversations/{conversation_id}/messages"): _READ,
     ("POST", "/api/conversations/{conversation_id}/messages"): _WRITE,
     ("GET", "/api/conversations/{conversation_id}/tool-uses"): _READ,
+    ("GET", "/api/conversations/{conversation_id}/turns"): _READ,
     ("POST", "/api/conversations/{conversation_id}/restore"): _WRITE,
     ("PUT", "/api/conversations/{conversation_id}/tags/{tag}"): _WRITE,
     ("DELETE", "/api/conversations/{conversation_id}/tags/{tag}"): _WRITE,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import falcon
-from marshmallow import ValidationError, fields, post_load, validate
+from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 from orjson import Fragment
 
 from observatory.api import schemas
@@ -28,7 +28,15 @@ from observatory.api.conversation_changes import (
     redact_conversation,
     redact_tag,
 )
-from observatory.api.params import CursorParams, Moment, NoParams, Text, WholeNumber, read_params
+from observatory.api.params import (
+    CursorParams,
+    Moment,
+    NoParams,
+    PageParams,
+    Text,
+    WholeNumber,
+    read_params,
+)
 from observatory.api.schemas import CONVERSATION_KINDS, TOOL_USE_STATUSES
 from observatory.ingest.pricing import price_call, read_book
 from observatory.ingest.removing import remove_conversation
@@ -51,6 +59,7 @@ from observatory.store.message_changes import insert_messages
 from observatory.store.messages import get_message, list_messages
 from observatory.store.time_limits import check_time_limit
 from observatory.store.tool_uses import list_tool_uses
+from observatory.store.turns import list_turns
 from observatory.transcripts.layout import normalise_project_path, project_name
 
 _FILTERS = tuple(ConversationFilter.__dataclass_fields__)
@@ -104,7 +113,23 @@ class MessageParams(CursorParams):
     """Which page of messages."""
 
     limit = WholeNumber(load_default=100, validate=validate.Range(1, 500))
+    around = Text(load_default=None, validate=validate.Length(1, 500))
+    max_characters = WholeNumber(load_default=None, validate=validate.Range(1, 1_000_000))
     columns = FieldNames(schemas.Message)
+
+    @validates_schema
+    def check_around(self, data: dict[str, Any], **kwargs: Any) -> None:
+        """Refuse two places to begin at."""
+        if data.get("around") and (data.get("cursor") or data.get("offset")):
+            raise ValidationError("Give a message, a cursor or an offset, only one.", "around")
+
+
+class TurnParams(PageParams):
+    """Which page of turns."""
+
+    limit = WholeNumber(load_default=1000, validate=validate.Range(1, 1000))
+    since = Text(load_default=None, validate=validate.Length(1, 500))
+    columns = FieldNames(schemas.Turn)
 
 
 class ToolUseParams(CursorParams):
@@ -278,6 +303,15 @@ def _price(calls: Sequence[ApiCallRow]) -> None:
         book = read_book()
         for call in calls:
             price_call(call, book)
+
+
+class ConversationTurns:
+    """``/api/conversations/{id}/turns``: its prompts with sums of what followed each."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, conversation_id: str) -> None:
+        """Answer with a page of turns."""
+        params = read_params(req, TurnParams)
+        answer_page(req, resp, "turns", list_turns(conversation_id, **params, scope=scope_of(req)))
 
 
 class ConversationToolUses:

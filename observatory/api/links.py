@@ -11,7 +11,7 @@ import falcon
 from observatory.api.params import MAX_OFFSET
 
 MAX_TARGET_CHARACTERS = 2000
-_STARTS = ("offset", "cursor")
+_STARTS = ("offset", "cursor", "around")
 
 
 @lru_cache(maxsize=1024)

@@ -240,6 +240,10 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "Messages", "getMessage", "Get one message, with all its content blocks",
         schemas.Message, messages.OneMessageParams, is_cached=True,
     ),
+    ("GET", f"{_CONVERSATION}/turns"): Operation(
+        "Messages", "listTurns", "List the turns of a conversation",
+        ListOf("turns", schemas.Turn), conversations.TurnParams, is_cached=True,
+    ),
     ("GET", f"{_CONVERSATION}/tool-uses"): Operation(
         "Tool uses", "listToolUses", "List the tool uses of a conversation",
         ListOf("tool_uses", schemas.ToolUse), conversations.ToolUseParams, is_cached=True,

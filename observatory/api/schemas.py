@@ -230,6 +230,7 @@ class ToolCall(Schema):
     type = one_of(("function",))
     function = fields.Nested(ToolCallFunction, required=True)
     result = text_or_null()
+    result_length = Count(required=True, allow_none=True)
     execution_time_ms = Count(required=True, allow_none=True)
     status = one_of(TOOL_USE_STATUSES)
 
@@ -260,7 +261,10 @@ class MessageMetadata(Schema):
 
 
 class Message(Schema):
-    """One thing said. In lists ``blocks`` is null where ``content`` and ``kind`` tell all."""
+    """One thing said. In lists ``blocks`` is null where ``content`` and ``kind`` tell all.
+
+    ``content_length``, and ``result_length`` of tool calls, are those of the whole texts.
+    """
 
     id = text()
     conversation_id = text()
@@ -268,6 +272,7 @@ class Message(Schema):
     role = one_of(ROLES)
     kind = one_of(MESSAGE_KINDS)
     content = text()
+    content_length = Count(required=True)
     blocks = fields.List(fields.Dict(keys=fields.String()), required=True, allow_none=True)
     timestamp = Time(required=True)
     token_count = Count(required=True)
@@ -277,6 +282,27 @@ class Message(Schema):
     is_on_main_branch = Flag(required=True)
     is_superseded = Flag(required=True)
     metadata = fields.Nested(MessageMetadata, required=True)
+
+
+class Turn(Cost):
+    """A prompt and all that followed until the next; ``offset`` messages stand before it.
+
+    ``message_id``, ``kind`` and ``text``, its first characters, are those of its first message.
+    """
+
+    message_id = text()
+    offset = Count(required=True)
+    kind = one_of(MESSAGE_KINDS)
+    text = text()
+    is_on_main_branch = Flag(required=True)
+    message_count = Count(required=True)
+    started_at = Time(required=True)
+    finished_at = Time(required=True)
+    api_call_count = Count(required=True)
+    usage = fields.Nested(Tokens, required=True)
+    total_tokens = Count(required=True)
+    tool_use_count = Count(required=True)
+    error_count = Count(required=True)
 
 
 class ToolUse(Schema):

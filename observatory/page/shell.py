@@ -15,6 +15,7 @@ from observatory.page.assets import read_assets
 VIEWS = {
     "/": "overview",
     "/conversations": "conversations",
+    "/conversations/{conversation_id}": "conversation",
 }
 # Nothing of elsewhere, nothing that stands in the HTML itself, and no text made into HTML but by
 # the sanitiser.
@@ -32,7 +33,9 @@ POLICY = "; ".join(
         "trusted-types dompurify",
     )
 )
-_IMPORT = re.compile(r"""(?:^import|^export|^\}) ?[^'"();]*?["'](\.[^"']+)["'];""", re.MULTILINE)
+_IMPORT = re.compile(
+    r"""^(?:import|export|\}) ?(?:[^'"();=]*?\bfrom )?["'](\.[^"']+)["'];""", re.MULTILINE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,9 @@ def make_shell(view: str) -> Shell:
         f'<link rel="modulepreload" href="{assets.base}/{path}">'
         for path in find_modules("js/main.js", f"js/views/{view}.js")
     )
+    style = f"css/{view}.css"
+    if style in assets.by_path:
+        preloads = f'<link rel="stylesheet" href="{assets.base}/{style}">\n{preloads}'
     page = (files("observatory.page") / "index.html").read_text()
     body = page.replace("{{assets}}", assets.base).replace("{{preloads}}", preloads).encode()
     return Shell(body, blake2b(body, digest_size=8).hexdigest())

@@ -22,6 +22,7 @@ import peewee
 
 from observatory.errors import DatabaseReplaced, TimeLimitReached
 from observatory.metrics import WRITE_TIMEOUTS, observe_write
+from observatory.store.handed_over_lock import Turns
 from observatory.store.locks import passing
 from observatory.store.time_limits import (
     begin_time_limit,
@@ -29,7 +30,6 @@ from observatory.store.time_limits import (
     end_time_limit,
     seconds_left,
 )
-from observatory.store.turns import Turns
 
 _driver = peewee.sqlite3  # type: ignore[attr-defined]
 

@@ -10,7 +10,9 @@ import orjson
 from orjson import Fragment
 
 from observatory.errors import NotFound
+from observatory.store.cutting import cut_json
 from observatory.store.database import fetch_all, fetch_one
+from observatory.store.message_places import find_place, find_start
 from observatory.store.pages import Page, decode_cursor, make_page
 from observatory.store.scopes import Scope
 from observatory.store.tool_uses import find_hidden_texts, shown_status
@@ -31,7 +33,7 @@ _JOINS = """
 _PAGE = f"""
     SELECT {_COLUMNS} FROM messages m {_JOINS}
     WHERE m.conversation_key = :conversation AND (m.position, m.key) > (:position, :key)
-    ORDER BY m.position, m.key LIMIT :limit OFFSET :offset
+    ORDER BY m.position, m.key LIMIT :limit
 """
 _CONVERSATION = "SELECT key, message_count FROM conversations WHERE id = ? AND deleted_at IS NULL"
 _TOOL_USES = """
@@ -58,6 +60,8 @@ def list_messages(
     limit: int = 100,
     offset: int = 0,
     cursor: str | None = None,
+    around: str | None = None,
+    max_characters: int | None = None,
 ) -> Page:
     """Return one page of a conversation's messages, in transcript order.
 
@@ -67,31 +71,28 @@ def list_messages(
         limit: Largest number of rows, 1 to 500.
         offset: How many rows to pass over; 0 with a cursor.
         cursor: The place after which to go on; ``None`` starts at the first message.
+        around: A message that is to be on the page, which begins at a multiple of ``limit`` then.
+        max_characters: How much of a text to return; ``None`` for all of it.
 
     Raises:
-        NotFound: There is no such conversation.
+        NotFound: There is no such conversation, or no such message in it.
         InvalidParameter: The cursor is not from this list.
     """
     found = fetch_one(_CONVERSATION + scope.and_there("conversations"), (conversation_id,))
     if found is None:
         raise NotFound("conversation", conversation_id)
     conversation_key, total = found
-    position, key = -1, -1
+    if around is not None:
+        offset = find_place(around, conversation_key)[0] // limit * limit
+    start: tuple[Any, ...] | None
     if cursor is not None:
-        position, key = decode_cursor(cursor, order=_ORDER, types=(int, int))
-    rows = fetch_all(
-        _PAGE,
-        {
-            "conversation": conversation_key,
-            "position": position,
-            "key": key,
-            "limit": limit + 1,
-            "offset": offset,
-        },
-    )
+        start = decode_cursor(cursor, order=_ORDER, types=(int, int))
+    else:
+        start = find_start(conversation_key, offset)
+    rows = [] if start is None else _read_page(conversation_key, start, limit + 1)
     if not scope.is_whole:
         rows = _leave_out_originals(rows, scope)
-    contents = _Contents(rows)
+    contents = _Contents(rows, max_characters)
     calls = _tool_calls(rows, contents, conversation_key, scope)
     return make_page(
         [_message(conversation_id, row, calls, contents) for row in rows],
@@ -100,6 +101,14 @@ def list_messages(
         total=total,
         limit=limit,
         offset=offset,
+    )
+
+
+def _read_page(conversation_key: int, start: tuple[Any, ...], limit: int) -> list[tuple[Any, ...]]:
+    position, key = start
+    return fetch_all(
+        _PAGE,
+        {"conversation": conversation_key, "position": position, "key": key, "limit": limit},
     )
 
 
@@ -144,7 +153,8 @@ class _Contents:
     What a tool gave back stands in its message and again in the call that asked for it.
     """
 
-    def __init__(self, rows: Iterable[tuple[Any, ...]]) -> None:
+    def __init__(self, rows: Iterable[tuple[Any, ...]], most: int | None = None) -> None:
+        self.most = most
         self._texts = {row[10] or row[0]: row[5] for row in rows}
         self._encoded: dict[int, Fragment] = {}
 
@@ -152,8 +162,12 @@ class _Contents:
         """Return the text of a message by its key, or its original's when it is a copy."""
         encoded = self._encoded.get(key)
         if encoded is None:
-            encoded = self._encoded[key] = Fragment(orjson.dumps(self._texts[key]))
+            encoded = self._encoded[key] = Fragment(orjson.dumps(self._texts[key][: self.most]))
         return encoded
+
+    def length(self, key: int) -> int:
+        """Return of how many characters the whole text is."""
+        return len(self._texts[key])
 
     def add_missing(self, keys: Iterable[int]) -> None:
         """Read the texts of messages that are not on the page."""
@@ -182,17 +196,21 @@ def _tool_calls(
         uses = [_without_result(use) if use[7] in hidden else use for use in uses]
     contents.add_missing(use[7] for use in uses if use[6] is None and use[7] is not None)
     for message_key, tool_use_id, name, status, started_at, parameters, result, told, ms in uses:
-        if result is None and told is not None:
-            result = contents.get(told)
+        length = None if result is None else len(result)
+        if result is not None:
+            result = result[: contents.most]
+        elif told is not None:
+            result, length = contents.get(told), contents.length(told)
         calls[message_key].append(
             {
                 "id": tool_use_id,
                 "type": "function",
                 "function": {
                     "name": name,
-                    "arguments": None if parameters is None else Fragment(parameters),
+                    "arguments": cut_json(parameters, contents.most),
                 },
                 "result": result,
+                "result_length": length,
                 "execution_time_ms": ms,
                 "status": shown_status(status, started_at),
             }
@@ -248,14 +266,16 @@ def _message(
             "cost_microdollars": None if nanodollars is None else round(nanodollars / 1000),
             "usage_quality": quality,
         }
+    most = contents.most
     return {
         "id": identifier,
         "conversation_id": conversation_id,
         "position": position,
         "role": role,
         "kind": kind,
-        "content": contents.get(copy_of_key or key) if kind == "tool_result" else content,
-        "blocks": None if blocks is None else Fragment(blocks),
+        "content": contents.get(copy_of_key or key) if kind == "tool_result" else content[:most],
+        "content_length": len(content),
+        "blocks": cut_json(blocks, most),
         "timestamp": created_at,
         "token_count": token_count,
         "tool_calls": calls.get(copy_of_key or key, []),

@@ -79,6 +79,7 @@ def make_page(
     total: int,
     limit: int,
     offset: int,
+    has_cursors: bool = True,
 ) -> Page:
     """Return a page of rows that were asked for with one more than ``limit``.
 
@@ -89,6 +90,7 @@ def make_page(
         total: How many rows there are on all pages.
         limit: Largest number of rows on a page.
         offset: How many rows were passed over.
+        has_cursors: Whether one can go on behind a row.
     """
     has_more = len(rows) > limit
     return Page(
@@ -97,5 +99,7 @@ def make_page(
         limit=limit,
         offset=offset,
         has_more=has_more,
-        next_cursor=encode_cursor(order, positions[limit - 1]) if has_more else None,
+        next_cursor=(
+            encode_cursor(order, positions[limit - 1]) if has_more and has_cursors else None
+        ),
     )

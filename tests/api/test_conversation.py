@@ -108,7 +108,7 @@ def test_an_id_with_blanks_and_accents_is_found(client, write, ingest):
     assert ask(client, "/api/conversations/notes%20de%20th%C3%A9")["message_count"] == 1
 
 
-@pytest.mark.parametrize("below", ["", "/messages", "/tool-uses"])
+@pytest.mark.parametrize("below", ["", "/messages", "/tool-uses", "/turns"])
 @pytest.mark.parametrize("identifier", STRANGE_IDS)
 def test_there_is_nothing_at_a_strange_id(client, session, identifier, below):
     answer = client.get(f"/api/conversations/{identifier}{below}", expect_errors=True)
@@ -122,12 +122,12 @@ def test_there_is_nothing_at_an_id_with_slashes(client, session, identifier):
     refuse(client, f"/api/conversations/{identifier}/messages", status=404)
 
 
-@pytest.mark.parametrize("below", ["", "/messages", "/tool-uses"])
+@pytest.mark.parametrize("below", ["", "/messages", "/tool-uses", "/turns"])
 def test_an_unknown_parameter_is_refused_by_name(client, session, below):
     assert list(refuse(client, f"{PATH}{below}?verbose=1")) == ["verbose"]
 
 
-@pytest.mark.parametrize("below", ["", "/messages", "/tool-uses"])
+@pytest.mark.parametrize("below", ["", "/messages", "/tool-uses", "/turns"])
 def test_a_conversation_in_the_trash_is_not_there(client, session, below):
     execute("UPDATE conversations SET deleted_at = '2026-01-01T00:00:00.000Z'")
     refuse(client, PATH + below, status=404)

@@ -89,6 +89,7 @@ def test_a_message_shows_its_tool_calls_with_their_results(client, session):
             "type": "function",
             "function": {"name": "Bash", "arguments": {"command": "ls"}},
             "result": "a\nb",
+            "result_length": 3,
             "execution_time_ms": 1000,
             "status": "success",
         }

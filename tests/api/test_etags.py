@@ -18,6 +18,7 @@ READS = (
     f"/api/analytics/reconcile?conversation={SESSION}",
     "/api/conversations", "/api/conversations?limit=2&fields=id", f"/api/conversations/{SESSION}",
     f"/api/conversations/{SESSION}/messages", f"/api/conversations/{SESSION}/tool-uses",
+    f"/api/conversations/{SESSION}/turns",
     f"/api/conversations/{SESSION}/export", f"/api/conversations/{SESSION}/export?format=html",
     f"/api/messages/{MESSAGE}", "/api/projects", "/api/projects/1", "/api/files", "/api/files/1",
     "/api/search?q=count",

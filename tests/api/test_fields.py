@@ -16,6 +16,7 @@ LISTS = {
     "/api/conversations": schemas.Conversation,
     f"/api/conversations/{SESSION}/messages": schemas.Message,
     f"/api/conversations/{SESSION}/tool-uses": schemas.ToolUse,
+    f"/api/conversations/{SESSION}/turns": schemas.Turn,
     "/api/projects": schemas.Project,
     "/api/files": schemas.File,
     "/api/search?q=look": Hit,

@@ -267,7 +267,11 @@ def test_messages_are_written_with_tools_and_usage(client, own):
     }
     made = client.post_json(f"{own}/messages", body, status=201).json["data"]
     assert made["tool_calls"] == [
-        {**body["tool_calls"][0], "function": {"name": "Bash", "arguments": {"command": "ls"}}}
+        {
+            **body["tool_calls"][0],
+            "function": {"name": "Bash", "arguments": {"command": "ls"}},
+            "result_length": 5,
+        }
     ]
     assert made["token_count"] == 14
     assert made["metadata"]["usage"]["cost_microdollars"] == 10 * 5 + 4 * 25

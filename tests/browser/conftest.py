@@ -14,6 +14,7 @@ from tests.browser.accessibility import assert_accessible
 from tests.browser.chromium import NoChromium, find_chromium, launched
 from tests.browser.hostile import SESSION_ID, assert_harmless, write_hostile
 from tests.browser.looks import LOOKS, Look
+from tests.browser.settling import observe
 from tests.browser.sites import Site, make_archive, serving_archive, sign_in
 from tests.browser.watching import Watch
 from tests.processes import Home, wait_for
@@ -84,6 +85,8 @@ def make_page(browser: Browser, watches: list[Watch]) -> Iterator[MakePage]:
             **look.options(), storage_state=cookies, base_url=base_url, **options
         )
         contexts.append(context)
+        # So that tests can settle() pages.
+        observe(context)
         watches.append(Watch(context, origin=origin))
         return context.new_page()
 

@@ -80,5 +80,11 @@ export function usePages(key, fetchPage) {
   return { ...pages, more: () => pages.more(), change, reload };
 }
 
+/** Return the rows that were read of the list that was shown last and begins so, or none. */
+export function findShown(prefix) {
+  const key = [...kept.keys()].reverse().find((one) => one.startsWith(prefix));
+  return key ? kept.get(key).rows : [];
+}
+
 /** Forget all lists, so that each is read anew. */
 export const forgetPages = () => kept.clear();

@@ -17,4 +17,11 @@ export const ROUTES = [
     nav: { label: "Conversations", icon: "list" },
     permission: "conversations:read",
   },
+  {
+    path: "/conversations/{conversation_id}",
+    view: "conversation",
+    load: () => import("./views/conversation.js"),
+    below: "/conversations",
+    permission: "conversations:read",
+  },
 ];

@@ -23,12 +23,23 @@ export class Heights {
     if (count < this.count) this.sizes.fill(0, count, this.count);
     for (let index = this.count; index < count; index++) this.sizes[index] = this.estimate;
     this.count = count;
+    this.sum();
+  }
+
+  sum() {
     this.tree = new Float64Array(this.sizes.length + 1);
     for (let index = 1; index <= this.sizes.length; index++) {
       this.tree[index] += this.sizes[index - 1];
       const parent = index + (index & -index);
       if (parent <= this.sizes.length) this.tree[parent] += this.tree[index];
     }
+  }
+
+  /** Have rows of these heights. */
+  fill(sizes) {
+    this.resize(sizes.length);
+    this.sizes.set(sizes);
+    this.sum();
   }
 
   /** Note the height of a row, and return by how much it is another one. */

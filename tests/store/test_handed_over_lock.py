@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from observatory.store.turns import Turns
+from observatory.store.handed_over_lock import Turns
 from tests.processes import wait_for
 
 
