@@ -15,6 +15,13 @@ from observatory.page.assets import read_assets
 VIEWS = {
     "/": "overview",
     "/conversations": "conversations",
+    "/projects": "projects",
+    "/projects/{id}": "project",
+    "/tools": "tools",
+    "/files": "files",
+    "/ingest": "ingest",
+    "/settings": "settings",
+    "/settings/{section}": "settings",
 }
 # Nothing of elsewhere, nothing that stands in the HTML itself, and no text made into HTML but by
 # the sanitiser.
