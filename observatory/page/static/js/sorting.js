@@ -1,10 +1,10 @@
 // Ordering the rows of a table by one of its columns.
 import { useState } from "./html.js";
 
-/** Return `{key, isAscending, onSort}`: the largest first, and on the same column once more the other way. */
-export function useSort(first, { isAscending = false } = {}) {
-  const [order, setOrder] = useState({ key: first, isAscending });
-  const onSort = (key) => setOrder((old) => ({ key, isAscending: old.key === key && !old.isAscending }));
+/** Return `{key, isAscending, onSort}`: largest numbers and first words first, and on the same column again the other way. */
+export function useSort(first) {
+  const [order, setOrder] = useState({ key: first, isAscending: false });
+  const onSort = (key, { isNumber }) => setOrder((old) => ({ key, isAscending: old.key === key ? !old.isAscending : !isNumber }));
   return { ...order, onSort };
 }
 

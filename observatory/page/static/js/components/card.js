@@ -23,7 +23,7 @@ export function Table({ caption, columns, rows, rowKey = (row, index) => index, 
     <thead><tr>${columns.map((column) => {
       const isChosen = sort && column.sortBy && sort.key === column.sortBy;
       return html`<th key=${column.key} scope="col" class=${look(column)} style=${column.width && { width: column.width }} aria-sort=${isChosen ? (sort.isAscending ? "ascending" : "descending") : undefined}>
-        ${sort && column.sortBy ? html`<button title=${`Order by ${column.label.toLowerCase()}`} onClick=${() => sort.onSort(column.sortBy)}>${column.label}${isChosen && html`<span aria-hidden="true"> ${sort.isAscending ? "↑" : "↓"}</span>`}</button>` : column.label}</th>`;
+        ${sort && column.sortBy ? html`<button title=${`Order by ${column.label.toLowerCase()}`} onClick=${() => sort.onSort(column.sortBy, column)}>${column.label}${isChosen && html`<span aria-hidden="true"> ${sort.isAscending ? "↑" : "↓"}</span>`}</button>` : column.label}</th>`;
     })}</tr></thead>
     <tbody>${rows.map((row, index) => html`<tr key=${rowKey(row, index)} class=${rowClass?.(row)}>
       <th scope="row" class=${look(first)}>${value(first, row)}</th>

@@ -4,6 +4,7 @@ import { request, toQuery, useApi } from "../api.js";
 import { conversationsAddress } from "../addresses.js";
 import * as format from "../format.js";
 import { useRefresh } from "../live.js";
+import { LONG_AGO } from "../periods.js";
 import { useSession } from "../session.js";
 import { Card, Ranks } from "../components/card.js";
 import { ActivityCard } from "../components/heat-map.js";
@@ -66,7 +67,7 @@ export default function Project({ params }) {
   const project = useApi(`/api/projects/${encodeURIComponent(params.id)}`, { timezone: format.TIMEZONE });
   const [isAsked, setIsAsked] = useState(false);
   const { path } = project.data ?? {};
-  const activity = useApi(path ? "/api/analytics/activity" : null, { project: path, timezone: format.TIMEZONE, limit: 1 });
+  const activity = useApi(path ? "/api/analytics/activity" : null, { project: path, from: LONG_AGO, timezone: format.TIMEZONE, limit: 1 });
   useRefresh(["analytics_update"], [project, activity]);
   useEffect(() => {
     if (path) document.title = `${format.projectName(path)} · Observatory`;

@@ -9,10 +9,11 @@ import { useProjects } from "../projects.js";
 import { readQuery, setQuery } from "../router.js";
 import { useSession } from "../session.js";
 import { sortRows, useSort } from "../sorting.js";
-import { Bars, Legend } from "../components/bars.js";
+import { Bars } from "../components/bars.js";
 import { Card, Ranks, Table } from "../components/card.js";
 import { Choice } from "../components/choice.js";
 import { Icon } from "../components/icon.js";
+import { Legend } from "../components/legend.js";
 import { ReportHead } from "../components/report-head.js";
 import { Snippet } from "../components/snippet.js";
 import { Stat } from "../components/stat.js";
@@ -209,7 +210,7 @@ export default function Tools({ query }) {
   useRefresh(["analytics_update"], [times, tools, places, slowest, failing]);
   return html`
     <div class="head"><div class="row"><h1>Tools</h1>${query.tool && html`<a class="chip" href=${toolAddress(null)} aria-label=${`Take away: Tool ${query.tool}`}><span class="clip">${query.tool}</span><${Icon} name="close" size=${14} /></a>`}</div><${ReportHead} query=${query} projects=${projects} /></div>
-    ${times.error?.status === 404 ? html`<${Failure} error=${times.error} retry=${() => setQuery({ project: null, tool: null })} />` : html`<div class="stack">
+    ${times.error?.status === 404 ? html`<section class="card"><${Failure} error=${times.error} retry=${() => setQuery({ project: null, tool: null })} /></section>` : html`<div class="stack">
       <${Loaded} of=${times} lines=${2}>${({ totals, previous }) => html`<${Totals} totals=${totals} previous=${previous} />`}<//>
       <${OverTime} times=${times} places=${places} when=${when} asked=${asked} />
       <${ToolsCard} tools=${tools} chosen=${query.tool} />

@@ -14,11 +14,11 @@ const ACTIONS = [
   "webhook.redeliver", "budget.create", "budget.update", "budget.delete", "database.restore",
 ];
 const BAD = new Set(["user.login_failed", "session.reuse"]);
-const show = (value) => (value !== null && typeof value === "object" ? JSON.stringify(value) : String(value));
+const show = (value) => (Array.isArray(value) ? value.map(show).join(" ") : value !== null && typeof value === "object" ? JSON.stringify(value) : String(value));
 
 const COLUMNS = [
   { key: "action", label: "What", cell: (row) => html`<span class=${`mono small ${BAD.has(row.action) ? "bad" : ""}`}>${row.action}</span>` },
-  { key: "actor", label: "By whom", cell: (row) => html`<span class="path"><span class="clip">${row.actor_name ?? row.actor ?? "a stranger"}</span>${row.actor_name && html`<span class="clip tiny faint">${row.actor}</span>`}</span>` },
+  { key: "actor", label: "By whom", cell: (row) => html`<span class="path"><span class="clip">${row.actor_name ?? row.actor ?? "a stranger"}</span>${row.actor_name && row.actor_name !== row.actor && html`<span class="clip tiny faint">${row.actor}</span>`}</span>` },
   { key: "target", label: "To what", cell: (row) => html`<span class="path"><span class="mono small">${row.target}</span><span class="tiny faint">${Object.entries(row.details).map(([name, value]) => `${name}: ${show(value)}`).join(", ")}</span></span>` },
   { key: "address", label: "From", isWide: true, cell: (row) => html`<span class="mono small muted">${row.address}</span>` },
   { key: "at", label: "When", isNumber: true, cell: (row) => html`<span class="small muted"><${Ago} at=${row.created_at} /></span>` },
