@@ -150,7 +150,7 @@ class Report:
     params: type[ReportParams]
     schema: type[Schema]
     read: Callable[[Asked, Params], Parts]
-    read_total: Callable[[Asked], Parts] | None = None
+    read_total: Callable[[Asked, Params], Parts] | None = None
     is_of_now: bool = False
 
 
@@ -180,12 +180,21 @@ def _usage_by(
     return read
 
 
-def _usage_total(asked: Asked) -> Parts:
+def _usage_total(asked: Asked, params: Params) -> Parts:
     return figures.usage_figures(usage.read_total(asked))
 
 
-def _cost_total(asked: Asked) -> Parts:
+def _cost_total(asked: Asked, params: Params) -> Parts:
     return figures.cost_figures(usage.read_total(asked))
+
+
+def _tool_total(asked: Asked, params: Params) -> Parts:
+    return tools.read_tool_total(asked, tool=params["tool"])
+
+
+def _of_all(read: Callable[[Asked], Parts]) -> Callable[[Asked, Params], Parts]:
+    """Return what reads totals that nothing but the time and the place narrows."""
+    return lambda asked, params: read(asked)
 
 
 def _tools(asked: Asked, params: Params) -> Parts:
@@ -239,7 +248,7 @@ def _subagents(asked: Asked, params: Params) -> Parts:
 
 REPORTS: dict[str, Report] = {
     "overview": Report(
-        OverviewParams, schemas.OverviewReport, _overview, overview.read_overview_total
+        OverviewParams, schemas.OverviewReport, _overview, _of_all(overview.read_overview_total)
     ),
     "token-usage": Report(
         UsageParams,
@@ -253,12 +262,14 @@ REPORTS: dict[str, Report] = {
         _usage_by(figures.cost_figures, figures.FOR_COSTS),
         _cost_total,
     ),
-    "tools": Report(ToolParams, schemas.ToolReport, _tools, tools.read_tool_total),
+    "tools": Report(ToolParams, schemas.ToolReport, _tools, _tool_total),
     "tools/slowest": Report(SlowestParams, schemas.SlowestToolReport, _slowest),
     "models": Report(ComparableParams, schemas.ModelReport, _models, _usage_total),
-    "activity": Report(ActivityParams, schemas.ActivityReport, _activity, activity.read_activity),
+    "activity": Report(
+        ActivityParams, schemas.ActivityReport, _activity, _of_all(activity.read_activity)
+    ),
     "blocks": Report(ReportParams, schemas.BlockReport, _blocks, is_of_now=True),
-    "errors": Report(ErrorParams, schemas.ErrorReport, _errors, errors.read_error_total),
+    "errors": Report(ErrorParams, schemas.ErrorReport, _errors, _of_all(errors.read_error_total)),
     "files": Report(FileParams, schemas.FileReport, _files),
     "subagents": Report(SubagentParams, schemas.SubagentReport, _subagents),
 }
@@ -303,11 +314,11 @@ class AnalyticsReport:
             **self._report.read(asked, params),
         }
         if self._report.read_total is not None:
-            made["totals"] = totals = self._report.read_total(asked)
+            made["totals"] = totals = self._report.read_total(asked, params)
             made["previous"] = None
             if params.get("compare"):
                 before = asked.over(asked.period.previous())
-                earlier = self._report.read_total(before)
+                earlier = self._report.read_total(before, params)
                 made["previous"] = {
                     "period": before.period.document(),
                     "totals": earlier,

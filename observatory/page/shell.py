@@ -16,6 +16,13 @@ VIEWS = {
     "/": "overview",
     "/conversations": "conversations",
     "/conversations/{conversation_id}": "conversation",
+    "/projects": "projects",
+    "/projects/{id}": "project",
+    "/tools": "tools",
+    "/files": "files",
+    "/ingest": "ingest",
+    "/settings": "settings",
+    "/settings/{section}": "settings",
 }
 # Nothing of elsewhere, nothing that stands in the HTML itself, and no text made into HTML but by
 # the sanitiser.

@@ -301,6 +301,14 @@ def test_tools_tell_how_often_how_well_and_how_long(client, tools):
     assert slowest[0]["conversation_id"] == SESSION
 
 
+def test_totals_of_one_tool_are_those_of_its_row(client, tools):
+    query = {"from": "2020-01-01", "tool": "Bash", "compare": "previous"}
+    data = client.get("/api/analytics/tools", query).json["data"]
+    [row] = data["rows"]
+    assert data["totals"] == {name: row[name] for name in data["totals"]}
+    assert data["previous"]["totals"]["uses"] == 0
+
+
 def test_errors_tell_what_went_wrong(client, tools):
     data = ask(client, f"{BASE}/errors", **MARCH)
     assert [(r["tool"], r["status"], r["category"], r["count"]) for r in data["rows"]] == [

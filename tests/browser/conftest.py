@@ -14,6 +14,7 @@ from tests.browser.accessibility import assert_accessible
 from tests.browser.chromium import NoChromium, find_chromium, launched
 from tests.browser.hostile import SESSION_ID, assert_harmless, write_hostile
 from tests.browser.looks import LOOKS, Look
+from tests.browser.people import MakePerson
 from tests.browser.settling import observe
 from tests.browser.sites import Site, make_archive, serving_archive, sign_in
 from tests.browser.watching import Watch
@@ -174,3 +175,38 @@ def assert_nothing_ran(watches: list[Watch]) -> Callable[[Page], None]:
             assert_harmless(page, watch)
 
     return check
+
+
+@pytest.fixture(scope="module")
+def changing_site(
+    browser: Browser, archive: Home, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    """A server with the demo for the tests of one file."""
+    with serving_archive(tmp_path_factory.mktemp("changing"), archive) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def admin_cookies(browser: Browser, changing_site: Site) -> Any:
+    """What a browser remembers of who runs that server."""
+    return sign_in(browser, changing_site.printed_link())
+
+
+@pytest.fixture
+def admin_page(make_page: MakePage, changing_site: Site, admin_cookies: Any) -> Page:
+    """A page of that server for who runs it."""
+    return make_page(origin=changing_site.origin, cookies=admin_cookies)
+
+
+@pytest.fixture
+def admin_page_in_look(
+    make_page: MakePage, changing_site: Site, admin_cookies: Any, look: Look
+) -> Page:
+    """The same in each look."""
+    return make_page(look=look, origin=changing_site.origin, cookies=admin_cookies)
+
+
+@pytest.fixture
+def make_person(changing_site: Site, make_page: MakePage) -> MakePerson:
+    """Add people: ``make_person("ada@example.org", role="viewer")`` is a page of theirs."""
+    return MakePerson(changing_site, make_page)

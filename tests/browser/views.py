@@ -34,10 +34,13 @@ VIEWS = (
     View("home", "/"),
     View("conversations", "/conversations"),
     View("conversation", f"/conversations/{LARGEST}"),
+    View("projects", "/projects"),
+    View("project", "/projects/1"),
     View("tools", "/tools"),
     View("files", "/files"),
     View("ingest", "/ingest"),
     View("settings", "/settings"),
+    View("server", "/settings/server"),
     View("docs", "/docs"),
 )
 

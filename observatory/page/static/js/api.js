@@ -39,12 +39,14 @@ export function signInAgain() {
  * Ask the API, and return the `data` of its answer.
  *
  * @param {string} path Such as `/api/projects`.
- * @param {object} options `method`, `params` of the query, `body` as JSON, `headers`, `signal`.
+ * @param {object} options `method`, `params` of the query, `body` as JSON or FormData, `headers`, `signal`.
  */
 export async function request(path, { method = "GET", params, body, headers = {}, signal } = {}) {
   const options = { method, signal, credentials: "same-origin", headers: { Accept: "application/json", ...headers } };
   if (method !== "GET" && csrfToken) options.headers["X-CSRF-Token"] = csrfToken;
-  if (body !== undefined) {
+  if (body instanceof FormData) {
+    options.body = body;
+  } else if (body !== undefined) {
     options.headers["Content-Type"] = "application/json";
     options.body = JSON.stringify(body);
   }

@@ -26,8 +26,15 @@ const isKnown = (value) => value !== null && value !== undefined;
 
 /** 12,876,455 */
 export const count = (value) => (isKnown(value) ? whole.format(value) : NOTHING);
+// English has several ways to shorten: here it is 12.3k, 167M and 2.1B everywhere.
+const SUFFIXES = { K: "k", m: "M", bn: "B", b: "B", tn: "T", t: "T" };
+const shorten = (format, value) =>
+  LOCALE.startsWith("en")
+    ? format.formatToParts(value).map(({ type, value: part }) => (type === "compact" ? SUFFIXES[part] ?? part : part)).join("")
+    : format.format(value);
+
 /** 12.9M */
-export const compact = (value) => (isKnown(value) ? short.format(value) : NOTHING);
+export const compact = (value) => (isKnown(value) ? shorten(short, value) : NOTHING);
 /** 94.3% of a share from 0 to 1 */
 export const percent = (share) => (isKnown(share) ? shares.format(share) : NOTHING);
 /** +12% of a share; nothing when there is none */
@@ -44,8 +51,8 @@ export function money(microdollars, isComplete = true) {
   return value > 0 && value < 0.005 ? `< ${dollars.format(0.01)}` : dollars.format(value);
 }
 
-/** $1.2K of microdollars, for axes. */
-export const compactMoney = (microdollars) => shortDollars.format(microdollars / 1e6);
+/** $1.2k of microdollars, for axes. */
+export const compactMoney = (microdollars) => shorten(shortDollars, microdollars / 1e6);
 
 /** 1.8 s, 4 min, 2 h 5 min of milliseconds. */
 export function duration(ms) {
@@ -113,14 +120,39 @@ export function hour(number) {
   return new Intl.DateTimeFormat(LOCALE, { hour: "numeric", timeZone: "UTC" }).format(Date.UTC(2024, 0, 1, number));
 }
 
+/** The same where it stands alone: “15:00” and not “15”. */
+export const hourOfDay = (number) => (/^\d+$/.test(hour(number)) ? `${hour(number)}:00` : hour(number));
+
 /** A model without its maker's name and day, as one would say it. */
 export function modelName(model) {
   return model.replace(/^claude-/, "").replace(/-\d{8}$/, "");
 }
 
-/** The last part of a path: what a project is called. */
+const partsOf = (path) => path.split(/[\\/]/).filter(Boolean);
+const sameNames = new Set();
+
+/** Note which projects there are: of the same name several are told apart by their parent folder. */
+export function learnProjects(paths) {
+  const seen = new Map();
+  for (const path of paths) {
+    const name = partsOf(path).pop();
+    if (seen.has(name) && seen.get(name) !== path) sameNames.add(name);
+    seen.set(name, path);
+  }
+}
+
+/** What a project is called: the last part of its path, with the one before where that is needed. */
 export function projectName(path) {
-  return path ? path.split(/[\\/]/).filter(Boolean).pop() ?? path : "no project";
+  if (!path) return "no project";
+  const parts = partsOf(path);
+  const name = parts.at(-1) ?? path;
+  return sameNames.has(name) && parts.length > 1 ? `${parts.at(-2)}/${name}` : name;
+}
+
+/** A path as its last part and all before that. */
+export function splitPath(path) {
+  const end = Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\")) + 1;
+  return [path.slice(end) || path, end < path.length ? path.slice(0, end) : ""];
 }
 
 export const plural = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;

@@ -11,6 +11,7 @@ const TYPES = [
 const RESYNC = "resync";
 const HIDDEN_MS = 30_000;
 const RETRY_MS = 5_000;
+const REFRESH_MS = 5_000;
 
 const subscribers = new Set();
 const watchers = new Set();
@@ -19,6 +20,12 @@ let openTypes = "";
 let lastId = null;
 let state = "idle";
 let timer = null;
+let isAllowed = true;
+
+/** Say whether who is signed in may be told of what happens; else nothing is asked for. */
+export function allowLive(next) {
+  isAllowed = next;
+}
 
 /**
  * Have `listener` called with each event of some types, and with `{type: "resync"}` when what is
@@ -40,6 +47,20 @@ export function useLive(types, listener) {
   current.current = listener;
   const key = types.join();
   useEffect(() => subscribe(key.split(","), (event) => current.current(event)), [key]);
+}
+
+/** Read some loads (of `useApi`) anew when something happens, and not more often than makes sense. */
+export function useRefresh(types, loads, everyMs = REFRESH_MS) {
+  const timer = useRef(null);
+  const current = useRef(loads);
+  current.current = loads;
+  useLive(types, () => {
+    timer.current ??= setTimeout(() => {
+      timer.current = null;
+      for (const { reload } of current.current) reload();
+    }, everyMs);
+  });
+  useEffect(() => () => clearTimeout(timer.current), []);
 }
 
 /** Return `idle`, `connecting`, `open`, `waiting` or `refused`. */
@@ -67,7 +88,7 @@ function tell(event) {
 function adjust() {
   const wanted = TYPES.filter((type) => [...subscribers].some(({ types }) => types.includes(type)));
   const key = wanted.join();
-  if (document.hidden || (key === openTypes && source)) return;
+  if (document.hidden || !isAllowed || (key === openTypes && source)) return;
   if (!key) return close("idle");
   open(key);
 }

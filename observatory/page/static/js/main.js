@@ -6,30 +6,13 @@ import { begin, match, navigate, readQuery, useAddress } from "./router.js";
 import { ROUTES } from "./routes.js";
 import { SessionContext, readSession, useSession } from "./session.js";
 import { useLiveState } from "./live.js";
+import { THEMES, useTheme } from "./theming.js";
 import { HelpDialog, useShortcuts } from "./shortcuts.js";
 import { Icon } from "./components/icon.js";
 import { Empty, Failure } from "./components/states.js";
 
 const ASSETS = new URL("..", import.meta.url).pathname.replace(/\/$/, "");
-const THEMES = [["light", "sun", "Light"], ["dark", "moon", "Dark"], ["system", "screen", "As the system"]];
 const RELOADED = "reloaded-for";
-
-function useTheme() {
-  const [theme, setTheme] = useState(document.documentElement.dataset.theme ?? "system");
-  const choose = useCallback((next) => {
-    if (next === "system") delete document.documentElement.dataset.theme;
-    else document.documentElement.dataset.theme = next;
-    try {
-      if (next === "system") localStorage.removeItem("theme");
-      else localStorage.setItem("theme", next);
-    } catch {
-      // It holds as long as the page is open.
-    }
-    setTheme(next);
-    window.dispatchEvent(new Event("themechange"));
-  }, []);
-  return [theme, choose];
-}
 
 function ThemeButton() {
   const [theme, choose] = useTheme();
@@ -194,9 +177,14 @@ function Page() {
     );
   }, []);
   useEffect(start, []);
+  // What one changed of oneself is shown, and the view stays as it is.
+  const refresh = useCallback(async () => {
+    const session = await readSession();
+    setState({ session, error: null });
+  }, []);
   if (state.error) return html`<main class="main"><${Failure} error=${state.error} retry=${start} /></main>`;
   if (!state.session) return html`<div class="progress"></div>`;
-  return html`<${SessionContext.Provider} value=${state.session}><${Frame} /><//>`;
+  return html`<${SessionContext.Provider} value=${{ ...state.session, refresh }}><${Frame} /><//>`;
 }
 
 begin();

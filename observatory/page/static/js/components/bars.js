@@ -1,12 +1,9 @@
 // Stacked bars over time, with a tooltip: uPlot, loaded with the first chart.
 import uPlot from "../../vendor/uplot.js";
 import { html, useEffect, useRef, useState } from "../html.js";
+import { colourOf } from "./legend.js";
 
 const STYLE = new URL("../../vendor/uplot.css", import.meta.url).href;
-const HIGHEST = 7;
-
-/** The number of the colour of a part: the last one is for all that have no own. */
-export const colourOf = (index) => Math.min(index + 1, HIGHEST);
 
 function loadStyle() {
   const known = document.querySelector(`link[href="${STYLE}"]`);
@@ -153,10 +150,4 @@ function Tip({ hovered: { index, x }, parts, labels, format, box }) {
     ${shown.sort((a, b) => b.value - a.value).map(({ name, number, value }) => html`<div class="tip-row" key=${name}>
       <span class=${`swatch swatch-${colourOf(number)}`}></span><span class="clip">${name}</span><span class="number">${format(value)}</span></div>`)}
   </div>`;
-}
-
-/** Which colour is which part. */
-export function Legend({ names }) {
-  return html`<ul class="legend">${names.map((name, index) => html`<li key=${name}>
-    <span class=${`swatch swatch-${colourOf(index)}`}></span><span class="clip">${name}</span></li>`)}</ul>`;
 }

@@ -10,17 +10,24 @@ export function Card({ title, actions, isFlush = false, children }) {
 }
 
 /**
- * A table. `columns` are `{key, label, isNumber, cell(row)}`; the first one names the row. `caption`
- * is read out and not shown.
+ * A table. `columns` are `{key, label, isNumber, isWide, width, cell(row), sortBy}`; the first one names the
+ * row, one that `isWide` is left out on small screens. Where columns have a `width` the others share the rest. `caption` is read out and not shown. With `sort`
+ * (`{key, onSort}`) the headings of columns with a `sortBy` choose what rows are ordered by: the caller orders them.
  */
-export function Table({ caption, columns, rows, rowKey = (row, index) => index }) {
+export function Table({ caption, columns, rows, rowKey = (row, index) => index, sort, rowClass }) {
   const [first, ...others] = columns;
   const value = (column, row) => (column.cell ? column.cell(row) : row[column.key]);
-  return html`<table class="table"><caption class="visually-hidden">${caption}</caption>
-    <thead><tr>${columns.map((column) => html`<th key=${column.key} scope="col" class=${column.isNumber ? "number" : ""}>${column.label}</th>`)}</tr></thead>
-    <tbody>${rows.map((row, index) => html`<tr key=${rowKey(row, index)}>
-      <th scope="row">${value(first, row)}</th>
-      ${others.map((column) => html`<td key=${column.key} class=${column.isNumber ? "number" : ""}>${value(column, row)}</td>`)}
+  const look = ({ isNumber, isWide }) => `${isNumber ? "number" : ""} ${isWide ? "wide-cell" : ""}`;
+  const isFixed = columns.some(({ width }) => width);
+  return html`<table class=${`table ${isFixed ? "table-fixed" : ""}`}><caption class="visually-hidden">${caption}</caption>
+    <thead><tr>${columns.map((column) => {
+      const isChosen = sort && column.sortBy && sort.key === column.sortBy;
+      return html`<th key=${column.key} scope="col" class=${look(column)} style=${column.width && { width: column.width }} aria-sort=${isChosen ? (sort.isAscending ? "ascending" : "descending") : undefined}>
+        ${sort && column.sortBy ? html`<button title=${`Order by ${column.label.toLowerCase()}`} onClick=${() => sort.onSort(column.sortBy, column)}>${column.label}${isChosen && html`<span aria-hidden="true"> ${sort.isAscending ? "↑" : "↓"}</span>`}</button>` : column.label}</th>`;
+    })}</tr></thead>
+    <tbody>${rows.map((row, index) => html`<tr key=${rowKey(row, index)} class=${rowClass?.(row)}>
+      <th scope="row" class=${look(first)}>${value(first, row)}</th>
+      ${others.map((column) => html`<td key=${column.key} class=${look(column)}>${value(column, row)}</td>`)}
     </tr>`)}</tbody>
   </table>`;
 }
@@ -34,7 +41,7 @@ export function Ranks({ labels, rows }) {
       <span class="rank-value">${labels.map((label) => html`<span>${label}</span>`)}</span></div>
     <ul class="ranks">${rows.map((row) => html`<li class="rank" key=${row.key}>
       <span class="rank-bar" style=${{ width: `${Math.max(0, Math.min(1, row.share)) * 100}%` }}></span>
-      <span class="clip" title=${row.title ?? row.name}>${row.href ? html`<a href=${row.href}>${row.name}</a>` : row.name}</span>
+      <span class="clip" title=${row.title ?? row.name}>${row.href ? html`<a href=${row.href} aria-current=${row.isCurrent ? "true" : undefined}>${row.name}</a>` : row.name}</span>
       <span class="rank-value">${row.values.map((value, index) => html`<span>
         <span class="visually-hidden">${labels[index]}: </span>${value}</span>`)}</span>
     </li>`)}</ul>`;

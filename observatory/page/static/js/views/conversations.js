@@ -191,6 +191,7 @@ function Dates({ query }) {
 function useListFacets(isWanted) {
   const { may } = useSession();
   const projects = useApi(isWanted ? "/api/projects" : null, { limit: 100, fields: "path,conversation_count" });
+  if (projects.data) format.learnProjects(projects.data.projects.map(({ path }) => path));
   const models = useApi(isWanted && may("analytics:read") ? "/api/analytics/models" : null, { from: LONG_AGO });
   const tags = useApi(isWanted ? "/api/tags" : null);
   return {

@@ -1,58 +1,27 @@
 // The overview: what was used and what it cost, when, for what, and what runs now.
-import { html, useEffect, useMemo, useRef, useState } from "../html.js";
-import { useApi } from "../api.js";
-import { conversationAddress, conversationsAddress } from "../addresses.js";
+import { html, useMemo, useState } from "../html.js";
+import { toQuery, useApi } from "../api.js";
+import { conversationsAddress } from "../addresses.js";
 import * as format from "../format.js";
-import { useLive } from "../live.js";
+import { useLive, useRefresh } from "../live.js";
+import { binsBetween, nameBins, readPeriod } from "../periods.js";
+import { useProjects } from "../projects.js";
 import { setQuery } from "../router.js";
-import { describeMessage } from "../saying.js";
 import { useSession } from "../session.js";
-import { Bars, Legend } from "../components/bars.js";
+import { Bars } from "../components/bars.js";
+import { Budget } from "../components/budget.js";
+import { ActivityCard } from "../components/heat-map.js";
 import { Card, Ranks, Table } from "../components/card.js";
 import { Choice } from "../components/choice.js";
+import { Latest } from "../components/latest.js";
+import { Legend } from "../components/legend.js";
+import { ReportHead } from "../components/report-head.js";
+import { Stat } from "../components/stat.js";
 import { Empty, Loaded } from "../components/states.js";
-import { Ago } from "../components/time.js";
 
 export const title = "Overview";
 
-const PERIODS = {
-  "7d": { label: "7 days", days: 7, unit: "day" },
-  "30d": { label: "30 days", days: 30, unit: "day" },
-  "90d": { label: "90 days", days: 90, unit: "day" },
-  "1y": { label: "Year", days: 365, unit: "week" },
-  all: { label: "All", days: null, unit: "month" },
-};
-const LONG_AGO = "2023-01-01";
 const SHOWN_MODELS = 6;
-const LIVE_MS = 10 * 60_000;
-const REFRESH_MS = 5_000;
-
-const dayOf = (date) =>
-  `${date.getFullYear()}-${String(date.getMonth() + 1).padStart(2, "0")}-${String(date.getDate()).padStart(2, "0")}`;
-
-function periodOf(name) {
-  const now = new Date();
-  const { days } = PERIODS[name];
-  const from = days ? dayOf(new Date(now.getFullYear(), now.getMonth(), now.getDate() - days + 1)) : LONG_AGO;
-  return { from, to: dayOf(now), timezone: format.TIMEZONE };
-}
-
-/** Return the beginnings of all days, weeks or months between two, which no bar may be missing of. */
-function binsBetween(first, last, unit) {
-  const bins = [];
-  const [year, month, day = 1] = first.split("-").map(Number);
-  const at = new Date(year, month - 1, day);
-  if (unit === "week") at.setDate(at.getDate() - ((at.getDay() + 6) % 7));
-  if (unit === "month") at.setDate(1);
-  for (; bins.length < 2000; ) {
-    const name = unit === "month" ? dayOf(at).slice(0, 7) : dayOf(at);
-    if (name > last) break;
-    bins.push({ name, start: at.getTime() / 1000 });
-    if (unit === "month") at.setMonth(at.getMonth() + 1);
-    else at.setDate(at.getDate() + (unit === "week" ? 7 : 1));
-  }
-  return bins;
-}
 
 /** Return what charts are drawn from: bars, and of each model its tokens and costs in them. */
 function pileUp(rows, { from, to, unit, isAll }) {
@@ -80,16 +49,7 @@ function pileUp(rows, { from, to, unit, isAll }) {
     tokens[index].values[place] += row.total_tokens;
     costs[index].values[place] += row.cost_microdollars ?? 0;
   }
-  const labels = bins.map(({ name }) => (unit === "week" ? `Week of ${format.reportDate(name)}` : format.reportDate(name)));
-  return { starts: bins.map(({ start }) => start), labels, names, tokens, costs };
-}
-
-function Stat({ label, value, note, title: hint, share }) {
-  const shown = format.change(share);
-  return html`<div class="stat"><dt>${label}</dt><dd>
-    <div class="stat-value" title=${hint}>${value}</div>
-    <div class="stat-note">${shown && html`<span title="against as many days before">${share > 0 ? "↑" : share < 0 ? "↓" : ""} ${shown.replace(/^[^\d]/, "")}${note && " · "}</span>`}${note}</div>
-  </dd></div>`;
+  return { starts: bins.map(({ start }) => start), labels: nameBins(bins, unit), names, tokens, costs };
 }
 
 function Totals({ totals, previous }) {
@@ -149,74 +109,14 @@ function UsageCard({ usage, period, unit, isAll, hint }) {
   <//>`;
 }
 
-function HeatMap({ rows }) {
-  // A quarter of the hours with anything in them has each shade.
-  const ranked = rows.map(({ messages }) => messages).filter(Boolean).sort((a, b) => a - b);
-  const level = (messages) => (messages ? 1 + Math.min(3, Math.floor((4 * ranked.indexOf(messages)) / ranked.length)) : 0);
-  const long = format.weekdays("long");
-  return html`<table class="heat"><caption class="visually-hidden">Messages by weekday and hour</caption>
-    <thead><tr><td></td>${[0, 6, 12, 18].map((hour) => html`<th key=${hour} colspan="6" scope="colgroup">${format.hour(hour)}</th>`)}</tr></thead>
-    <tbody>${format.weekdays().map((name, weekday) => html`<tr key=${weekday}><th scope="row">${name}</th>
-      ${rows.slice(weekday * 24, weekday * 24 + 24).map(({ hour, messages, cost_microdollars: cost }) => html`<td key=${hour} class=${`heat-${level(messages)}`}
-        title=${`${long[weekday]}, ${format.hour(hour)}: ${format.plural(messages, "message")}${cost ? `, ${format.money(cost)}` : ""}`}>
-        <span class="visually-hidden">${messages}</span></td>`)}</tr>`)}</tbody>
-  </table>`;
-}
-
-function ActivityCard({ activity }) {
-  return html`<${Card} title="When it happens" actions=${html`<span class="heat-scale" aria-hidden="true">less <i></i><i></i><i></i><i></i><i></i> more</span>`}>
-    <${Loaded} of=${activity} lines=${7}>${({ rows }) => html`<${HeatMap} rows=${rows} />`}<//>
-  <//>`;
-}
-
-function Latest({ project }) {
-  const latest = useApi("/api/conversations", { limit: 6, kind: "session", project_path: project, fields: "id,kind,title,project_path,updated_at,message_count,total_tokens,cost_microdollars,cost_complete,error_count,models" });
-  const [changed, setChanged] = useState(new Map());
-  const [said, setSaid] = useState(new Map());
-  useLive(["conversation_started", "conversation_updated", "conversation_ended", "conversation_deleted", "message_added"], (event) => {
-    if (event.type === "resync" || event.type === "conversation_deleted") return latest.reload();
-    if (event.type === "message_added") {
-      const text = describeMessage(event.data.message);
-      return text && setSaid((old) => new Map(old).set(event.conversation_id, text));
-    }
-    const { conversation } = event.data;
-    if (conversation.kind !== "session" || (project && conversation.project_path !== project)) return undefined;
-    return setChanged((old) => new Map(old).set(conversation.id, conversation));
-  });
-  useEffect(() => setChanged(new Map()), [latest.data]);
-  return html`<${Loaded} of=${latest} lines=${6}>${({ conversations }) => {
-    const rows = new Map([...conversations.map((row) => [row.id, row]), ...changed]);
-    const shown = [...rows.values()].sort((a, b) => (a.updated_at < b.updated_at ? 1 : -1)).slice(0, 6);
-    if (!shown.length) return html`<${Empty} title="No conversations yet">Sessions appear here as soon as they begin.<//>`;
-    return html`<ol>${shown.map((row) => html`<li key=${row.id} class="conversation">
-      <a class="clip" href=${conversationAddress(row.id)} title=${row.title}>${row.title}</a>
-      <span class="small muted row">${Date.now() - new Date(row.updated_at) < LIVE_MS && html`<span class="dot dot-live"></span><span class="visually-hidden">running</span>`}<${Ago} at=${row.updated_at} /></span>
-      <span class="facts"><span class="clip">${said.get(row.id) ?? format.projectName(row.project_path)}</span></span>
-      <span class="facts facts-end">${format.money(row.cost_microdollars, row.cost_complete)}</span>
-    </li>`)}</ol>`;
-  }}<//>`;
-}
-
 function Budgets() {
   const { may } = useSession();
   const budgets = useApi("/api/budgets");
   useLive(["budget_threshold"], () => budgets.reload());
   if (budgets.data && !budgets.data.budgets.length) {
-    return may("admin") ? html`<p class="small faint">No budgets are set. <a href="/docs#createBudget">How to set one</a></p>` : null;
+    return may("admin") ? html`<p class="small faint">No budgets are set. <a href="/settings/budgets">Set one</a></p>` : null;
   }
   return html`<${Card} title="Budgets"><${Loaded} of=${budgets} lines=${3}>${({ budgets: rows }) => html`<div class="grid grid-3">${rows.map((budget) => html`<${Budget} key=${budget.id} budget=${budget} />`)}</div>`}<//><//>`;
-}
-
-function Budget({ budget: { name, period, project_path: project, limit_microdollars: dollars, limit_tokens: tokens, state } }) {
-  const used = state.used_percent;
-  const look = used >= 100 ? "meter-bad" : used >= 80 ? "meter-warn" : "";
-  const spent = dollars === null ? format.compact(state.spent_tokens) : format.money(state.spent_microdollars, state.cost_complete);
-  const limit = dollars === null ? `${format.compact(tokens)} tokens` : format.money(dollars);
-  return html`<div class="budget"><div class="row"><strong class="clip grow" title=${project ?? "all projects"}>${name}</strong>
-      <span class="number muted">${used === null ? "–" : `${Math.round(used)}%`}</span></div>
-    <div class=${`meter ${look}`} role="meter" aria-label=${`${name}: used`} aria-valuemin="0" aria-valuemax="100" aria-valuenow=${Math.min(100, Math.round(used ?? 0))}>
-      <span style=${{ width: `${Math.min(100, used ?? 0)}%` }}></span></div>
-    <div class="small muted">${spent} of ${limit} this ${period}${state.projected_percent === null ? "" : `, heading for ${Math.round(state.projected_percent)}%`}</div></div>`;
 }
 
 function Tops({ overview, query }) {
@@ -228,7 +128,7 @@ function Tops({ overview, query }) {
   const none = html`<${Empty} title="Nothing yet">There was nothing in this time.<//>`;
   return html`<div class="grid grid-3">
     <${Card} title="Projects" isFlush><${Loaded} of=${overview}>${({ projects }) => (projects.length ? html`<${Ranks} labels=${["Tokens", "Cost"]} rows=${projects.map((row) => ({
-      key: row.project_id, name: row.project_name ?? "no project", title: row.project_path, share: share(projects)(row), values: costs(row),
+      key: row.project_id, name: format.projectName(row.project_path), title: row.project_path, share: share(projects)(row), values: costs(row),
       href: row.project_path && conversationsAddress({ project: row.project_path }),
     }))} />` : none)}<//><//>
     <${Card} title="Models" isFlush><${Loaded} of=${overview}>${({ models }) => (models.length ? html`<${Ranks} labels=${["Tokens", "Cost"]} rows=${models.map((row) => ({
@@ -238,21 +138,9 @@ function Tops({ overview, query }) {
     <${Card} title="Tools" isFlush><${Loaded} of=${overview}>${({ tools }) => (tools.length ? html`<${Ranks} labels=${["Failed", "Uses"]} rows=${tools.map((row) => ({
       key: row.tool, name: row.tool, share: row.uses / tools[0].uses,
       values: [row.error_count ? format.percent(1 - row.success_rate) : format.NOTHING, format.count(row.uses)],
-      href: conversationsAddress({ q: `tool:${row.tool}`, project: query.project }),
+      href: `/tools${toQuery({ tool: row.tool, project: query.project, period: query.period })}`,
     }))} />` : none)}<//><//>
   </div>`;
-}
-
-/** Read reports anew when numbers change, and not more often than makes sense. */
-function useRefresh(...loads) {
-  const timer = useRef(null);
-  useLive(["analytics_update"], () => {
-    timer.current ??= setTimeout(() => {
-      timer.current = null;
-      for (const { reload } of loads) reload();
-    }, REFRESH_MS);
-  });
-  useEffect(() => () => clearTimeout(timer.current), []);
 }
 
 /** What is shown before anything was ever read. */
@@ -265,32 +153,19 @@ function Welcome() {
 
 export default function Overview({ query }) {
   const { may } = useSession();
-  const name = query.period in PERIODS ? query.period : "30d";
-  const { unit, days } = PERIODS[name];
-  const period = periodOf(name);
+  const { name, unit, days, period } = readPeriod(query);
   const asked = { ...period, project: query.project };
   const overview = useApi("/api/analytics/overview", { ...asked, limit: 8, compare: days && "previous" });
   const usage = useApi("/api/analytics/token-usage", { ...asked, group_by: unit, breakdown: "model" });
   const activity = useApi("/api/analytics/activity", { ...asked, limit: 1 });
-  const projects = useApi("/api/projects", { limit: 100, fields: "path,name" });
-  useRefresh(overview, usage, activity);
-  const others = projects.data?.projects ?? [];
-  useLive(["project_discovered"], () => projects.reload());
-  if (projects.data && !others.length && overview.data && !overview.data.totals.messages && !query.project) {
+  const projects = useProjects();
+  useRefresh(["analytics_update"], [overview, usage, activity]);
+  if (projects && !projects.length && overview.data && !overview.data.totals.messages && !query.project) {
     return html`<div class="head"><h1>Overview</h1></div><${Welcome} />`;
   }
   const hint = name === "all" ? "Transcripts are read as soon as there are some." : html`<button class="button" onClick=${() => setQuery({ period: "all" })}>Show all there is</button>`;
   return html`
-    <div class="head"><h1>Overview</h1><div class="row">
-      <label class="visually-hidden" for="project">Project</label>
-      <select class="select" id="project" value=${query.project ?? ""} onChange=${(event) => setQuery({ project: event.target.value })}>
-        <option value="">All projects</option>
-        ${query.project && !others.some(({ path }) => path === query.project) && html`<option value=${query.project}>${format.projectName(query.project)}</option>`}
-        ${others.map(({ path, name: shown }) => html`<option key=${path} value=${path} title=${path}>${shown}</option>`)}
-      </select>
-      <${Choice} label="Period" value=${name} options=${Object.entries(PERIODS).map(([key, { label }]) => [key, label])}
-        onChange=${(value) => setQuery({ period: value === "30d" ? null : value })} />
-    </div></div>
+    <div class="head"><h1>Overview</h1><${ReportHead} query=${query} projects=${projects} /></div>
     <div class="stack">
       <${Loaded} of=${overview} lines=${2}>${({ totals, previous }) => html`<${Totals} totals=${totals} previous=${previous} />`}<//>
       <${UsageCard} usage=${usage} period=${period} unit=${unit} isAll=${!days} hint=${hint} />
