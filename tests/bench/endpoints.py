@@ -77,6 +77,7 @@ def list_others(place: Place, conversation_id: str) -> dict[str, str]:
         "list by tokens": "/api/conversations?limit=50&sort_by=total_tokens",
         "list of what has errors": "/api/conversations?limit=50&has_errors=true",
         "tool uses": f"{one}/tool-uses?limit=50",
+        "turns": f"{one}/turns",
         "export": f"{one}/export?format=markdown",
         "one message": f"/api/messages/{message}",
         "search, best first": "/api/search?q=error&limit=20",

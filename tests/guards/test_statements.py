@@ -30,9 +30,10 @@ STATEMENTS = {
     "file": 4,
     "events": 5,
     "live status": 3,
-    # With those of the sums that reports are made of: four levels of time, for each place.
-    "new conversation": 45,
-    "new message": 48,
+    # With three for how long to wait for the lock, and those of the sums that reports are made of:
+    # four levels of time, for each place.
+    "new conversation": 48,
+    "new message": 51,
 }
 
 
