@@ -16,7 +16,7 @@ VIEWS = {
     "/": "overview",
     "/conversations": "conversations",
     "/projects": "projects",
-    "/projects/{id}": "project",
+    "/projects/{project_id}": "project",
     "/tools": "tools",
     "/files": "files",
     "/ingest": "ingest",
