@@ -17,7 +17,7 @@ VIEWS = {
     "/conversations": "conversations",
     "/conversations/{conversation_id}": "conversation",
     "/projects": "projects",
-    "/projects/{id}": "project",
+    "/projects/{project_id}": "project",
     "/tools": "tools",
     "/files": "files",
     "/ingest": "ingest",

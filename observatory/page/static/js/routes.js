@@ -32,7 +32,7 @@ export const ROUTES = [
     permission: "analytics:read",
   },
   {
-    path: "/projects/{id}",
+    path: "/projects/{project_id}",
     view: "project",
     load: () => import("./views/project.js"),
     below: "/projects",

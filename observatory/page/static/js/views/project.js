@@ -64,7 +64,7 @@ function Sums({ project }) {
 
 export default function Project({ params }) {
   const { may } = useSession();
-  const project = useApi(`/api/projects/${encodeURIComponent(params.id)}`, { timezone: format.TIMEZONE });
+  const project = useApi(`/api/projects/${encodeURIComponent(params.project_id)}`, { timezone: format.TIMEZONE });
   const [isAsked, setIsAsked] = useState(false);
   const { path } = project.data ?? {};
   const activity = useApi(path ? "/api/analytics/activity" : null, { project: path, from: LONG_AGO, timezone: format.TIMEZONE, limit: 1 });

@@ -58,7 +58,7 @@ function SignIns() {
     await request("/api/auth/logout", { method: "POST", body: { everywhere: true } });
     location.assign("/");
   }
-  return html`<${Card} title="Sign-ins"><div class="row"><p class="grow muted">Somebody else may be signed in with this account, or a device that is lost.</p>
+  return html`<${Card} title="Sign-ins"><div class="row"><p class="grow-line muted">Somebody else may be signed in with this account, or a device that is lost.</p>
       <button class="button button-danger" onClick=${() => setIsAsked(true)}>Sign out everywhere</button></div>
     ${isAsked && html`<${Confirm} title="Sign out everywhere?" action="Sign out everywhere" onConfirm=${leave} onClose=${() => setIsAsked(false)}>
       <p>All sign-ins of this account end at once, this one too. API keys go on; they are revoked by themselves.</p><//>`}<//>`;
@@ -66,7 +66,7 @@ function SignIns() {
 
 function Appearance() {
   const [theme, choose] = useTheme();
-  return html`<${Card} title="Appearance"><div class="row"><p class="grow muted">For this browser. Times are shown in ${format.TIMEZONE}.</p>
+  return html`<${Card} title="Appearance"><div class="row"><p class="grow-line muted">For this browser. Times are shown in ${format.TIMEZONE}.</p>
     <${Choice} label="Theme" value=${theme} options=${THEMES.map(([name, , label]) => [name, label])} onChange=${choose} /></div><//>`;
 }
 
