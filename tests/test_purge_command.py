@@ -242,6 +242,29 @@ def test_at_a_terminal_it_asks(home, client, answer, left):
     assert fetch_all("SELECT count(*) FROM conversations") == [(left,)]
 
 
+def test_what_changes_before_the_answer_stays(home, client):
+    """Between the question and the yes somebody takes it out of the trash, or it goes on."""
+    write(home, said(GONE, "hello"))
+    ingest(home)
+    client.delete(f"/api/conversations/{GONE}")
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "observatory", "purge", "--trash", "--json"],
+        cwd=home.folder, env=home.environment(), stdin=theirs, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stderr is not None
+    assert process.stderr.read(13) == b"This removes "
+    client.post(f"/api/conversations/{GONE}/restore")
+    os.write(ours, b"y\n")
+    told, _ = process.communicate(timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    assert (json.loads(told)["removed"], json.loads(told)["spared"]) == (0, 1)
+    assert fetch_all("SELECT count(*) FROM messages") == [(1,)]
+    client.get(f"/api/conversations/{GONE}")
+
+
 @pytest.mark.parametrize("options", [(), ("--yes",), ("--dry-run", "--compact")])
 def test_what_to_remove_has_to_be_said(home, options):
     ended = home.run("purge", *options)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
-from observatory.errors import NotFound
 from observatory.ingest.removing import finish_removals, forget_gone_files
 from observatory.ingest.running import Progress
 from observatory.maintenance.retention import is_growing
@@ -21,9 +20,14 @@ from observatory.timestamps import format_timestamp
 
 @dataclass(slots=True)
 class Purged:
-    """What was removed. Unless ``is_log_empty``, the log may have some of it for who reads."""
+    """What was removed. Unless ``is_log_empty``, the log may have some of it for who reads.
+
+    ``spared`` were chosen, and are not to be removed any more: they were taken out of the trash, go
+    on, or somebody else was faster.
+    """
 
     removed: int = 0
+    spared: int = 0
     is_complete: bool = True
     is_log_empty: bool = False
     is_compacted: bool = False
@@ -44,19 +48,24 @@ def choose(wanted: Wanted) -> tuple[list[str], Amount]:
     What age chooses does not grow any more; a project goes as a whole.
     """
     chosen, amount = [], Amount()
-    for key, identifier in list_wanted(wanted):
-        if wanted.before is not None and is_growing(
-            Candidate(key, identifier, REMOVE, wanted.before)
-        ):
-            continue
+    for key, identifier in _list_chosen(wanted):
         chosen.append(identifier)
         amount.add(key)
     return chosen, amount
 
 
+def _list_chosen(wanted: Wanted, *, only: str | None = None) -> Iterator[tuple[int, str]]:
+    for key, identifier in list_wanted(wanted, only=only):
+        if wanted.before is None or not is_growing(
+            Candidate(key, identifier, REMOVE, wanted.before)
+        ):
+            yield key, identifier
+
+
 def purge(
     identifiers: Sequence[str],
     *,
+    wanted: Wanted,
     compacts: bool,
     on_progress: Callable[[Progress], None],
     should_stop: Callable[[], bool],
@@ -64,6 +73,13 @@ def purge(
     """Remove conversations for good, and what was removed before out of the index and the file.
 
     The caller holds the lock ``ingest``. What is interrupted is ended by doing it again.
+
+    Args:
+        identifiers: What was chosen, which may be a while ago.
+        wanted: What it was chosen for: what is not to be removed by that any more stays.
+        compacts: Write the file anew after that.
+        on_progress: Told after each conversation.
+        should_stop: Asked between short transactions.
 
     Raises:
         NoRoom: The file is to be written anew, and there is too little room for that.
@@ -75,7 +91,7 @@ def purge(
     try:
         done.is_complete = (
             finish_removals(should_end=should_stop)
-            and _remove(identifiers, done, on_progress, should_stop)
+            and _remove(identifiers, wanted, done, on_progress, should_stop)
             and _clean_up(should_stop)
         )
     finally:
@@ -89,6 +105,7 @@ def purge(
 
 def _remove(
     identifiers: Sequence[str],
+    wanted: Wanted,
     done: Purged,
     on_progress: Callable[[Progress], None],
     should_stop: Callable[[], bool],
@@ -98,23 +115,29 @@ def _remove(
     for identifier in identifiers:
         if should_stop():
             return False
-        try:
-            with writing():
-                begin_removal(identifier, scope=WHOLE)
-                audit.note(
-                    audit.OPERATOR,
-                    "conversation.delete_permanently",
-                    target=f"conversation:{identifier}",
-                    is_purge=True,
-                )
-        except NotFound:
-            # Somebody was faster.
+        if not _begin(identifier, wanted):
+            done.spared += 1
             continue
         done.removed += 1
         if not finish_removals(should_end=should_stop):
             return False
         progress.done += 1
         on_progress(progress)
+    return True
+
+
+def _begin(identifier: str, wanted: Wanted) -> bool:
+    """Begin to remove a conversation if it is still what somebody wants removed; tell whether."""
+    with writing():
+        if not any(_list_chosen(wanted, only=identifier)):
+            return False
+        begin_removal(identifier, scope=WHOLE)
+        audit.note(
+            audit.OPERATOR,
+            "conversation.delete_permanently",
+            target=f"conversation:{identifier}",
+            is_purge=True,
+        )
     return True
 
 
