@@ -12,6 +12,7 @@ from observatory.maintenance.retention import is_growing
 from observatory.store import audit, erasing, maintenance
 from observatory.store.conversation_removal import begin_removal
 from observatory.store.database import empty_log, vacuum, writing
+from observatory.store.label_names import forget_gone_names
 from observatory.store.purging import Amount, Wanted, list_wanted
 from observatory.store.retention import REMOVE, Candidate
 from observatory.store.scopes import WHOLE
@@ -142,10 +143,11 @@ def _begin(identifier: str, wanted: Wanted) -> bool:
 
 
 def _clean_up(should_stop: Callable[[], bool]) -> bool:
-    """Take out of the index, the statistics and the list of files what nothing is left of."""
+    """Take out of index, statistics, labels and the list of files what nothing is left of."""
     forget_gone_files()
     with writing(moves=None):
         maintenance.forget_samples()
+        forget_gone_names()
     is_first = True
     while erasing.merge_index(is_first=is_first):
         is_first = False
