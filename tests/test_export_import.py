@@ -14,7 +14,7 @@ import pytest
 import zstandard
 
 from observatory.store.archive_records import RECORDS
-from tests.filled_homes import change, read
+from tests.filled_homes import change, listing, read
 from tests.ingest.test_copies import OTHER, SESSION
 from tests.moved_archives import (
     AGENT,
@@ -227,6 +227,51 @@ def test_a_dry_run_makes_nothing(exported, home):
     counts = records_of(exported)[0]["counts"]
     assert json.loads(ended.stdout)["new"] == counts
     assert not home.database.exists()
+
+
+def test_a_dry_run_tells_what_an_import_would_do(exported, home, tmp_path):
+    """Beside what is here, what was removed here, and lines that can not be kept."""
+    take(home, exported)
+    with asking(home.database) as client:
+        client.delete(f"/api/conversations/{SESSION}?permanent=true")
+        client.delete(f"/api/conversations/{TASKS}?permanent=true")
+
+    def change_one(record: dict) -> dict:
+        if record["type"] == "conversation" and record["id"] == TRASHED:
+            record["title"] = 7
+        if record["type"] == "budget":
+            record["name"] = "Another"
+        return record
+
+    other = edited(exported, change_one, tmp_path / "edited.ndjson")
+    before = listing(home.folder)
+    would = home.run("import", str(other), "--dry-run", "--json")
+    assert would.returncode == 3, would.stderr
+    new = {name for name in listing(home.folder) if name not in before}
+    assert new == {"data/observatory.db.dry-run.lock"}
+    told, done = json.loads(would.stdout), take(home, other, code=3)
+    assert told.pop("is_dry_run") is True
+    assert told.pop("seconds") >= 0
+    assert told == {name: done[name] for name in told}
+    assert told["new"] == {"budget": 1}
+    assert told["copies_passed_over"] == 0
+    assert told["passed_over"]["message"] > 0
+
+
+def test_copies_of_what_was_removed_here_are_told(exported, home, tmp_path):
+    """The copies themselves were never here: only what they are copies of was, and was removed."""
+    original = edited(exported, lambda record: without(record, OTHER), tmp_path / "one.ndjson")
+    take(home, original)
+    with asking(home.database) as client:
+        client.delete(f"/api/conversations/{SESSION}?permanent=true")
+    ended = home.run("import", str(exported))
+    assert ended.returncode == 0, ended.stderr
+    assert "3 of these are copies in conversations that are here, which lack them" in ended.stdout
+
+
+def without(record: dict, conversation: str) -> dict | None:
+    """Return a record unless it is of a conversation."""
+    return None if conversation in json.dumps(record) else record
 
 
 def test_an_import_takes_turns_with_an_ingest(exported, home):

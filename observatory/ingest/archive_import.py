@@ -40,11 +40,11 @@ class ImportSummary:
     """What an import did, by types of records.
 
     ``new`` are here now and were not before, ``known`` were here, ``passed_over`` belong to what
-    was removed here for good, ``unknown`` are of types that a newer version writes. ``bad`` names
-    the first of the lines that could not be kept. ``listed`` are projects that are not for
+    was removed here for good, ``copies_passed_over`` of them in conversations that are here;
+    ``unknown`` are of types that a newer version writes. ``bad`` names the first of the lines that
+    could not be kept. ``listed`` are projects that are not for
     everyone now, and whose users must be listed. ``is_whole`` is false when the end was missing,
-    ``is_complete`` when a signal came before that. A dry run counts as ``new`` what is right by
-    itself.
+    ``is_complete`` when a signal came before that.
     """
 
     is_dry_run: bool = False
@@ -52,6 +52,7 @@ class ImportSummary:
     new: Counter[str] = field(default_factory=Counter)
     known: Counter[str] = field(default_factory=Counter)
     passed_over: Counter[str] = field(default_factory=Counter)
+    copies_passed_over: int = 0
     unknown: Counter[str] = field(default_factory=Counter)
     bad_lines: int = 0
     bad: list[tuple[int, str]] = field(default_factory=list)
@@ -80,6 +81,7 @@ class ImportSummary:
         ):
             if number:
                 counter[record_type] += number
+        self.copies_passed_over += written.copies_passed_over
         for line, reason in written.bad:
             self.refuse(line, reason)
         self.listed += written.listed
@@ -109,7 +111,7 @@ def import_archive(
 
     Args:
         read: Returns up to so many bytes of the file.
-        is_dry_run: Look at each line by itself, and write nothing; no database is needed then.
+        is_dry_run: The connected archive is a copy, of which only the summary is wanted.
         on_read: Told after each batch.
         on_progress: Told how far pricing and indexing are, which come after the reading.
         should_stop: Asked between batches.
@@ -120,15 +122,11 @@ def import_archive(
     """
     began = time.monotonic()
     summary = ImportSummary(is_dry_run=is_dry_run)
-    if not is_dry_run:
-        mend_interrupted(should_stop=should_stop)
+    mend_interrupted(should_stop=should_stop)
     writer = ArchiveWriter()
     try:
         for record_type, records in _batches(read, summary, batch_records):
-            if is_dry_run:
-                summary.new[record_type] += len(records)
-            else:
-                _apply(writer, record_type, records, summary)
+            _apply(writer, record_type, records, summary)
             on_read()
             if should_stop():
                 summary.is_complete = False
