@@ -258,6 +258,31 @@ def test_a_dry_run_tells_what_an_import_would_do(exported, home, tmp_path):
     assert told["passed_over"]["message"] > 0
 
 
+@pytest.mark.parametrize("is_first", [False, True])
+def test_what_could_not_be_kept_is_read_from_its_transcript(
+    source, exported, home, tmp_path, is_first
+):
+    """Also when how far it was read stands before it: the file may be in a wrong order."""
+    lines = [json.loads(line) for line in exported.read_bytes().splitlines()]
+    [refused] = [line for line in lines if line.get("content") == "only in the original"]
+    refused["role"] = 7
+    if is_first:
+        states = [line for line in lines if line["type"] == "transcript_state"]
+        others = [line for line in lines[1:] if line["type"] != "transcript_state"]
+        place = next(n for n, line in enumerate(others) if line["type"] == "message")
+        lines = [lines[0], *others[:place], *states, *others[place:]]
+    path = tmp_path / "wrong.ndjson"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    told = take(home, path, code=3)
+    assert told["bad_lines"] == 1
+    assert told["to_read_anew"] == told["new"]["transcript_file"]
+    home.variables["CLAUDE_CONFIG_DIR"] = str(source.folder / ".claude")
+    assert home.run("ingest").returncode == 0
+    found = read(home.database, "SELECT count(*) FROM messages WHERE content LIKE 'only in the o%'")
+    assert found == [(1,)]
+    assert is_sound(home)
+
+
 def test_copies_of_what_was_removed_here_are_told(exported, home, tmp_path):
     """The copies themselves were never here: only what they are copies of was, and was removed."""
     original = edited(exported, lambda record: without(record, OTHER), tmp_path / "one.ndjson")

@@ -33,6 +33,9 @@ BATCH_BYTES = 4 * 1024 * 1024
 # take more here: each of its characters can be written in six.
 MAX_LINE_BYTES = 512 * 1024 * 1024
 _NAMED_AT_MOST = 20
+_STATE = "transcript_state"
+# Types of which no transcript tells what could not be kept.
+_OF_NO_TRANSCRIPT = frozenset({"price", "project", "budget", "secret_finding", "transcript_error"})
 
 
 @dataclass(slots=True)
@@ -43,7 +46,9 @@ class ImportSummary:
     was removed here for good, ``copies_passed_over`` of them in conversations that are here;
     ``unknown`` are of types that a newer version writes. ``bad`` names the first of the lines that
     could not be kept. ``listed`` are projects that are not for
-    everyone now, and whose users must be listed. ``is_whole`` is false when the end was missing,
+    everyone now, and whose users must be listed. ``to_read_anew`` counts
+    transcripts that are to be read from their start, for lines could not be kept. ``is_whole`` is
+    false when the end was missing,
     ``is_complete`` when a signal came before that.
     """
 
@@ -53,6 +58,7 @@ class ImportSummary:
     known: Counter[str] = field(default_factory=Counter)
     passed_over: Counter[str] = field(default_factory=Counter)
     copies_passed_over: int = 0
+    to_read_anew: int = 0
     unknown: Counter[str] = field(default_factory=Counter)
     bad_lines: int = 0
     bad: list[tuple[int, str]] = field(default_factory=list)
@@ -124,14 +130,29 @@ def import_archive(
     summary = ImportSummary(is_dry_run=is_dry_run)
     mend_interrupted(should_stop=should_stop)
     writer = ArchiveWriter()
+    # How far transcripts were read: what of them could not be kept is to be read from them here.
+    states: list[list[Record]] = []
+    harmless_lines = 0
     try:
         for record_type, records in _batches(read, summary, batch_records):
-            _apply(writer, record_type, records, summary)
+            if record_type == _STATE:
+                states.append(records)
+            else:
+                before = summary.bad_lines
+                _apply(writer, record_type, records, summary)
+                if record_type in _OF_NO_TRANSCRIPT:
+                    harmless_lines += summary.bad_lines - before
             on_read()
             if should_stop():
                 summary.is_complete = False
                 break
         else:
+            is_all_kept = summary.bad_lines == harmless_lines
+            for batch in states:
+                if is_all_kept:
+                    _apply(writer, _STATE, batch, summary)
+                else:
+                    summary.to_read_anew += len(batch)
             for line, reason in writer.list_missing():
                 summary.refuse(line, reason)
     finally:
