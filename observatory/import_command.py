@@ -145,14 +145,14 @@ def _describe(summary: ImportSummary) -> Iterator[str]:
     if summary.copies_passed_over:
         yield (
             f"{summary.copies_passed_over:,} of these are copies in conversations that are here,"
-            " which lack them: their own transcripts have the text."
+            " which lack them: their text is in their own transcripts."
         )
     if summary.bad_lines:
         yield f"{summary.bad_lines:,} lines could not be kept."
     if summary.to_read_anew:
         yield (
             f"So `observatory ingest` reads those of {summary.to_read_anew:,} transcripts that are"
-            " here from their start, for what of them is missing."
+            " here from their start, for what is missing."
         )
     if summary.is_complete and not summary.is_whole:
         yield "The file is not whole: its end is missing. Get all of it and import it again."

@@ -283,7 +283,7 @@ def test_what_could_not_be_kept_is_read_from_its_transcript(
     assert is_sound(home)
 
 
-def test_copies_of_what_was_removed_here_are_told(exported, home, tmp_path):
+def test_copies_of_what_was_removed_here_are_told(source, exported, home, tmp_path):
     """The copies themselves were never here: only what they are copies of was, and was removed."""
     original = edited(exported, lambda record: without(record, OTHER), tmp_path / "one.ndjson")
     take(home, original)
@@ -292,6 +292,10 @@ def test_copies_of_what_was_removed_here_are_told(exported, home, tmp_path):
     ended = home.run("import", str(exported))
     assert ended.returncode == 0, ended.stderr
     assert "3 of these are copies in conversations that are here, which lack them" in ended.stdout
+    home.variables["CLAUDE_CONFIG_DIR"] = str(source.folder / ".claude")
+    assert home.run("ingest").returncode == 0
+    sql = "SELECT c.id FROM messages m JOIN conversations c ON c.key = m.conversation_key"
+    assert read(home.database, f"{sql} WHERE content = 'shared prompt'") == [(OTHER,)]
 
 
 def without(record: dict, conversation: str) -> dict | None:

@@ -45,11 +45,10 @@ class ImportSummary:
     ``new`` are here now and were not before, ``known`` were here, ``passed_over`` belong to what
     was removed here for good, ``copies_passed_over`` of them in conversations that are here;
     ``unknown`` are of types that a newer version writes. ``bad`` names the first of the lines that
-    could not be kept. ``listed`` are projects that are not for
-    everyone now, and whose users must be listed. ``to_read_anew`` counts
-    transcripts that are to be read from their start, for lines could not be kept. ``is_whole`` is
-    false when the end was missing,
-    ``is_complete`` when a signal came before that.
+    could not be kept. ``listed`` are projects that are not for everyone now, and whose users must
+    be listed. ``to_read_anew`` counts transcripts that are to be read from their start, for lines
+    or copies could not be kept. ``is_whole`` is false when the end was missing, ``is_complete``
+    when a signal came before that.
     """
 
     is_dry_run: bool = False
@@ -147,7 +146,7 @@ def import_archive(
                 summary.is_complete = False
                 break
         else:
-            is_all_kept = summary.bad_lines == harmless_lines
+            is_all_kept = summary.bad_lines == harmless_lines and not summary.copies_passed_over
             for batch in states:
                 if is_all_kept:
                     _apply(writer, _STATE, batch, summary)
