@@ -108,22 +108,19 @@ def _back_up(options: argparse.Namespace, settings: Settings, stop: StopSignals)
             key = files.enter_context(whole_file(copy, replaces=options.force))
             key.write_bytes(path.read_bytes())
         try:
-            before = look_at(settings.db_path, lambda: _copy(draft, stop))
-            contents = _check_copy(draft, target, is_deep=options.verify)
+            before = look_at(settings.db_path, lambda: _copy(target, draft, stop))
+            with _blaming(target):
+                contents = _check_copy(draft, target, is_deep=options.verify)
         except DatabaseError as error:
             if stop.is_requested() and is_interrupted(error):
                 raise _Stopped from None
-            if may_be_full(error):
-                raise BackupError(
-                    f"There is no room for {target}, or its disk failed ({error}): nothing was"
-                    " left there. Make room, or name a file elsewhere."
-                ) from error
             raise
         # Nobody wrote in between: then the copy has to have exactly as much.
         after = look_at(settings.db_path, read_contents)
         if before == after and contents != after:
             raise BackupError(f"{target} has not what the database has; run it again.")
         size = draft.stat().st_size
+        set_aside = _set_aside_keys(target, settings, taken=keys)
     told = {
         "file": str(target),
         "bytes": size,
@@ -131,22 +128,39 @@ def _back_up(options: argparse.Namespace, settings: Settings, stop: StopSignals)
         "is_verified": options.verify,
         **asdict(contents),
         "keys": [str(copy) for copy in keys],
+        "keys_set_aside": set_aside,
     }
     _print(told, options, _describe_backup(told, settings, options))
     return 0
 
 
-def _copy(draft: Path, stop: StopSignals) -> Contents:
+def _copy(target: Path, draft: Path, stop: StopSignals) -> Contents:
     """Copy the connected database, and return what it had just before."""
     contents = read_contents()
     # It may be tried again.
     os.truncate(draft, 0)
-    try:
-        copy_into(draft, should_stop=stop.is_requested)
-    finally:
-        # SQLite leaves it where the disk failed, and so does who is killed.
-        draft.with_name(f"{draft.name}-journal").unlink(missing_ok=True)
+    # What fails before this is of the database's own disk.
+    with _blaming(target):
+        try:
+            copy_into(draft, should_stop=stop.is_requested)
+        finally:
+            # SQLite leaves it where the disk failed, and so does who is killed.
+            draft.with_name(f"{draft.name}-journal").unlink(missing_ok=True)
     return contents
+
+
+@contextmanager
+def _blaming(target: Path) -> Iterator[None]:
+    """Say of a failure that may come from a full disk that it is the target's."""
+    try:
+        yield
+    except DatabaseError as error:
+        if not may_be_full(error):
+            raise
+        raise BackupError(
+            f"There is no room for {target}, or its disk failed ({error}): nothing was left there."
+            " Make room, or name a file elsewhere."
+        ) from error
 
 
 def _check_copy(draft: Path, target: Path, *, is_deep: bool) -> Contents:
@@ -178,6 +192,27 @@ def _looking(path: Path) -> Iterator[None]:
         close()
 
 
+def _set_aside_keys(target: Path, settings: Settings, *, taken: dict[Path, Path]) -> list[str]:
+    """Give keys that lie beside an earlier backup, and are others by now, another name.
+
+    A restore would put them in place. They are not removed: they may be the last copies.
+
+    Returns:
+        Their new names.
+    """
+    renamed = []
+    for name, path in key_files(settings).items():
+        saved = target.with_name(f"{target.name}.{name}")
+        if saved in taken or not saved.is_file():
+            continue
+        if path.is_file() and path.read_bytes() == saved.read_bytes():
+            continue
+        other = _name_of_now(saved)
+        saved.rename(other)
+        renamed.append(str(other))
+    return renamed
+
+
 def _describe_backup(
     told: dict[str, Any], settings: Settings, options: argparse.Namespace
 ) -> Iterator[str]:
@@ -194,6 +229,11 @@ def _describe_backup(
                 f"Not in it are {', '.join(missing)}: keep copies of them as well (--with-keys"
                 " makes them)."
             )
+    if told["keys_set_aside"]:
+        yield (
+            f"The keys of an earlier backup are now {', '.join(told['keys_set_aside'])}, for they"
+            " are not those of today."
+        )
     yield (
         "It holds secrets, such as those of webhooks and the hashes of passwords: keep it where"
         " only you can read it."
@@ -217,7 +257,7 @@ def run_restore(options: argparse.Namespace, settings: Settings) -> int:
         copy = folder / path.name
         _take_copy(source, copy)
         applied, contents = _prepare(replace(settings, db_path=copy), source, known)
-        kept = _name_kept(path)
+        kept = _name_of_now(path)
         was_there = put_in_place(copy, path, kept=kept)
         keys = _restore_keys(source, settings, suffix=kept.name.rpartition(".")[2])
     told = {
@@ -233,8 +273,8 @@ def run_restore(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _name_kept(path: Path) -> Path:
-    """Return the name of now, which nothing has, for the database that was there."""
+def _name_of_now(path: Path) -> Path:
+    """Return the name of now, which nothing has, for a file that was there."""
     name = f"{path.name}.before-{time.strftime('%Y%m%d-%H%M%S')}"
     kept, number = path.with_name(name), 1
     while os.path.lexists(kept):

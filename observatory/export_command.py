@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -16,8 +16,10 @@ from observatory import __version__
 from observatory.archive_files import STANDARD, packing
 from observatory.errors import ArchiveFileError
 from observatory.ingest.stopping import StopSignals
+from observatory.looking import looking_once, may_write
 from observatory.opening import open_existing_database
 from observatory.settings import Settings, key_files
+from observatory.store import schema
 from observatory.store.archive_reading import count_records, read_records
 from observatory.store.archive_records import END, FORMAT, HEADER, MAJOR, MINOR
 from observatory.store.backups import check_target
@@ -56,14 +58,23 @@ def run_export(options: argparse.Namespace, settings: Settings) -> int:
 
 def _export(options: argparse.Namespace, settings: Settings, stop: StopSignals) -> int:
     began = time.monotonic()
-    open_existing_database(settings)
-    if options.file == STANDARD:
-        counts = _write_standard(stop)
-        size = None
-    else:
-        target = Path(options.file)
-        check_target(target, settings.db_path, keys=key_files(settings).values())
-        counts, size = _write_file(target, stop, replaces=options.force)
+    with _reading(settings) as is_of_one_moment:
+
+        def check() -> None:
+            if stop.is_requested():
+                raise _Stopped
+            if not is_of_one_moment():
+                raise ArchiveFileError(
+                    f"{settings.db_path} was written to by another program; run it again."
+                )
+
+        if options.file == STANDARD:
+            counts = _write_standard(check)
+            size = None
+        else:
+            target = Path(options.file)
+            check_target(target, settings.db_path, keys=key_files(settings).values())
+            counts, size = _write_file(target, check, replaces=options.force)
     told = {
         "file": options.file,
         "bytes": size,
@@ -77,6 +88,22 @@ def _export(options: argparse.Namespace, settings: Settings, stop: StopSignals) 
     return 0
 
 
+@contextmanager
+def _reading(settings: Settings) -> Iterator[Callable[[], bool]]:
+    """Connect to the database, also where it can only be read.
+
+    Yields:
+        What tells whether it is still the database of one moment.
+    """
+    if may_write(settings.db_path):
+        open_existing_database(settings)
+        yield lambda: True
+        return
+    with looking_once(settings.db_path) as is_of_one_moment:
+        schema.check_current()
+        yield is_of_one_moment
+
+
 def _describe(told: dict[str, Any]) -> str:
     size = "" if told["bytes"] is None else f" {told['bytes']:,} bytes,"
     counts = told["counts"]
@@ -87,12 +114,12 @@ def _describe(told: dict[str, Any]) -> str:
     )
 
 
-def _write_standard(stop: StopSignals) -> dict[str, int]:
+def _write_standard(check: Callable[[], None]) -> dict[str, int]:
     # Python has none at its start when it was closed.
     if sys.__stdout__ is None:
         raise ArchiveFileError("Standard output is closed; name a file.")
     try:
-        counts = _write(sys.stdout.buffer, STANDARD, stop)
+        counts = _write(sys.stdout.buffer, STANDARD, check)
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         raise
@@ -106,13 +133,15 @@ def _write_standard(stop: StopSignals) -> dict[str, int]:
     return counts
 
 
-def _write_file(target: Path, stop: StopSignals, *, replaces: bool) -> tuple[dict[str, int], int]:
+def _write_file(
+    target: Path, check: Callable[[], None], *, replaces: bool
+) -> tuple[dict[str, int], int]:
     if not target.parent.is_dir():
         raise ArchiveFileError(f"There is no folder {target.parent}; make it first.")
     with whole_file(target, replaces=replaces) as draft:
         # Opened anew by its name it would get no other mode.
         with _telling_of_room(target), draft.open("r+b") as stream:
-            counts = _write(stream, target.name, stop)
+            counts = _write(stream, target.name, check)
         return counts, draft.stat().st_size
 
 
@@ -128,8 +157,14 @@ def _telling_of_room(target: Path) -> Iterator[None]:
         ) from error
 
 
-def _write(stream: IO[bytes], name: str, stop: StopSignals) -> dict[str, int]:
-    """Write header, records and end; return how many records of each type there are."""
+def _write(stream: IO[bytes], name: str, check: Callable[[], None]) -> dict[str, int]:
+    """Write header, records and end; return how many records of each type there are.
+
+    Args:
+        stream: Where to.
+        name: Says how it is compressed.
+        check: Called now and then, and before the end; raises when it is to be no export.
+    """
     with one_moment(), packing(stream, name) as packed, _gathering(packed) as put:
         if list_removals():
             raise ArchiveFileError(
@@ -149,8 +184,9 @@ def _write(stream: IO[bytes], name: str, stop: StopSignals) -> dict[str, int]:
         )
         for number, record in enumerate(read_records()):
             put(record)
-            if number % 1000 == 0 and stop.is_requested():
-                raise _Stopped
+            if number % 1000 == 0:
+                check()
+        check()
         put({"type": END, "records": sum(counts.values())})
     return counts
 

@@ -91,6 +91,7 @@ def run_purge(options: argparse.Namespace, settings: Settings) -> int:
     ):
         done = purge(
             identifiers,
+            wanted=wanted,
             compacts=options.compact,
             on_progress=on_progress,
             should_stop=stop.is_requested,
@@ -155,6 +156,12 @@ def _describe(amount: Amount, done: Purged) -> list[str]:
             " `observatory purge --compact` ends what has begun."
         ]
     lines = [f"Removed {_tell(amount)}."]
+    if done.spared:
+        lines = [
+            f"Of {_tell(amount)}: {done.spared:,} were taken out of the trash, went on or were"
+            f" removed by others meanwhile; removed the other {done.removed:,}, with what they"
+            " started."
+        ]
     if not done.is_log_empty:
         lines.append("Somebody reads, so the write-ahead log keeps some of it: run it again.")
     if not done.is_compacted:

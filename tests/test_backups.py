@@ -173,6 +173,45 @@ def test_keys_come_along_when_they_are_asked_for(home):
     assert saved.stat().st_mode & 0o777 == 0o600
 
 
+def test_keys_of_an_earlier_backup_are_not_taken_for_those_of_this_one(home, tmp_path):
+    assert home.run("backup", "b.db", "--with-keys").returncode == 0
+    assert told(home, "backup", "b.db", "--force")["keys_set_aside"] == []
+    saved, own = home.folder / "b.db.redaction_key", home.database.parent / "redaction_key"
+    before = saved.read_bytes()
+    assert before == own.read_bytes()
+    own.write_bytes(b"another key of the same kind....")
+    [other] = told(home, "backup", "b.db", "--force")["keys_set_aside"]
+    assert not saved.exists()
+    assert (home.folder / other).read_bytes() == before
+    assert told(home, "restore", "b.db")["keys"] == []
+    assert own.read_bytes() == b"another key of the same kind...."
+
+
+def test_a_full_disk_of_the_database_is_not_told_of_the_backups(home):
+    """What a killed server left needs room beside the database to be looked at."""
+    connection = sqlite3.connect(home.database)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("UPDATE totals SET value = value")
+    connection.commit()
+    log = home.database.with_name("observatory.db-wal")
+    left = log.read_bytes()
+    connection.close()
+    log.write_bytes(left)
+    limited = ["bash", "-c", 'ulimit -f 16; exec "$@"', "bash", sys.executable, "-m"]
+    ended = subprocess.run(
+        [*limited, "observatory", "backup", "b.db"],
+        cwd=home.folder,
+        env=home.environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 1
+    assert "no room for" not in ended.stderr
+    assert str(home.database) in ended.stderr
+    assert "disk is full" in ended.stderr
+
+
 def test_a_damaged_database_is_not_backed_up(home):
     change(home.database, "UPDATE messages SET conversation_key = 77 WHERE key = 2")
     ended = home.run("backup", "b.db")

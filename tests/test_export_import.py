@@ -14,7 +14,7 @@ import pytest
 import zstandard
 
 from observatory.store.archive_records import RECORDS
-from tests.filled_homes import change, read
+from tests.filled_homes import change, listing, read
 from tests.ingest.test_copies import OTHER, SESSION
 from tests.moved_archives import (
     AGENT,
@@ -254,6 +254,80 @@ def test_a_dry_run_makes_nothing(exported, home):
     counts = records_of(exported)[0]["counts"]
     assert json.loads(ended.stdout)["new"] == counts
     assert not home.database.exists()
+
+
+def test_a_dry_run_tells_what_an_import_would_do(exported, home, tmp_path):
+    """Beside what is here, what was removed here, and lines that can not be kept."""
+    take(home, exported)
+    with asking(home.database) as client:
+        client.delete(f"/api/conversations/{SESSION}?permanent=true")
+        client.delete(f"/api/conversations/{TASKS}?permanent=true")
+
+    def change_one(record: dict) -> dict:
+        if record["type"] == "conversation" and record["id"] == TRASHED:
+            record["title"] = 7
+        if record["type"] == "budget":
+            record["name"] = "Another"
+        return record
+
+    other = edited(exported, change_one, tmp_path / "edited.ndjson")
+    before = listing(home.folder)
+    would = home.run("import", str(other), "--dry-run", "--json")
+    assert would.returncode == 3, would.stderr
+    new = {name for name in listing(home.folder) if name not in before}
+    assert new == {"data/observatory.db.dry-run.lock"}
+    told, done = json.loads(would.stdout), take(home, other, code=3)
+    assert told.pop("is_dry_run") is True
+    assert told.pop("seconds") >= 0
+    assert told == {name: done[name] for name in told}
+    assert told["new"] == {"budget": 1}
+    assert told["copies_passed_over"] == 0
+    assert told["passed_over"]["message"] > 0
+
+
+@pytest.mark.parametrize("is_first", [False, True])
+def test_what_could_not_be_kept_is_read_from_its_transcript(
+    source, exported, home, tmp_path, is_first
+):
+    """Also when how far it was read stands before it: the file may be in a wrong order."""
+    lines = [json.loads(line) for line in exported.read_bytes().splitlines()]
+    [refused] = [line for line in lines if line.get("content") == "only in the original"]
+    refused["role"] = 7
+    if is_first:
+        states = [line for line in lines if line["type"] == "transcript_state"]
+        others = [line for line in lines[1:] if line["type"] != "transcript_state"]
+        place = next(n for n, line in enumerate(others) if line["type"] == "message")
+        lines = [lines[0], *others[:place], *states, *others[place:]]
+    path = tmp_path / "wrong.ndjson"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    told = take(home, path, code=3)
+    assert told["bad_lines"] == 1
+    assert told["to_read_anew"] == told["new"]["transcript_file"]
+    home.variables["CLAUDE_CONFIG_DIR"] = str(source.folder / ".claude")
+    assert home.run("ingest").returncode == 0
+    found = read(home.database, "SELECT count(*) FROM messages WHERE content LIKE 'only in the o%'")
+    assert found == [(1,)]
+    assert is_sound(home)
+
+
+def test_copies_of_what_was_removed_here_are_told(source, exported, home, tmp_path):
+    """The copies themselves were never here: only what they are copies of was, and was removed."""
+    original = edited(exported, lambda record: without(record, OTHER), tmp_path / "one.ndjson")
+    take(home, original)
+    with asking(home.database) as client:
+        client.delete(f"/api/conversations/{SESSION}?permanent=true")
+    ended = home.run("import", str(exported))
+    assert ended.returncode == 0, ended.stderr
+    assert "3 of these are copies in conversations that are here, which lack them" in ended.stdout
+    home.variables["CLAUDE_CONFIG_DIR"] = str(source.folder / ".claude")
+    assert home.run("ingest").returncode == 0
+    sql = "SELECT c.id FROM messages m JOIN conversations c ON c.key = m.conversation_key"
+    assert read(home.database, f"{sql} WHERE content = 'shared prompt'") == [(OTHER,)]
+
+
+def without(record: dict, conversation: str) -> dict | None:
+    """Return a record unless it is of a conversation."""
+    return None if conversation in json.dumps(record) else record
 
 
 def test_an_import_takes_turns_with_an_ingest(exported, home):

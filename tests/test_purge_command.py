@@ -35,7 +35,9 @@ PLACES = {
     "title": "gqztitle", "summary": "hqzsummary", "tag": "iqztag", "metadata": "jqzmetadata",
     "file path": "kqzfilepath", "project": "lqzproject", "branch": "mqzbranch", "cwd": "nqzcwd",
     "upload": "oqzupload", "subagent": "pqzsubagent", "written": "qqzwritten",
-    "restored": "rqzrestored", "chinese": "検索語彙",
+    "restored": "rqzrestored", "chinese": "検索語彙", "server": "sqzserver", "tool": "tqztool",
+    "model": "uqzmodel", "agent type": "vqzagent", "entrypoint": "wqzentry",
+    "version": "xqzversion",
 }  # fmt: skip
 
 
@@ -94,6 +96,11 @@ def planted() -> Transcript:
     transcript.tool_use("Read", {"file_path": f"/x/{PLACES['file path']}", "why": "dqzinput"})
     details = {"file": {"content": PLACES["details"] * 40}}
     transcript.tool_result(PLACES["tool result"], toolUseResult=details)
+    name = f"mcp__{PLACES['server']}__{PLACES['tool']}"
+    transcript.tool_use(name, {}, tool_use_id="toolu_2", model=PLACES["model"])
+    task = {"description": "x", "prompt": "y", "subagent_type": PLACES["agent type"]}
+    transcript.tool_use("Task", task, tool_use_id="toolu_3")
+    transcript.common |= {"entrypoint": PLACES["entrypoint"], "version": PLACES["version"]}
     transcript.answer(PLACES["answer"])
     transcript.side("summary", summary=PLACES["summary"], leafUuid=transcript.uuid(1))
     transcript.side("ai-title", aiTitle=PLACES["title"])
@@ -183,6 +190,27 @@ def test_nothing_of_a_purged_project_is_left(home, client):
     assert actions.count(("operator", "conversation.delete_permanently")) == 3
 
 
+def test_the_labels_of_what_is_left_stay_and_those_that_are_free_are_given_again(home, client):
+    def used(session: str, prefix: str, *tools: str) -> Transcript:
+        made = said(session, "hello", cwd=f"/home/ada/{prefix}", prefix=prefix)
+        for number, tool in enumerate(tools):
+            made.tool_use(tool, {}, tool_use_id=f"toolu_{number}")
+        return made
+
+    def labels() -> list[tuple]:
+        return fetch_all("SELECT name, number FROM label_names WHERE kind = 'tool' ORDER BY number")
+
+    write(home, used(GONE, "a", "Alpha", "Beta"))
+    write(home, used(KEPT, "b", "Beta", "Gamma"))
+    ingest(home)
+    assert labels() == [("Alpha", 1), ("Beta", 2), ("Gamma", 3)]
+    purge(home, "--project", "/home/ada/a", "--yes")
+    assert labels() == [("Beta", 2), ("Gamma", 3)]
+    write(home, used(UPLOADED, "c", "Delta", "Epsilon"))
+    ingest(home)
+    assert labels() == [("Delta", 1), ("Beta", 2), ("Gamma", 3), ("Epsilon", 4)]
+
+
 def test_a_purged_conversation_does_not_come_back(home, client):
     path = write(home, said(GONE, "hello"))
     ingest(home)
@@ -253,6 +281,29 @@ def test_at_a_terminal_it_asks(home, client, answer, left):
     os.close(theirs)
     assert b"Go on? [y/N]" in told
     assert fetch_all("SELECT count(*) FROM conversations") == [(left,)]
+
+
+def test_what_changes_before_the_answer_stays(home, client):
+    """Between the question and the yes somebody takes it out of the trash, or it goes on."""
+    write(home, said(GONE, "hello"))
+    ingest(home)
+    client.delete(f"/api/conversations/{GONE}")
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "observatory", "purge", "--trash", "--json"],
+        cwd=home.folder, env=home.environment(), stdin=theirs, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stderr is not None
+    assert process.stderr.read(13) == b"This removes "
+    client.post(f"/api/conversations/{GONE}/restore")
+    os.write(ours, b"y\n")
+    told, _ = process.communicate(timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    assert (json.loads(told)["removed"], json.loads(told)["spared"]) == (0, 1)
+    assert fetch_all("SELECT count(*) FROM messages") == [(1,)]
+    client.get(f"/api/conversations/{GONE}")
 
 
 @pytest.mark.parametrize("options", [(), ("--yes",), ("--dry-run", "--compact")])

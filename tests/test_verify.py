@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests import moved_archives
 from tests.filled_homes import change, fill, listing, read, transcript, write
+from tests.ingest.test_copies import SESSION
 from tests.processes import Home, serving
 
 CONVERSATIONS = 8
@@ -148,6 +150,14 @@ def test_transcripts_that_changed_are_gone_or_new_are_told(home, tmp_path):
         "UPDATE transcript_files SET record_counts = '{}' WHERE key = 2",
         "UPDATE transcript_files SET line_count = 1 WHERE key = 2",
         "UPDATE transcript_files SET byte_offset = 1 WHERE key = 2",
+        "UPDATE messages SET position = 9 WHERE key = 2",
+        "UPDATE messages SET content = 'another text' WHERE key = 3",
+        "UPDATE messages SET kind = 'meta' WHERE key = 1",
+        'UPDATE tool_uses SET parameters = \'{"command": "rm"}\' WHERE key = 1',
+        "UPDATE tool_uses SET status = 'error' WHERE key = 1",
+        "UPDATE tool_uses SET result = 'another' WHERE key = 1",
+        "INSERT INTO transcript_errors (file_key, line, byte_start, byte_end, reason)"
+        " VALUES (1, 2, 0, 1, 'none')",
     ],
 )
 def test_what_the_archive_has_otherwise_is_told(home, damage):
@@ -155,6 +165,43 @@ def test_what_the_archive_has_otherwise_is_told(home, damage):
     ended = home.run("verify", "--transcripts", "--json")
     assert ended.returncode == 1
     assert json.loads(ended.stdout)["transcripts"]["different"] == 1
+
+
+def test_what_a_transcript_counts_may_be_no_json(home):
+    # As by another program: the schema does not take it.
+    change(
+        home.database,
+        "PRAGMA ignore_check_constraints = 1",
+        "UPDATE transcript_files SET record_counts = '{' WHERE key = 2",
+    )
+    ended = home.run("verify", "--transcripts")
+    assert (ended.returncode, ended.stderr) == (1, "")
+    assert "in no form that can be read" in ended.stdout
+
+
+def test_archives_with_something_of_every_kind_say_what_their_transcripts_say(tmp_path):
+    """Copies, subagents, secrets, summaries, bad lines; some removed for good, some renamed."""
+    home = Home(tmp_path)
+    moved_archives.fill(home)
+    with moved_archives.asking(home.database) as client:
+        assert home.run("verify", "--transcripts").returncode == 0
+        client.delete(f"/api/conversations/{SESSION}?permanent=true")
+        client.delete(f"/api/conversations/{moved_archives.TASKS}?permanent=true")
+    [path] = home.projects.rglob(f"{moved_archives.TASKS}.jsonl")
+    path.rename(path.with_name("renamed.jsonl"))
+    assert home.run("ingest").returncode == 0
+    assert home.run("verify", "--transcripts").stdout.count(" 0 differ, 0 wait") == 1
+    change(home.database, "DELETE FROM summaries", "UPDATE tool_uses SET result = 'x'")
+    assert home.run("verify", "--transcripts").returncode == 1
+
+
+def test_a_summary_that_is_missing_is_told(tmp_path):
+    home = Home(tmp_path)
+    moved_archives.write_transcripts(home)
+    assert home.run("ingest").returncode == 0
+    assert home.run("verify", "--transcripts").returncode == 0
+    change(home.database, "DELETE FROM summaries")
+    assert "1 summaries are missing" in home.run("verify", "--transcripts").stdout
 
 
 def test_what_was_removed_for_good_is_not_missing(home):

@@ -346,6 +346,10 @@ class _FileReading:
         names = {(self._main_id, "session" if self.path.agent_id is None else "subagent")}
         if self._session_id is not None:
             names.add((self._session_id, "session"))
+        said = {item.session_id for *_, item in self.chunk.items if isinstance(item, Message)}
+        if len(said) == 1:
+            # Under another name it is the same; one that goes on with a session says its own, too.
+            names.update((name, "session") for name in said if name is not None)
         return any(is_deleted(name, kind=kind) for name, kind in names)
 
     @property

@@ -33,6 +33,9 @@ BATCH_BYTES = 4 * 1024 * 1024
 # take more here: each of its characters can be written in six.
 MAX_LINE_BYTES = 512 * 1024 * 1024
 _NAMED_AT_MOST = 20
+_STATE = "transcript_state"
+# Types of which no transcript tells what could not be kept.
+_OF_NO_TRANSCRIPT = frozenset({"price", "project", "budget", "secret_finding", "transcript_error"})
 
 
 @dataclass(slots=True)
@@ -40,11 +43,12 @@ class ImportSummary:
     """What an import did, by types of records.
 
     ``new`` are here now and were not before, ``known`` were here, ``passed_over`` belong to what
-    was removed here for good, ``unknown`` are of types that a newer version writes. ``bad`` names
-    the first of the lines that could not be kept. ``listed`` are projects that are not for
-    everyone now, and whose users must be listed. ``is_whole`` is false when the end was missing,
-    ``is_complete`` when a signal came before that. A dry run counts as ``new`` what is right by
-    itself.
+    was removed here for good, ``copies_passed_over`` of them in conversations that are here;
+    ``unknown`` are of types that a newer version writes. ``bad`` names the first of the lines that
+    could not be kept. ``listed`` are projects that are not for everyone now, and whose users must
+    be listed. ``to_read_anew`` counts transcripts that are to be read from their start, for lines
+    or copies could not be kept. ``is_whole`` is false when the end was missing, ``is_complete``
+    when a signal came before that.
     """
 
     is_dry_run: bool = False
@@ -52,6 +56,8 @@ class ImportSummary:
     new: Counter[str] = field(default_factory=Counter)
     known: Counter[str] = field(default_factory=Counter)
     passed_over: Counter[str] = field(default_factory=Counter)
+    copies_passed_over: int = 0
+    to_read_anew: int = 0
     unknown: Counter[str] = field(default_factory=Counter)
     bad_lines: int = 0
     bad: list[tuple[int, str]] = field(default_factory=list)
@@ -80,6 +86,7 @@ class ImportSummary:
         ):
             if number:
                 counter[record_type] += number
+        self.copies_passed_over += written.copies_passed_over
         for line, reason in written.bad:
             self.refuse(line, reason)
         self.listed += written.listed
@@ -109,7 +116,7 @@ def import_archive(
 
     Args:
         read: Returns up to so many bytes of the file.
-        is_dry_run: Look at each line by itself, and write nothing; no database is needed then.
+        is_dry_run: The connected archive is a copy, of which only the summary is wanted.
         on_read: Told after each batch.
         on_progress: Told how far pricing and indexing are, which come after the reading.
         should_stop: Asked between batches.
@@ -120,20 +127,31 @@ def import_archive(
     """
     began = time.monotonic()
     summary = ImportSummary(is_dry_run=is_dry_run)
-    if not is_dry_run:
-        mend_interrupted(should_stop=should_stop)
+    mend_interrupted(should_stop=should_stop)
     writer = ArchiveWriter()
+    # How far transcripts were read: what of them could not be kept is to be read from them here.
+    states: list[list[Record]] = []
+    harmless_lines = 0
     try:
         for record_type, records in _batches(read, summary, batch_records):
-            if is_dry_run:
-                summary.new[record_type] += len(records)
+            if record_type == _STATE:
+                states.append(records)
             else:
+                before = summary.bad_lines
                 _apply(writer, record_type, records, summary)
+                if record_type in _OF_NO_TRANSCRIPT:
+                    harmless_lines += summary.bad_lines - before
             on_read()
             if should_stop():
                 summary.is_complete = False
                 break
         else:
+            is_all_kept = summary.bad_lines == harmless_lines and not summary.copies_passed_over
+            for batch in states:
+                if is_all_kept:
+                    _apply(writer, _STATE, batch, summary)
+                else:
+                    summary.to_read_anew += len(batch)
             for line, reason in writer.list_missing():
                 summary.refuse(line, reason)
     finally:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from observatory.ingest.comparing import find_otherwise
 from observatory.ingest.discover import FoundFile, find_files
 from observatory.ingest.reading import Chunk, is_unchanged, read_chunks
 from observatory.ingest.uploads import is_upload
@@ -109,13 +110,14 @@ def _verify_file(
         why = "never read" if state is None else "changed since it was read"
         _note(report, "unread", f"{file.path}: {why}")
         return
-    fresh = _Fresh()
-    missing = 0
+    fresh, missing, otherwise = _Fresh(), 0, Counter[str]()
+    seen: set[str] = set()
     try:
         whole = is_upload(file.path, database_path=database_path)
         for chunk in read_chunks(file, None, is_whole=whole):
             fresh.add(chunk)
             missing += _count_missing(chunk)
+            otherwise.update(find_otherwise(chunk, state.key, seen))
     except OSError as error:
         _note(report, "failed", f"{file.path}: {error.strerror}")
         return
@@ -123,7 +125,11 @@ def _verify_file(
     if fresh.is_torn or fresh.end != file.size:
         report.unsure += 1
         return
-    differences = [*fresh.compare(state), *([f"{missing} messages are missing"] * bool(missing))]
+    differences = [
+        *fresh.compare(state),
+        *([f"{missing} messages are missing"] * bool(missing)),
+        *(f"{number} {what}" for what, number in sorted(otherwise.items())),
+    ]
     if differences:
         _note(report, "different", f"{file.path}: {'; '.join(differences)}")
     else:
@@ -145,7 +151,7 @@ class _Fresh:
         self._offset = self._lines = 0
         self._tail = b""
         self._counts: Counter[str] = Counter()
-        self._bad_lines: set[int] = set()
+        self._bad_lines: set[tuple[int, int, int, str]] = set()
 
     def add(self, chunk: Chunk) -> None:
         """Take the next chunk."""
@@ -155,7 +161,7 @@ class _Fresh:
         self._offset, self._lines = chunk.byte_offset, chunk.line_count
         self._tail = chunk.tail_hash
         self._counts.update(chunk.record_counts)
-        self._bad_lines.update(bad.line for bad in chunk.bad_lines)
+        self._bad_lines.update((b.line, b.start, b.end, b.reason) for b in chunk.bad_lines)
 
     def compare(self, state: FileState) -> Iterator[str]:
         """Yield what the archive has otherwise."""
@@ -163,11 +169,15 @@ class _Fresh:
             "SELECT record_counts, bad_line_count FROM transcript_files WHERE key = ?",
             (state.key,),
         )
-        kept: dict[str, int] = json.loads(counts)
+        try:
+            kept: dict[str, int] = json.loads(counts)
+        except ValueError:
+            yield "what it holds is kept in no form that can be read"
+            return
         facts: list[tuple[str, Any, Any]] = [
             ("bytes read", state.byte_offset, self._offset),
             ("lines", state.line_count, self._lines),
-            ("bad lines", bad_lines, len(self._bad_lines)),
+            ("bad lines", bad_lines, len({line for line, *_ in self._bad_lines})),
         ]
         if len(kept) < _MAX_KINDS:
             facts.append(("records", sum(kept.values()), self._counts.total()))
@@ -176,6 +186,12 @@ class _Fresh:
         for name, known, fresh in facts:
             if known != fresh:
                 yield f"{name}: {known} kept, {fresh} there"
+        told = fetch_all(
+            "SELECT line, byte_start, byte_end, reason FROM transcript_errors WHERE file_key = ?",
+            (state.key,),
+        )
+        if self._bad_lines.symmetric_difference(told):
+            yield "which lines are bad, or why, is kept otherwise"
         if state.tail_hash != self._tail:
             yield "its end is another one"
 
@@ -193,6 +209,11 @@ def _count_missing(chunk: Chunk) -> int:
     )
     if not rows:
         return 0
-    session = read_path(chunk.file.path).session_id
-    removed = fetch_all("SELECT 1 FROM deleted_conversations WHERE id = ?", (session,))
+    # A transcript may have another name than its session (ingest/applying.py).
+    said = {item.session_id for *_, item in chunk.items if isinstance(item, Message)}
+    names = {read_path(chunk.file.path).session_id, *(said if len(said) == 1 else ())}
+    removed = fetch_all(
+        "SELECT 1 FROM deleted_conversations WHERE id IN (SELECT value FROM json_each(?))",
+        (json.dumps(sorted(filter(None, names))),),
+    )
     return 0 if removed else len(rows)

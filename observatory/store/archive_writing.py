@@ -46,13 +46,15 @@ class Written:
     """What became of some records.
 
     ``new`` are here now and were not before, ``known`` were here, ``passed_over`` belong to what
-    was removed here for good. ``bad`` are lines that can not be kept, with the reason. ``listed``
+    was removed here for good; ``copies_passed_over`` of them are of conversations that are here,
+    which lack them. ``bad`` are lines that can not be kept, with the reason. ``listed``
     are paths of projects that are not for everyone any more.
     """
 
     new: int = 0
     known: int = 0
     passed_over: int = 0
+    copies_passed_over: int = 0
     bad: list[tuple[int, str]] = field(default_factory=list)
     listed: list[str] = field(default_factory=list)
     has_changed: bool = False
@@ -570,6 +572,7 @@ class _Messages:
             if original is None:
                 if values["copy_of"] in self.removed:
                     done.passed_over += 1
+                    done.copies_passed_over += 1
                 else:
                     done.refuse(
                         record, f"there is no message {values['copy_of']!r} to be a copy of"

@@ -26,15 +26,25 @@ class Wanted:
     is_trash: bool = False
 
 
-def list_wanted(wanted: Wanted) -> list[tuple[int, str]]:
+def list_wanted(wanted: Wanted, *, only: str | None = None) -> list[tuple[int, str]]:
     """Return key and id of what to remove; what those started goes with them.
 
     Of ``before`` only what was said in a conversation itself is looked at here.
+
+    Args:
+        wanted: What somebody wants removed.
+        only: The id of the one conversation to look at; ``None`` looks at all.
     """
     conditions = [
         "NOT EXISTS (SELECT 1 FROM deleted_conversations d WHERE d.id = c.id AND d.kind = c.kind)"
     ]
-    parameters: dict[str, Any] = {"before": wanted.before, "path": wanted.project_path}
+    parameters: dict[str, Any] = {
+        "before": wanted.before,
+        "path": wanted.project_path,
+        "only": only,
+    }
+    if only is not None:
+        conditions.append("c.id = :only")
     if wanted.project_path is not None:
         conditions.append("c.project_key = (SELECT key FROM projects WHERE path = :path)")
     elif not wanted.is_trash:

@@ -62,3 +62,25 @@ def test_a_start_is_refused_with_what_to_do(tmp_path):
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr
     assert "Let this user read and write it and its folder" in ended.stderr
+
+
+def test_what_only_looks_works(tmp_path):
+    home = Home(tmp_path)
+    spoken = Transcript()
+    spoken.prompt("first")
+    session_path(home, spoken).write_bytes(spoken.bytes())
+    with small_disk(home.database.parent, mebibytes=48):
+        assert home.run("ingest").returncode == 0
+        remount(home.database.parent, mode="ro")
+        for command in (
+            ("verify",),
+            ("verify", "--rollups"),
+            ("export", "all.ndjson"),
+            ("export", "-"),
+            ("backup", "b.db"),
+        ):
+            ended = home.run(*command)
+            assert "Traceback" not in ended.stderr
+            assert ended.returncode == 0, (command, ended.stderr)
+            assert '"first"' in ended.stdout or command != ("export", "-")
+    assert '"first"' in (home.folder / "all.ndjson").read_text()

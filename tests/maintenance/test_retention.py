@@ -117,6 +117,24 @@ def test_a_rule_may_remove_for_good_and_it_does_not_come_back(read, ingest):
     assert verify_rollups().are_none
 
 
+def test_it_does_not_come_back_under_another_name(read, write, ingest, client):
+    file = read()
+    rule(30, "remove")
+    run(31)
+    uploaded = [("file", "session (1).jsonl", file.read_bytes())]
+    client.post("/api/files/upload", upload_files=uploaded)
+    file.rename(file.with_name("kept.jsonl"))
+    ingest()
+    assert states() == {}
+    # One that goes on with it under a name of its own is another one.
+    resumed = Transcript(TWO, prefix="2")
+    resumed.prompt("and on")
+    other = write(resumed)
+    other.write_bytes(uploaded[0][2] + resumed.bytes())
+    ingest()
+    assert states() == {TWO: "there"}
+
+
 def test_what_a_rule_removes_goes_from_the_trash_too(read):
     read()
     trash_conversation(ONE, scope=WHOLE)
