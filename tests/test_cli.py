@@ -13,7 +13,7 @@ import sqlite3
 import stat
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -571,12 +571,20 @@ def test_a_folder_whose_name_is_no_text_is_told(home):
     assert "Traceback" not in ended.stderr
 
 
+def has_open(pid: int, ending: str) -> bool:
+    """Tell whether a process has a file open whose name ends so."""
+    found = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.append(os.readlink(link))
+    return any(name.endswith(ending) for name in found)
+
+
 def test_control_c_while_waiting_for_another_ingest_is_quiet(home, transcripts):
     home.run("migrate")
     with ingesting(home):
         waiting = home.popen("-m", "observatory", "ingest", "--wait", "60")
-        with pytest.raises(subprocess.TimeoutExpired):
-            waiting.wait(timeout=2)
+        wait_for(lambda: has_open(waiting.pid, "ingest.lock"), what="it to ask for the lock")
         waiting.send_signal(signal.SIGINT)
         ended = finish(waiting)
     assert (ended.returncode, ended.stderr) == (130, "")

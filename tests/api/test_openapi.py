@@ -14,6 +14,7 @@ from observatory.api.errors import BY_STATUS
 from observatory.api.operations import LINKS, OPERATIONS, PAGES, AnyOf, Operation
 from observatory.api.schemas import ERROR_CODES
 from observatory.app import create_app
+from observatory.page.assets import read_assets
 from tests.api.described import check_answer
 from tests.api.sessions import SESSION
 
@@ -165,7 +166,8 @@ def test_the_page_needs_nothing_from_elsewhere(client):
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     assert "<script" not in answer.text and "style=" not in answer.text
     addresses = set(re.findall(r'(?:href|src)="([^#"][^"]*)"', answer.text))
-    assert addresses == {"/docs.css", "/openapi.json"}
+    icon = f"{read_assets().base}/icon.svg"
+    assert addresses == {"/docs.css", "/openapi.json", "/", icon}
 
 
 def test_the_page_shows_every_operation_and_its_anchors_are_there(client):

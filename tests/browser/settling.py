@@ -9,17 +9,22 @@ from playwright.sync_api import BrowserContext, Page
 QUIET_MS = 500
 _OBSERVE = """
 window.__long_tasks = [];
-new PerformanceObserver((list) => {
-  for (const { startTime, duration } of list.getEntries()) {
+const note = (entries) => {
+  for (const { startTime, duration } of entries) {
     window.__long_tasks.push([startTime, duration]);
   }
-}).observe({ type: "longtask", buffered: true });
+};
+const observer = new PerformanceObserver((list) => note(list.getEntries()));
+observer.observe({ type: "longtask", buffered: true });
+// Those that the browser has not told yet.
+window.__note_long_tasks = () => note(observer.takeRecords());
 """
 # Resolves when the page has loaded and no task took 50 ms or more for so long; parts that still
 # wait for their data say so by aria-busy.
 _SETTLE = """(quiet) => new Promise((done) => {
   const [navigation] = performance.getEntriesByType("navigation");
   const look = () => {
+    window.__note_long_tasks();
     const tasks = window.__long_tasks;
     const last = Math.max(navigation.loadEventEnd, ...tasks.map(([start, took]) => start + took));
     const isBusy = document.querySelector("[aria-busy=true]") !== null;

@@ -139,7 +139,8 @@ def test_what_others_leave_behind_is_reaped(container):
     [watcher] = wait_for(lambda: children_of(supervisor), what="the watcher")
     os.kill(supervisor, signal.SIGKILL)
     wait_for(lambda: not Path(f"/proc/{watcher}").exists(), what="the end of the watcher")
-    wait_for(lambda: container.programs() == workers, what="nothing but workers")
+    wait_for(lambda: container.programs() == [*workers, "observatory.supervise"], what="another")
+    assert supervisor not in children_of(container.first)
 
 
 def test_sigterm_ends_it_and_leaves_nothing(container, home):
