@@ -56,8 +56,12 @@ def test_a_page_that_works_on_after_loading_is_not_interactive_until_then(browse
     with browser.new_context() as context:
         observe(context)
         page = context.new_page()
-        page.goto(busy)
-        settled = settle(page)
+        # On a busy machine Chromium tells of no long task now and then.
+        for _ in range(5):
+            page.goto(busy)
+            settled = settle(page)
+            if settled.longest_task_ms:
+                break
         assert settled.longest_task_ms >= 120
         assert settled.interactive_ms >= page.evaluate("window.ended")
 

@@ -123,7 +123,7 @@ function FailedCell({ row }) {
 }
 
 const COLUMNS = (chosen) => [
-  { key: "tool", label: "Tool", sortBy: "tool", cell: (row) => html`<a href=${toolAddress(row.tool === chosen ? null : row.tool)} title=${row.tool} aria-current=${row.tool === chosen ? "true" : undefined}>${nameOf(row)}</a>${row.server && html` <span class="tiny faint">${row.server}</span>`}` },
+  { key: "tool", label: "Tool", sortBy: "tool", cell: (row) => html`<a href=${toolAddress(row.tool === chosen ? null : row.tool)} title=${row.tool} aria-current=${row.tool === chosen ? "true" : undefined}>${nameOf(row)}${row.server && html` <span class="tiny faint">${row.server}</span>`}</a>` },
   { key: "uses", label: "Uses", sortBy: "uses", isNumber: true, cell: (row) => format.count(row.uses) },
   { key: "failed", label: "Went wrong", sortBy: "failed", isNumber: true, cell: (row) => html`<${FailedCell} row=${row} />` },
   { key: "why", label: "Mostly", isWide: true, cell: (row) => html`<span class="small muted">${Object.entries(row.error_categories).slice(0, 2).map(([name]) => words(name)).join(", ")}</span>` },
