@@ -258,10 +258,21 @@ class Worker(ThreadWorker):
         return answer
 
     def accept(self, listener: Any) -> None:
-        """Take a connection, and read what it has sent already."""
+        """Take a connection, or a part of those that wait when there are many already.
+
+        Between two calls all others are answered that have asked, so of a thousand clients that
+        come at once the last would wait for a thousand rounds. Few are taken one by one, so that
+        workers share them.
+        """
+        for _ in range(1 + self.nr_conns // 2):
+            if self.nr_conns >= self.worker_connections or not self._take(listener):
+                break
+
+    def _take(self, listener: Any) -> bool:
+        """Take a connection and read what it has sent already; tell whether there may be more."""
         if self.cfg.is_ssl:
             super().accept(listener)
-            return
+            return False
         try:
             client, address = listener.accept()
         except OSError as error:
@@ -271,7 +282,7 @@ class Worker(ThreadWorker):
                 time.sleep(_EXHAUSTED_SECONDS)
             elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
                 raise
-            return
+            return False
         self.nr_conns += 1
         client = PatientSocket(fileno=client.detach())
         client.patience = self._patience
@@ -284,6 +295,7 @@ class Worker(ThreadWorker):
                 scheme_headers=find_scheme_headers(self.cfg, address),
             )
         self._wait_for_request(conn, bytearray())
+        return True
 
     def on_client_socket_readable(self, conn: Any, client: Any) -> None:
         """Begin to read the next request of a connection."""
@@ -625,7 +637,7 @@ class Worker(ThreadWorker):
             count = -1
             while count < self.nr_conns < self.worker_connections:
                 count = self.nr_conns
-                self.accept(listener)
+                self._take(listener)
             listener.close()
 
     def handle_error(self, _req: Any, client: Any, addr: Any, exc: BaseException) -> None:
