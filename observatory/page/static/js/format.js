@@ -47,8 +47,8 @@ export const change = (share) => (isKnown(share) ? changes.format(share) : "");
 export function money(microdollars, isComplete = true) {
   if (!isKnown(microdollars)) return NOTHING;
   const value = microdollars / 1e6;
-  if (!isComplete) return `≥ ${dollars.format(Math.floor(value * 100) / 100)}`;
-  return value > 0 && value < 0.005 ? `< ${dollars.format(0.01)}` : dollars.format(value);
+  if (!isComplete) return `≥\u00a0${dollars.format(Math.floor(value * 100) / 100)}`;
+  return value > 0 && value < 0.005 ? `<\u00a0${dollars.format(0.01)}` : dollars.format(value);
 }
 
 /** $1.2k of microdollars, for axes. */

@@ -1,5 +1,5 @@
 // The frame around all views: navigation, theme, shortcuts, and the view that the address names.
-import { html, render, useCallback, useEffect, useRef, useState } from "./html.js";
+import { html, render, useCallback, useEffect, useErrorBoundary, useRef, useState } from "./html.js";
 import { ApiError, signInAgain } from "./api.js";
 import { announce } from "./announcing.js";
 import { begin, match, navigate, readQuery, useAddress } from "./router.js";
@@ -96,12 +96,16 @@ function useView(address) {
   return shown;
 }
 
+/** A view; when it can not be drawn, what is around it stays, and it is told. */
 function View({ shown }) {
+  const [broken, forget] = useErrorBoundary((error) => reportError(error));
   const { may } = useSession();
+  useEffect(forget, [shown]);
   if (shown.address === null) return null;
   if (!shown.found) {
     return html`<${Empty} title="There is nothing here">The address leads nowhere. <a href="/">Go to the overview</a><//>`;
   }
+  if (broken) return html`<${Failure} error=${new ApiError("This view can not be shown.", { code: "UNREADABLE" })} retry=${() => location.reload()} />`;
   if (shown.error) return html`<${Failure} error=${shown.error} retry=${() => location.reload()} />`;
   if (!may(shown.found.route.permission)) {
     const error = new ApiError(`This takes the permission ${shown.found.route.permission}.`, { code: "FORBIDDEN" });

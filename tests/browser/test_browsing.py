@@ -1,0 +1,52 @@
+"""Lists and addresses as people go about in them: mistyped, kept, left and come back to."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.settling import settle
+from tests.browser.talks import Talk
+
+
+@pytest.mark.parametrize("path", ["/conversations/%E0%A4%A", "/conversations/none/%C3"])
+def test_an_address_that_can_not_be_read_leads_nowhere(page, assert_quiet, path):
+    page.goto(path)
+    expect(page.locator("body")).to_contain_text("nothing")
+    assert_quiet(but=["404"])
+
+
+def test_days_that_there_are_not_filter_nothing(page, assert_quiet):
+    page.goto("/conversations?from=abc&to=2026-13-40")
+    settle(page)
+    expect(page.locator("[data-row]").first).to_be_visible()
+    expect(page.locator(".chips")).to_have_count(0)
+
+
+def test_a_list_that_one_comes_back_to_has_what_came_meanwhile(page, site, assert_quiet):
+    page.goto("/conversations")
+    page.locator("[data-row]").first.click()
+    page.locator(".conversation-title").wait_for()
+    talk = Talk(site)
+    talk.prompt(f"What came meanwhile, {talk.begun}")
+    talk.say("An answer.")
+    talk.write()
+    page.get_by_role("link", name="Conversations").first.click()
+    expect(page.get_by_role("link", name=f"What came meanwhile, {talk.begun}")).to_be_attached()
+
+
+def test_who_comes_back_to_a_place_in_a_list_finds_it_there(page, site, assert_quiet):
+    page.goto("/conversations")
+    row = page.locator("[data-index='12'] [data-row]")
+    settle(page)
+    row.scroll_into_view_if_needed()
+    page.evaluate("scrollTo(0, 400)")
+    settle(page)
+    name = row.inner_text()
+    row.click()
+    page.locator(".conversation-title").wait_for()
+    talk = Talk(site)
+    talk.prompt("What came meanwhile")
+    talk.write()
+    page.go_back()
+    expect(page.get_by_role("button", name="1 new")).to_be_visible()
+    expect(row).to_have_text(name)
+    expect(row).to_be_in_viewport()
