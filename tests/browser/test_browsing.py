@@ -3,6 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.looks import LOOKS
 from tests.browser.settling import settle
 from tests.browser.talks import Talk
 
@@ -50,3 +51,14 @@ def test_who_comes_back_to_a_place_in_a_list_finds_it_there(page, site, assert_q
     expect(page.get_by_role("button", name="1 new")).to_be_visible()
     expect(row).to_have_text(name)
     expect(row).to_be_in_viewport()
+
+
+def test_what_gets_the_focus_is_not_below_the_navigation(make_page, site, cookies, assert_quiet):
+    page = make_page(origin=site.origin, cookies=cookies, look=LOOKS[1])
+    page.goto("/conversations")
+    settle(page)
+    page.locator("[data-row]").first.focus()
+    for _ in range(15):
+        page.keyboard.press("Tab")
+        end = page.evaluate("document.activeElement.getBoundingClientRect().bottom")
+        assert end < page.evaluate("document.querySelector('.nav-low').getBoundingClientRect().top")
