@@ -62,3 +62,30 @@ def test_what_gets_the_focus_is_not_below_the_navigation(make_page, site, cookie
         page.keyboard.press("Tab")
         end = page.evaluate("document.activeElement.getBoundingClientRect().bottom")
         assert end < page.evaluate("document.querySelector('.nav-low').getBoundingClientRect().top")
+
+
+def test_a_server_that_was_away_is_asked_again(page, assert_quiet):
+    page.goto("/")
+    settle(page)
+    page.route("**/api/projects?*", lambda route: route.abort())
+    page.get_by_role("link", name="Projects").first.click()
+    expect(page.get_by_role("alert")).to_contain_text("can not be reached")
+    page.unroute("**/api/projects?*")
+    expect(page.get_by_role("table")).to_be_visible()
+    assert_quiet(but=["ERR_FAILED"])
+
+
+def test_a_view_that_can_not_be_loaded_leaves_the_page(page, assert_quiet):
+    page.goto("/")
+    settle(page)
+    for address in ("**/views/tools.js", "**/health"):
+        page.route(address, lambda route: route.abort())
+    page.get_by_role("link", name="Tools").first.click()
+    expect(page.get_by_role("alert")).to_contain_text("can not be reached")
+    page.get_by_role("link", name="Conversations").first.click()
+    expect(page.get_by_role("heading", name="Conversations")).to_be_visible()
+    for address in ("**/views/tools.js", "**/health"):
+        page.unroute(address)
+    page.get_by_role("link", name="Tools").first.click()
+    expect(page.get_by_role("heading", name="Tools", level=1)).to_be_visible()
+    assert_quiet(but=["ERR_FAILED"])

@@ -2,6 +2,7 @@
 import { useEffect, useRef, useState } from "./html.js";
 
 const RETRIES = 2;
+const UNREACHED_MS = 3000;
 let csrfToken = null;
 
 /** What went wrong, in words for people; `code` is the API's, or `UNREACHABLE`. */
@@ -110,5 +111,11 @@ export function useApi(path, params) {
     );
     return () => controller.abort();
   }, [url, turn]);
+  // A server that starts anew is there again soon: nobody has to try.
+  useEffect(() => {
+    if (state.error?.code !== "UNREACHABLE") return undefined;
+    const timer = setTimeout(reload.current, UNREACHED_MS);
+    return () => clearTimeout(timer);
+  }, [state.error]);
   return { data: state.data, error: state.error, isLoading: state.url !== url, reload: reload.current };
 }

@@ -65,6 +65,7 @@ function Tools({ onHelp }) {
 /** The view of an address, once its module is there; the one before stays until then. */
 function useView(address) {
   const [shown, setShown] = useState({ address: null });
+  const [turn, setTurn] = useState(0);
   useEffect(() => {
     let isCurrent = true;
     const found = match(address.split("?")[0]);
@@ -77,22 +78,27 @@ function useView(address) {
         sessionStorage.removeItem(RELOADED);
         if (isCurrent) setShown({ address, found, module });
       },
-      () => {
+      async () => {
+        const isReached = await fetch("/health").then(() => true, () => false);
         if (!isCurrent) return;
-        // Most likely the server has another version of the page by now: begin with that one.
-        if (sessionStorage.getItem(RELOADED) !== address) {
+        // Most likely the server has another version of the page by now: begin with that one. One that is
+        // not there would leave nothing of the page.
+        if (!isReached) {
+          const error = new ApiError("The server can not be reached. It may be starting anew.", { code: "UNREACHABLE" });
+          setShown({ address, found, error, retry: () => setTurn((number) => number + 1) });
+        } else if (sessionStorage.getItem(RELOADED) !== address) {
           sessionStorage.setItem(RELOADED, address);
           location.assign(address);
         } else {
           const error = new ApiError("This part of the page can not be loaded.", { code: "UNREACHABLE" });
-          setShown({ address, found, error });
+          setShown({ address, found, error, retry: () => location.reload() });
         }
       },
     );
     return () => {
       isCurrent = false;
     };
-  }, [address]);
+  }, [address, turn]);
   return shown;
 }
 
@@ -106,7 +112,7 @@ function View({ shown }) {
     return html`<${Empty} title="There is nothing here">The address leads nowhere. <a href="/">Go to the overview</a><//>`;
   }
   if (broken) return html`<${Failure} error=${new ApiError("This view can not be shown.", { code: "UNREADABLE" })} retry=${() => location.reload()} />`;
-  if (shown.error) return html`<${Failure} error=${shown.error} retry=${() => location.reload()} />`;
+  if (shown.error) return html`<${Failure} error=${shown.error} retry=${shown.retry} />`;
   if (!may(shown.found.route.permission)) {
     const error = new ApiError(`This takes the permission ${shown.found.route.permission}.`, { code: "FORBIDDEN" });
     return html`<${Failure} error=${error} />`;

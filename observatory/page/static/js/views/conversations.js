@@ -239,6 +239,10 @@ function describeCount({ total, relation, rows, isLoading }, isSearch) {
   return isSearch ? `${number} found` : number;
 }
 
+/** Whether one that has just begun belongs to what is listed, as far as can be told by then. */
+const isListed = ({ kind, project_path: project }, query) =>
+  (query.kind === "all" || kind === (query.kind ?? "session")) && (!query.project || project === query.project);
+
 /** Keep a list true while things happen: known rows change in place, new ones are offered. */
 function useListChanges(pages, query, isSearch) {
   const [fresh, setFresh] = useState(0);
@@ -258,8 +262,8 @@ function useListChanges(pages, query, isSearch) {
     if (isKnown) {
       return pages.change((rows) => rows.map((row) => (row.conversation.id === conversation.id ? { ...row, conversation } : row)));
     }
-    if (event.type === "conversation_started" && conversation.kind === (query.kind ?? "session")) setFresh((number) => number + 1);
-    return undefined;
+    if (event.type !== "conversation_started" || !isListed(conversation, query)) return undefined;
+    return pages.rows.length ? setFresh((number) => number + 1) : pages.reload();
   });
   const show = useCallback(() => {
     setFresh(0);
