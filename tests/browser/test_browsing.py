@@ -89,3 +89,37 @@ def test_a_view_that_can_not_be_loaded_leaves_the_page(page, assert_quiet):
     page.get_by_role("link", name="Tools").first.click()
     expect(page.get_by_role("heading", name="Tools", level=1)).to_be_visible()
     assert_quiet(but=["ERR_FAILED"])
+
+
+def test_the_focus_goes_back_where_it_was(page, site, assert_quiet):
+    page.goto(f"/conversations/{site.find_conversation(sort_by='message_count')}")
+    settle(page)
+    for opener, opened in (
+        (page.get_by_role("button", name="Find"), page.get_by_label("Find in this conversation")),
+        (page.get_by_role("button", name="+ Tag"), page.get_by_label("New tag")),
+        (page.get_by_role("button", name="Rename"), page.get_by_label("Title")),
+    ):
+        opener.press("Enter")
+        expect(opened).to_be_focused()
+        page.keyboard.press("Escape")
+        expect(opener).to_be_focused()
+    export = page.locator("summary", has_text="Export")
+    export.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Markdown")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(export).to_be_focused()
+
+
+def test_words_are_looked_for_before_the_turns_are_read(page, site, assert_quiet):
+    held = []
+    page.route("**/turns?*", held.append)
+    page.goto(f"/conversations/{site.find_conversation(sort_by='message_count')}")
+    page.get_by_role("button", name="Find").click()
+    page.keyboard.type("the")
+    expect(page.locator(".find-count")).to_contain_text("of")
+    for route in held:
+        route.continue_()
+    page.unroute("**/turns?*")
+    expect(page.locator(".said-prompt").first).to_be_visible()
+    expect(page.locator(".find-count")).to_contain_text("of")
