@@ -113,7 +113,7 @@ def test_the_focus_goes_back_where_it_was(page, site, assert_quiet):
 
 def test_words_are_looked_for_before_the_turns_are_read(page, site, assert_quiet):
     held = []
-    page.route("**/turns?*", held.append)
+    page.route("**/turns?*", lambda route: held.append(route))
     page.goto(f"/conversations/{site.find_conversation(sort_by='message_count')}")
     page.get_by_role("button", name="Find").click()
     page.keyboard.type("the")
