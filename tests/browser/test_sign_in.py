@@ -2,6 +2,8 @@
 
 import re
 
+from playwright.sync_api import expect
+
 from tests.browser.sites import EMAIL, PASSWORD
 from tests.test_account_commands import run
 
@@ -46,3 +48,19 @@ def test_sign_in_is_usable_by_all(make_page, site, look, axe, assert_quiet):
 def test_page_behind_it_is_usable_by_all(page_in_look, axe, assert_quiet):
     page_in_look.goto("/")
     axe(page_in_look)
+
+
+def test_who_signs_in_anew_in_another_tab_goes_on(changing_site, make_page, assert_quiet):
+    page = make_page(origin=changing_site.origin)
+    page.goto(changing_site.make_link())
+    page.goto(f"/conversations/{changing_site.find_conversation()}")
+    other = page.context.new_page()
+    other.goto("/")
+    other.get_by_role("button", name="Sign out").click()
+    other.get_by_role("link", name="Sign in").wait_for()
+    other.goto(changing_site.make_link())
+    page.get_by_role("button", name="+ Tag").click()
+    page.keyboard.type("went on")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("link", name="went on")).to_be_visible()
+    assert_quiet(but=["403"])

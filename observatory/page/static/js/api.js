@@ -2,7 +2,9 @@
 import { useEffect, useRef, useState } from "./html.js";
 
 const RETRIES = 2;
+const UNREACHED_MS = 3000;
 let csrfToken = null;
+let signedIn = null;
 
 /** What went wrong, in words for people; `code` is the API's, or `UNREACHABLE`. */
 export class ApiError extends Error {
@@ -25,9 +27,22 @@ export function toQuery(params = {}) {
   return text && `?${text}`;
 }
 
-/** Note what lets this page change things; the profile tells it. */
-export function setCsrfToken(token) {
+/** Note what lets this page change things, and who is signed in; the profile tells it. */
+export function setCsrfToken(token, identity = signedIn) {
   csrfToken = token;
+  signedIn = identity;
+}
+
+/**
+ * Whether somebody signed in anew in another tab: the same person goes on here, and for another one the
+ * page begins anew.
+ */
+async function isSignedInAnew() {
+  const profile = await request("/api/auth/profile");
+  if (profile.csrf_token === csrfToken) return false;
+  if (profile.identity !== signedIn) location.reload();
+  csrfToken = profile.csrf_token;
+  return profile.identity === signedIn;
 }
 
 /** Go and sign in again, and come back here. */
@@ -43,7 +58,6 @@ export function signInAgain() {
  */
 export async function request(path, { method = "GET", params, body, headers = {}, signal } = {}) {
   const options = { method, signal, credentials: "same-origin", headers: { Accept: "application/json", ...headers } };
-  if (method !== "GET" && csrfToken) options.headers["X-CSRF-Token"] = csrfToken;
   if (body instanceof FormData) {
     options.body = body;
   } else if (body !== undefined) {
@@ -51,6 +65,7 @@ export async function request(path, { method = "GET", params, body, headers = {}
     options.body = JSON.stringify(body);
   }
   for (let attempt = 0; ; attempt++) {
+    if (method !== "GET" && csrfToken) options.headers["X-CSRF-Token"] = csrfToken;
     const { answer, envelope } = await send(path + toQuery(params), options);
     if (envelope?.success) return envelope.data;
     if (answer.status === 401) signInAgain();
@@ -58,6 +73,7 @@ export async function request(path, { method = "GET", params, body, headers = {}
       await pause(Math.min(Number(answer.headers.get("Retry-After")) || 1, 10) * 1000, signal);
       continue;
     }
+    if (answer.status === 403 && method !== "GET" && !attempt && (await isSignedInAnew())) continue;
     throw new ApiError(envelope?.error ?? `The server answered ${answer.status}.`, {
       code: envelope?.code ?? "UNREADABLE",
       status: answer.status,
@@ -110,5 +126,11 @@ export function useApi(path, params) {
     );
     return () => controller.abort();
   }, [url, turn]);
+  // A server that starts anew is there again soon: nobody has to try.
+  useEffect(() => {
+    if (state.error?.code !== "UNREACHABLE") return undefined;
+    const timer = setTimeout(reload.current, UNREACHED_MS);
+    return () => clearTimeout(timer);
+  }, [state.error]);
   return { data: state.data, error: state.error, isLoading: state.url !== url, reload: reload.current };
 }

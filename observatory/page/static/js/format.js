@@ -13,6 +13,7 @@ const shortDollars = new Intl.NumberFormat(LOCALE, {
 });
 const shares = new Intl.NumberFormat(LOCALE, { style: "percent", maximumFractionDigits: 1 });
 const changes = new Intl.NumberFormat(LOCALE, { style: "percent", maximumFractionDigits: 0, signDisplay: "exceptZero" });
+const tenths = new Intl.NumberFormat(LOCALE, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const relative = new Intl.RelativeTimeFormat(LOCALE, { numeric: "auto", style: "short" });
 const dateTimes = new Intl.DateTimeFormat(LOCALE, { dateStyle: "medium", timeStyle: "short" });
 const exactTimes = new Intl.DateTimeFormat(LOCALE, { dateStyle: "full", timeStyle: "long" });
@@ -33,6 +34,8 @@ const shorten = (format, value) =>
     ? format.formatToParts(value).map(({ type, value: part }) => (type === "compact" ? SUFFIXES[part] ?? part : part)).join("")
     : format.format(value);
 
+/** 9.6 */
+export const tenth = (value) => tenths.format(value);
 /** 12.9M */
 export const compact = (value) => (isKnown(value) ? shorten(short, value) : NOTHING);
 /** 94.3% of a share from 0 to 1 */
@@ -47,8 +50,8 @@ export const change = (share) => (isKnown(share) ? changes.format(share) : "");
 export function money(microdollars, isComplete = true) {
   if (!isKnown(microdollars)) return NOTHING;
   const value = microdollars / 1e6;
-  if (!isComplete) return `≥ ${dollars.format(Math.floor(value * 100) / 100)}`;
-  return value > 0 && value < 0.005 ? `< ${dollars.format(0.01)}` : dollars.format(value);
+  if (!isComplete) return `≥\u00a0${dollars.format(Math.floor(value * 100) / 100)}`;
+  return value > 0 && value < 0.005 ? `<\u00a0${dollars.format(0.01)}` : dollars.format(value);
 }
 
 /** $1.2k of microdollars, for axes. */
@@ -59,7 +62,7 @@ export function duration(ms) {
   if (!isKnown(ms)) return NOTHING;
   if (ms < 1000) return `${Math.round(ms)} ms`;
   const seconds = ms / 1000;
-  if (seconds < 60) return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
+  if (seconds < 60) return `${seconds < 10 ? tenths.format(seconds) : Math.round(seconds)} s`;
   const minutes = Math.round(seconds / 60);
   if (minutes < 60) return `${minutes} min`;
   const hours = Math.floor(minutes / 60);
@@ -77,7 +80,7 @@ export function size(bytes) {
     value /= 1000;
     unit += 1;
   }
-  return `${unit && value < 100 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
+  return `${unit && value < 100 ? tenths.format(value) : Math.round(value)} ${units[unit]}`;
 }
 
 const STEPS = [["second", 60], ["minute", 60], ["hour", 24], ["day", 7]];

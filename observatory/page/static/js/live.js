@@ -21,6 +21,8 @@ let lastId = null;
 let state = "idle";
 let timer = null;
 let isAllowed = true;
+// Whether something may have happened that no stream told of.
+let hasGap = false;
 
 /** Say whether who is signed in may be told of what happens; else nothing is asked for. */
 export function allowLive(next) {
@@ -106,7 +108,13 @@ function open(types) {
   openTypes = types;
   const opened = new EventSource(`/api/events/stream${toQuery({ types, after: lastId })}`);
   source = opened;
-  opened.addEventListener("open", () => setState("open"));
+  opened.addEventListener("open", () => {
+    setState("open");
+    // Where it was is only known from an event: without one the stream can not go on there.
+    const isMissing = hasGap && lastId === null;
+    hasGap = false;
+    if (isMissing) tell({ type: RESYNC });
+  });
   for (const type of types.split(",")) {
     opened.addEventListener(type, (event) => {
       lastId = event.lastEventId || lastId;
@@ -128,9 +136,11 @@ function comeAgain() {
   const types = openTypes;
   close("waiting");
   lastId = null;
+  hasGap = true;
   timer = setTimeout(async () => {
     await request("/api/live/status").catch(() => null);
     if (subscribers.size && !source && !document.hidden) {
+      hasGap = false;
       open(types);
       tell({ type: RESYNC });
     }
@@ -140,7 +150,10 @@ function comeAgain() {
 document.addEventListener("visibilitychange", () => {
   clearTimeout(timer);
   if (document.hidden) {
-    timer = setTimeout(() => close("idle"), HIDDEN_MS);
+    timer = setTimeout(() => {
+      hasGap = true;
+      close("idle");
+    }, HIDDEN_MS);
   } else {
     adjust();
   }

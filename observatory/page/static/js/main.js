@@ -1,5 +1,5 @@
 // The frame around all views: navigation, theme, shortcuts, and the view that the address names.
-import { html, render, useCallback, useEffect, useRef, useState } from "./html.js";
+import { html, render, useCallback, useEffect, useErrorBoundary, useRef, useState } from "./html.js";
 import { ApiError, signInAgain } from "./api.js";
 import { announce } from "./announcing.js";
 import { begin, match, navigate, readQuery, useAddress } from "./router.js";
@@ -65,6 +65,7 @@ function Tools({ onHelp }) {
 /** The view of an address, once its module is there; the one before stays until then. */
 function useView(address) {
   const [shown, setShown] = useState({ address: null });
+  const [turn, setTurn] = useState(0);
   useEffect(() => {
     let isCurrent = true;
     const found = match(address.split("?")[0]);
@@ -77,32 +78,41 @@ function useView(address) {
         sessionStorage.removeItem(RELOADED);
         if (isCurrent) setShown({ address, found, module });
       },
-      () => {
+      async () => {
+        const isReached = await fetch("/health").then(() => true, () => false);
         if (!isCurrent) return;
-        // Most likely the server has another version of the page by now: begin with that one.
-        if (sessionStorage.getItem(RELOADED) !== address) {
+        // Most likely the server has another version of the page by now: begin with that one. One that is
+        // not there would leave nothing of the page.
+        if (!isReached) {
+          const error = new ApiError("The server can not be reached. It may be starting anew.", { code: "UNREACHABLE" });
+          setShown({ address, found, error, retry: () => setTurn((number) => number + 1) });
+        } else if (sessionStorage.getItem(RELOADED) !== address) {
           sessionStorage.setItem(RELOADED, address);
           location.assign(address);
         } else {
           const error = new ApiError("This part of the page can not be loaded.", { code: "UNREACHABLE" });
-          setShown({ address, found, error });
+          setShown({ address, found, error, retry: () => location.reload() });
         }
       },
     );
     return () => {
       isCurrent = false;
     };
-  }, [address]);
+  }, [address, turn]);
   return shown;
 }
 
+/** A view; when it can not be drawn, what is around it stays, and it is told. */
 function View({ shown }) {
+  const [broken, forget] = useErrorBoundary((error) => reportError(error));
   const { may } = useSession();
+  useEffect(forget, [shown]);
   if (shown.address === null) return null;
   if (!shown.found) {
     return html`<${Empty} title="There is nothing here">The address leads nowhere. <a href="/">Go to the overview</a><//>`;
   }
-  if (shown.error) return html`<${Failure} error=${shown.error} retry=${() => location.reload()} />`;
+  if (broken) return html`<${Failure} error=${new ApiError("This view can not be shown.", { code: "UNREADABLE" })} retry=${() => location.reload()} />`;
+  if (shown.error) return html`<${Failure} error=${shown.error} retry=${shown.retry} />`;
   if (!may(shown.found.route.permission)) {
     const error = new ApiError(`This takes the permission ${shown.found.route.permission}.`, { code: "FORBIDDEN" });
     return html`<${Failure} error=${error} />`;

@@ -3,10 +3,11 @@ import { useCallback, useEffect, useMemo, useReducer } from "./html.js";
 
 const KEPT = 12;
 const kept = new Map();
+const idOf = (row) => row.conversation?.id ?? row.id;
 
 class Pages {
   constructor(key, fetchPage) {
-    Object.assign(this, { key, fetchPage, rows: [], total: null, relation: "exact", cursor: null, extra: {}, isLoading: false, isDone: false, error: null });
+    Object.assign(this, { key, fetchPage, rows: [], total: null, relation: "exact", cursor: null, extra: {}, isLoading: false, isDone: false, error: null, missed: 0 });
     this.controller = new AbortController();
     this.listeners = new Set();
   }
@@ -32,14 +33,35 @@ class Pages {
     this.tell();
   }
 
+  /**
+   * Read the beginning of a list that was kept anew. Who comes back to a place in it finds it there: rows
+   * change where they are, and `missed` says how many others there are. Else it is another list.
+   */
+  async renew({ isAtPlace }) {
+    const fresh = new Pages(this.key, this.fetchPage);
+    await fresh.more();
+    if (fresh.error || this.isLoading) return;
+    if (isAtPlace) {
+      const found = new Map(fresh.rows.map((row) => [idOf(row), row]));
+      const known = new Set(this.rows.map(idOf));
+      this.rows = this.rows.map((row) => found.get(idOf(row)) ?? row);
+      this.missed = [...found.keys()].filter((id) => !known.has(id)).length;
+    } else this.become(fresh);
+    this.tell();
+  }
+
+  become(fresh) {
+    Object.assign(this, { ...fresh, listeners: this.listeners, controller: this.controller });
+  }
+
   tell() {
     for (const listener of this.listeners) listener();
   }
 }
 
 /**
- * Return `{rows, total, relation, extra, isLoading, isDone, error, more, change, reload}` of a list.
- * What was read is kept for going back; `extra` is what the first page told beside its rows.
+ * Return `{rows, total, relation, extra, missed, isLoading, isDone, error, more, change, reload}` of a list.
+ * What was read is kept for going back, and read anew then; `extra` is what the first page told beside its rows.
  *
  * @param {string} key Names the list: another key is another list.
  * @param {Function} fetchPage Takes a cursor (null for the first page) and a signal, and returns
@@ -57,6 +79,7 @@ export function usePages(key, fetchPage) {
   useEffect(() => {
     pages.listeners.add(redraw);
     if (!pages.rows.length) pages.more();
+    else pages.renew({ isAtPlace: (history.state?.scroll ?? 0) > 0 });
     return () => {
       pages.listeners.delete(redraw);
       // What nobody waits for any more is not asked for.
@@ -73,7 +96,7 @@ export function usePages(key, fetchPage) {
   const reload = useCallback(async () => {
     const fresh = new Pages(key, fetchPage);
     await fresh.more();
-    if (!fresh.error) Object.assign(pages, { ...fresh, listeners: pages.listeners, controller: pages.controller });
+    if (!fresh.error) pages.become(fresh);
     else pages.error = fresh.error;
     redraw();
   }, [pages]);

@@ -17,14 +17,23 @@ function compile(pattern) {
 
 const compiled = ROUTES.map((route) => ({ route, ...compile(route.path) }));
 
+/** Return the parts of a path as they are meant, or null: `%E0%A4` is nothing. */
+function decode(parts) {
+  try {
+    return parts.map(decodeURIComponent);
+  } catch {
+    return null;
+  }
+}
+
 /** Return `{route, params}` of a path, or null when it is none of the page's. */
 export function match(path) {
   const trimmed = path.length > 1 ? path.replace(/\/+$/, "") : path;
   for (const { route, names, expression } of compiled) {
     const found = expression.exec(trimmed);
     if (found) {
-      const values = found.slice(1).map((part) => decodeURIComponent(part));
-      return { route, params: Object.fromEntries(names.map((name, index) => [name, values[index]])) };
+      const values = decode(found.slice(1));
+      return values && { route, params: Object.fromEntries(names.map((name, index) => [name, values[index]])) };
     }
   }
   return null;

@@ -11,7 +11,7 @@ export const useSession = () => useContext(SessionContext);
 /** Ask who is signed in. */
 export async function readSession() {
   const profile = await request("/api/auth/profile");
-  setCsrfToken(profile.csrf_token);
+  setCsrfToken(profile.csrf_token, profile.identity);
   const allowed = new Set(profile.permissions);
   const may = (permission) => !permission || allowed.has(permission) || allowed.has("admin");
   allowLive(may("conversations:read"));

@@ -95,11 +95,13 @@ function useMarks(words) {
   const key = words.join("\n");
   useEffect(() => {
     if (!key || !CSS.highlights) return undefined;
-    const root = document.querySelector(".scroller");
+    // Rows come in it later when the turns are still being read.
+    const root = document.querySelector(".talk-main");
     let timer = 0;
     const mark = () => {
       timer = 0;
-      CSS.highlights.set("found", new Highlight(...findRanges(root, key.split("\n"))));
+      const rows = root.querySelector(".scroller");
+      CSS.highlights.set("found", new Highlight(...(rows ? findRanges(rows, key.split("\n")) : [])));
     };
     const later = () => {
       timer ||= setTimeout(mark, MARK_MS);

@@ -24,7 +24,7 @@ export function Heading({ detail, mayChange, onChange }) {
     <div class="crumbs small"><a href="/conversations">Conversations</a>
       ${parent && html`<span aria-hidden="true">/</span><a href=${conversationAddress(parent)}>Started by</a>`}
       ${project && html`<span aria-hidden="true">/</span><a class="clip" href=${conversationsAddress({ project })} title=${project}>${format.projectName(project)}</a>`}</div>
-    <div class="title-row"><h1 class="conversation-title">${title}</h1>
+    <div class="title-row"><h1 class="conversation-title" title=${title}>${title}</h1>
       ${mayChange && html`<button type="button" class="button button-quiet button-icon" aria-label="Rename" title="Rename" onClick=${() => setIsNaming(true)}><${Icon} name="edit" size=${15} /></button>`}</div>
     <p class="heading-facts small muted">
       ${isActive(detail) && html`<span class="tag tag-good"><span class="dot dot-live"></span>Live</span>`}
@@ -43,7 +43,7 @@ function Numbers({ detail }) {
   const { message_count: messages, prompt_count: prompts, tool_use_count: uses, error_count: errors, usage, total_tokens: tokens, cost_microdollars: cost, cost_complete: isComplete, subagents, usage_quality: quality, api_call_count: calls } = detail;
   const agents = subagents.reduce((sum, { cost_microdollars: one }) => sum + (one ?? 0), 0);
   const numbers = [
-    ["Prompts", format.count(prompts), `${format.count(messages)} messages`],
+    ["Prompts", format.count(prompts), format.plural(messages, "message")],
     ["Tools", format.count(uses), errors ? html`<span class="bad">${format.count(errors)} failed</span>` : "none failed"],
     ["Tokens", format.compact(tokens), `${quality === "undercounted" ? "≥ " : ""}${format.compact(usage.output_tokens)} output`, describeTokens(usage)],
     ["From cache", format.percent(tokens ? usage.cache_read_input_tokens / (tokens - usage.output_tokens || 1) : null), `${format.compact(usage.cache_read_input_tokens)} read`],
@@ -57,8 +57,13 @@ function Tags({ detail, mayChange, onChange }) {
   const [isAdding, setIsAdding] = useState(false);
   const [error, setError] = useState(null);
   const box = useRef(null);
+  const adder = useRef(null);
+  const isByKey = useRef(false);
   useLayoutEffect(() => {
     if (isAdding) box.current.focus();
+    // Who goes by keys goes on where the field was.
+    else if (isByKey.current) adder.current.focus();
+    isByKey.current = false;
   }, [isAdding]);
   const tags = detail.metadata?.tags ?? [];
   const change = async (tag, method) => {
@@ -76,15 +81,16 @@ function Tags({ detail, mayChange, onChange }) {
     // Taking the field away makes it lose the focus: that is the second time.
     const tag = box.current?.value.trim();
     if (box.current) box.current.value = "";
+    if (event.type === "submit") isByKey.current = true;
     setIsAdding(false);
     if (tag) change(tag, "PUT");
   };
   return html`${tags.map((tag) => html`<span class="tag tag-accent" key=${tag}><a href=${conversationsAddress({ tag })}>${tag}</a>
-      ${mayChange && html`<button type="button" class="tag-remove" aria-label=${`Take the tag ${tag} away`} onClick=${() => change(tag, "DELETE")}><${Icon} name="close" size=${11} /></button>`}</span>`)}
+      ${mayChange && html`<button type="button" class="tag-remove" aria-label=${`Take the tag ${tag} away`} onClick=${() => change(tag, "DELETE").then(() => adder.current?.focus())}><${Icon} name="close" size=${11} /></button>`}</span>`)}
     ${mayChange && (isAdding
       ? html`<form class="tag-form" onSubmit=${add}><input class="input" ref=${box} aria-label="New tag" maxlength="50" placeholder="Tag" onBlur=${add}
-          onKeyDown=${(event) => event.key === "Escape" && (box.current.value = "", setIsAdding(false))} /></form>`
-      : html`<button type="button" class="tag tag-add" onClick=${() => setIsAdding(true)}>+ Tag</button>`)}
+          onKeyDown=${(event) => event.key === "Escape" && (box.current.value = "", isByKey.current = true, setIsAdding(false))} /></form>`
+      : html`<button type="button" class="tag tag-add" ref=${adder} onClick=${() => setIsAdding(true)}>+ Tag</button>`)}
     ${error && html`<span class="bad" role="alert">${error}</span>`}`;
 }
 
@@ -111,7 +117,10 @@ export function ExportMenu({ id }) {
   const element = useRef(null);
   useEffect(() => {
     const close = (event) => {
-      if (element.current?.open && (event.key === "Escape" || (event.type === "pointerdown" && !element.current.contains(event.target)))) element.current.open = false;
+      const menu = element.current;
+      if (!menu?.open || (event.key !== "Escape" && (event.type !== "pointerdown" || menu.contains(event.target)))) return;
+      if (event.key === "Escape" && menu.contains(document.activeElement)) menu.querySelector("summary").focus();
+      menu.open = false;
     };
     document.addEventListener("pointerdown", close);
     document.addEventListener("keydown", close);

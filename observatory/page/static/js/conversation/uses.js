@@ -22,7 +22,7 @@ export function Use({ row, folder }) {
   const isBroken = input === null || typeof input !== "object";
   return html`
     ${isInputCut(message, call) ? html`<${WholeInput} message=${message} />` : isBroken ? html`<${Other} call=${call} input=${input} />`
-      : html`<${Shape} call=${call} input=${input} folder=${folder} />`}
+      : html`<${Shape} call=${call} input=${input} folder=${folder} hasImages=${images.length > 0} />`}
     ${images.length > 0 && html`<ul class="attachments">${images.map((image) => html`<li class="tag"><${Icon} name="image" size=${13} />${describeBlock(image, format.size)}, not kept</li>`)}</ul>`}
     ${isResultCut(message, call) && html`<${ReadWhole} message=${message} length=${call.result_length} what="Show all of the result" />`}`;
 }
@@ -67,13 +67,13 @@ function Shell({ call, input }) {
     <${Result} call=${call} label="Output" />`;
 }
 
-function Read({ call, input, folder }) {
+function Read({ call, input, folder, hasImages }) {
   const numbered = useMemo(() => (call.result && call.status === "success" ? parseNumbered(call.result) : null), [call.result]);
   const path = asText(input.file_path ?? input.notebook_path);
   return html`<${Path} path=${path} folder=${folder} /><${Rest} input=${input} but=${["file_path", "notebook_path"]} />
     ${numbered ? html`<${Lines} text=${numbered.code} draw=${(shown) => html`<${Code} text=${shown} language=${languageOf(path)} start=${numbered.start} label=${path} />`} />
         ${numbered.rest && html`<p class="small faint notes">${stripTags(numbered.rest)}</p>`}`
-      : html`<${Result} call=${call} />`}`;
+      : (!hasImages || call.result?.trim()) && html`<${Result} call=${call} />`}`;
 }
 
 const Path = ({ path, folder }) => html`<p class="small mono path" title=${path}>${shortPath(path, folder)}</p>`;

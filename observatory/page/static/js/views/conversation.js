@@ -179,6 +179,12 @@ function Shown({ id, read: { reading, isReady, error, start }, detail, query, re
     forgetFresh();
     announce(next ? "Following the end" : "No longer following");
   }, []);
+  // The bar takes the place of the button that opens it, and gives the focus back to that.
+  const finder = useRef(null);
+  const endFinding = useCallback(() => {
+    setIsFinding(false);
+    requestAnimationFrame(() => requestAnimationFrame(() => finder.current?.focus({ preventScroll: true })));
+  }, []);
   const leaveEnd = useCallback(() => setIsFollowing(false), []);
   const onRange = useCallback((first, last) => reading.want(first.at, last.at + (last.count ?? 1) - 1), [reading]);
   useKeys({ id, reading, turns, current, top, goToTurn, follow, find: () => setIsFinding(true) });
@@ -193,11 +199,11 @@ function Shown({ id, read: { reading, isReady, error, start }, detail, query, re
       <div class="talk"><div class="talk-main" aria-busy=${String(!isReady && !error)}>
         <div class="talk-bar">
           ${isFinding ? html`<${FindBar} conversationId=${id} initial="" go=${(hit, words) => goToMessage(hit.message_id, words).catch(() => null)}
-              now=${() => top?.message?.timestamp ?? ""} onClose=${() => setIsFinding(false)} />` : html`
+              now=${() => top?.message?.timestamp ?? ""} onClose=${endFinding} />` : html`
             <button type="button" class="button button-quiet talk-place" aria-haspopup="dialog" onClick=${() => setHasOutline(true)}>
               <${Icon} name="list" /><span class="number">${turns.length ? `${format.count(current + 1)} / ${format.count(turns.length)}` : "…"}</span><span class="visually-hidden"> Show all turns</span></button>
             <span class="talk-turn clip small muted">${turns[current] ? titleOf(turns[current]) : ""}</span>
-            <button type="button" class="button" onClick=${() => setIsFinding(true)} title="Find in this conversation (f)"><${Icon} name="search" /><span class="bar-words">Find</span></button>
+            <button type="button" class="button" ref=${finder} onClick=${() => setIsFinding(true)} title="Find in this conversation (f)"><${Icon} name="search" /><span class="bar-words">Find</span></button>
             <button type="button" class="button" role="switch" aria-checked=${String(isFollowing)} onClick=${() => follow(!isFollowing)} title="Keep to the end as messages come"><${Icon} name="follow" /><span class="bar-words">Follow</span></button>
             <${ExportMenu} id=${id} />`}
         </div>

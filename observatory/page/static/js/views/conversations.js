@@ -59,9 +59,16 @@ const LANGUAGE = [
 const dayOf = (date) =>
   `${date.getFullYear()}-${String(date.getMonth() + 1).padStart(2, "0")}-${String(date.getDate()).padStart(2, "0")}`;
 
+/** What the address says, without days that there are not: it may be mistyped. */
+function readFilters(query) {
+  const isDay = (text) => /^\d{4}-\d\d-\d\d$/.test(text) && !Number.isNaN(Date.parse(text));
+  const isRead = ([name, value]) => !["from", "to"].includes(name) || isDay(value);
+  return Object.fromEntries(Object.entries(query).filter(isRead));
+}
+
 /** A day of the viewer's zone as the moment it begins; the end of a period is the next one's. */
 function beginOf(day, { isEnd = false } = {}) {
-  if (!day || !/^\d{4}-\d\d-\d\d$/.test(day)) return null;
+  if (!day) return null;
   const [year, month, date] = day.split("-").map(Number);
   return new Date(new Date(year, month - 1, date + (isEnd ? 1 : 0)).getTime() - (isEnd ? 1 : 0)).toISOString();
 }
@@ -191,7 +198,6 @@ function Dates({ query }) {
 function useListFacets(isWanted) {
   const { may } = useSession();
   const projects = useApi(isWanted ? "/api/projects" : null, { limit: 100, fields: "path,conversation_count" });
-  if (projects.data) format.learnProjects(projects.data.projects.map(({ path }) => path));
   const models = useApi(isWanted && may("analytics:read") ? "/api/analytics/models" : null, { from: LONG_AGO });
   const tags = useApi(isWanted ? "/api/tags" : null);
   return {
@@ -204,6 +210,7 @@ function useListFacets(isWanted) {
 function Facets({ query, isSearch, found, isShown }) {
   const listed = useListFacets(!isSearch);
   const values = isSearch ? found ?? {} : listed;
+  format.learnProjects((values.project ?? []).map(({ value }) => value));
   return html`<aside class=${`facets ${isShown ? "facets-shown" : ""}`} aria-label="Filters" id="filters">
     ${!isSearch && html`<${Facet} name="kind" heading="Kind" values=${Object.keys(KINDS).map((value) => ({ value }))} chosen=${query.kind ?? "session"} show=${(value) => KINDS[value]} />`}
     <${Dates} query=${query} />
@@ -232,6 +239,10 @@ function describeCount({ total, relation, rows, isLoading }, isSearch) {
   return isSearch ? `${number} found` : number;
 }
 
+/** Whether one that has just begun belongs to what is listed, as far as can be told by then. */
+const isListed = ({ kind, project_path: project }, query) =>
+  (query.kind === "all" || kind === (query.kind ?? "session")) && (!query.project || project === query.project);
+
 /** Keep a list true while things happen: known rows change in place, new ones are offered. */
 function useListChanges(pages, query, isSearch) {
   const [fresh, setFresh] = useState(0);
@@ -251,15 +262,15 @@ function useListChanges(pages, query, isSearch) {
     if (isKnown) {
       return pages.change((rows) => rows.map((row) => (row.conversation.id === conversation.id ? { ...row, conversation } : row)));
     }
-    if (event.type === "conversation_started" && conversation.kind === (query.kind ?? "session")) setFresh((number) => number + 1);
-    return undefined;
+    if (event.type !== "conversation_started" || !isListed(conversation, query)) return undefined;
+    return pages.rows.length ? setFresh((number) => number + 1) : pages.reload();
   });
   const show = useCallback(() => {
     setFresh(0);
     window.scrollTo(0, 0);
     pages.reload();
   }, [pages.reload]);
-  return { fresh, show, said };
+  return { fresh: fresh + pages.missed, show, said };
 }
 
 function useRowKeys(list, count) {
@@ -281,7 +292,8 @@ function useRowKeys(list, count) {
   return { down: go(1), up: go(-1) };
 }
 
-export default function Conversations({ query }) {
+export default function Conversations({ query: asked }) {
+  const query = readFilters(asked);
   const isSearch = Boolean(query.q);
   const key = JSON.stringify(Object.entries(query).sort());
   const pages = usePages(`conversations ${key}`, (cursor, signal) => (isSearch ? fetchFound : fetchList)(query, cursor, signal));

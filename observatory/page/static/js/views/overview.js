@@ -63,7 +63,7 @@ function Totals({ totals, previous }) {
     <${Stat} label="Sessions" value=${format.count(totals.active_sessions)} share=${change.active_sessions}
       note=${totals.active_subagents ? format.plural(totals.active_subagents, "subagent") : ""} />
     <${Stat} label="Prompts" value=${format.count(totals.prompts)} share=${change.prompts}
-      note=${totals.responses_per_prompt ? `${totals.responses_per_prompt.toFixed(1)} responses each` : ""} />
+      note=${totals.responses_per_prompt ? `${format.tenth(totals.responses_per_prompt)} responses each` : ""} />
     <${Stat} label="Read from cache" value=${format.percent(totals.cache_hit_rate)} note="of what models read" />
     <${Stat} label="Saved by caching" value=${format.money(totals.cache_savings_microdollars)} note=${totals.cache_savings_rate === null ? "" : `${format.percent(totals.cache_savings_rate)} of the price`} />
   </dl>`;
