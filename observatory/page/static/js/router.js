@@ -15,6 +15,15 @@ function compile(pattern) {
   return { names, expression: new RegExp(`^${source}$`) };
 }
 
+/** Return a part of a path as it is meant, or as it stands when it means nothing. */
+function decode(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
 const compiled = ROUTES.map((route) => ({ route, ...compile(route.path) }));
 
 /** Return `{route, params}` of a path, or null when it is none of the page's. */
@@ -23,7 +32,7 @@ export function match(path) {
   for (const { route, names, expression } of compiled) {
     const found = expression.exec(trimmed);
     if (found) {
-      const values = found.slice(1).map((part) => decodeURIComponent(part));
+      const values = found.slice(1).map(decode);
       return { route, params: Object.fromEntries(names.map((name, index) => [name, values[index]])) };
     }
   }

@@ -21,6 +21,7 @@ export function useForm(send) {
   const [state, setState] = useState({ isSending: false, error: null });
   const element = useRef(null);
   const isThere = useRef(true);
+  const isBusy = useRef(false);
   useEffect(() => () => {
     isThere.current = false;
   }, []);
@@ -30,7 +31,9 @@ export function useForm(send) {
   const fields = state.error?.details?.fields ?? {};
   async function onSubmit(event) {
     event.preventDefault();
-    if (state.isSending) return;
+    // Known at once, while the state is only from the next drawing on.
+    if (isBusy.current) return;
+    isBusy.current = true;
     element.current = event.currentTarget;
     // Before the fields are disabled: FormData has none of those.
     const values = new FormData(event.currentTarget);
@@ -41,6 +44,7 @@ export function useForm(send) {
     } catch (error) {
       if (isThere.current) setState({ isSending: false, error });
     }
+    isBusy.current = false;
   }
   return { ...state, onSubmit, errorsOf: (name) => sentencesOf(fields[name]), fieldErrors: fields };
 }
