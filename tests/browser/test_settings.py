@@ -259,6 +259,20 @@ def test_amounts_are_read_as_they_are_shown(admin_page, changing_site, typed, un
     assert [budget[unit] for budget in budgets if budget["name"] == typed] == [limit]
 
 
+@pytest.mark.parametrize("address", ["/", "/settings/budgets"])
+def test_a_long_name_of_a_budget_widens_nothing(admin_page, assert_quiet, address):
+    page = admin_page
+    open_section(page, "budgets")
+    press(page, "New budget")
+    page.get_by_label("Name").fill("W" * 100)
+    page.get_by_label("At most").fill("1")
+    press(page, "Add")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.goto(address)
+    expect(page.get_by_text("W" * 100).first).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_retention_is_changed_and_says_what_happens(admin_page, changing_site, assert_quiet):
     page = admin_page
     [project, *_] = changing_site.server.data("/api/projects")["projects"]
