@@ -352,6 +352,49 @@ def test_people_change_their_name_and_password(make_person, assert_quiet):
     assert_quiet(but=["400", "401"])
 
 
+def test_the_focus_stays_where_one_was(admin_page, assert_quiet):
+    page = admin_page
+    open_section(page, "budgets")
+    page.get_by_role("button", name="New budget").press("Enter")
+    page.get_by_label("Name").fill("Keys")
+    page.get_by_label("At most").fill("1")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="New budget")).to_be_focused()
+    page.get_by_role("button", name="Remove Keys").press("Enter")
+    page.get_by_role("button", name="Remove the budget").press("Enter")
+    expect(page.get_by_role("button", name="Remove Keys")).to_have_count(0)
+    expect(page.get_by_role("main")).to_be_focused()
+
+
+def test_the_audit_log_has_what_was_done_since_it_was_shown(admin_page, assert_quiet):
+    page = admin_page
+    open_section(page, "audit")
+    page.get_by_role("link", name="API keys").click()
+    press(page, "New key")
+    page.get_by_label("Name").fill("since then")
+    press(page, "Make the key")
+    press(page, "Done")
+    page.get_by_role("link", name="Audit log").click()
+    expect(page.get_by_text("since then").first).to_be_visible()
+
+
+def test_a_refused_password_stays_to_be_mended(make_person, assert_quiet):
+    page = make_person("lin@example.org", role="viewer")
+    open_section(page, "profile")
+    new = page.get_by_label("New password")
+    page.get_by_label("Password now").fill(PASSWORD)
+    new.fill("another good long one")
+    press(page, "Change password")
+    expect(page.get_by_text("another one now")).to_be_visible()
+    expect(new).to_have_value("")
+    page.get_by_label("Password now").fill("another good long one")
+    new.fill("short")
+    press(page, "Change password")
+    expect(new).to_be_focused()
+    expect(new).to_have_value("short")
+    assert_quiet(but=["400"])
+
+
 def test_the_theme_is_kept(admin_page, assert_quiet):
     open_section(admin_page, "profile")
     admin_page.get_by_role("radio", name="Dark").check()

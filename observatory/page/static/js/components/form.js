@@ -15,16 +15,21 @@ function sentencesOf(errors) {
 /**
  * Return what a form needs: `{onSubmit, isSending, error, errorsOf(name), rest(names)}`.
  *
- * @param {Function} send Takes the form's values (FormData) and sends them; what it throws is shown.
+ * @param {Function} send Takes the form's values (FormData), and the form, and sends them; what it throws is shown.
  */
 export function useForm(send) {
   const [state, setState] = useState({ isSending: false, error: null });
   const element = useRef(null);
   const isThere = useRef(true);
   const isBusy = useRef(false);
+  const focused = useRef(null);
   useEffect(() => () => {
     isThere.current = false;
   }, []);
+  // What is disabled while the form is sent loses the focus.
+  useEffect(() => {
+    if (!state.isSending && document.activeElement === document.body) focused.current?.focus();
+  }, [state.isSending]);
   useEffect(() => {
     if (state.error) element.current?.querySelector("[aria-invalid=true]")?.focus();
   }, [state.error]);
@@ -35,11 +40,12 @@ export function useForm(send) {
     if (isBusy.current) return;
     isBusy.current = true;
     element.current = event.currentTarget;
+    focused.current = document.activeElement;
     // Before the fields are disabled: FormData has none of those.
     const values = new FormData(event.currentTarget);
     setState({ isSending: true, error: null });
     try {
-      await send(values);
+      await send(values, element.current);
       if (isThere.current) setState({ isSending: false, error: null });
     } catch (error) {
       if (isThere.current) setState({ isSending: false, error });
