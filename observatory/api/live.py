@@ -36,14 +36,15 @@ class LiveStatus:
         """Answer with the state of everything live."""
         read_params(req, NoParams)
         bounds = read_bounds()
+        scope = scope_of(req)
         answer(
             req,
             resp,
             {
-                "watcher": tell_watcher(scope_of(req)),
+                "watcher": tell_watcher(scope),
                 "streams": self._read_streams(),
                 "events": {"oldest_id": bounds.oldest, "latest_id": bounds.latest},
-                "live_conversations": count_live_conversations(),
+                "live_conversations": count_live_conversations(scope),
             },
         )
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from observatory.store.database import execute, execute_many, fetch_all
+from observatory.store.scopes import WHOLE, Scope
 from observatory.timestamps import format_timestamp, now
 
 CONVERSATION_STARTED = "conversation_started"
@@ -225,7 +226,11 @@ def end_conversations(keys: Iterable[int]) -> None:
     note_conversations(CONVERSATION_ENDED, ended)
 
 
-def count_live_conversations() -> int:
-    """Return in how many conversations something was said a short while ago."""
-    [(number,)] = fetch_all("SELECT count(*) FROM live_conversations")
+def count_live_conversations(scope: Scope = WHOLE) -> int:
+    """Return in how many conversations that may be seen something was said a short while ago."""
+    there = scope.and_there("c")
+    [(number,)] = fetch_all(
+        "SELECT count(*) FROM live_conversations"
+        + (f" l JOIN conversations c ON c.key = l.conversation_key WHERE 1{there}" if there else "")
+    )
     return int(number)

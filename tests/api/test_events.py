@@ -193,6 +193,20 @@ def test_the_state_of_streams_is_told(client):
     assert data["live_conversations"] == 1
 
 
+def test_what_is_live_is_counted_of_what_one_may_see(client, add):
+    add(1, "hidden words", cwd="/home/ada/secret")
+    add(2, "shown words", cwd="/home/ada/engine")
+    execute(
+        "INSERT OR IGNORE INTO live_conversations"
+        " SELECT key, '2026-01-01T00:00:00.000Z' FROM conversations"
+    )
+    [(key,)] = fetch_all("SELECT key FROM projects WHERE path = '/home/ada/engine'")
+    _, text = add_key(["conversations:read"], project_keys=[key])
+    limited = bare(client).get("/api/live/status", headers={"X-API-Key": text}).json["data"]
+    assert limited["live_conversations"] == 1
+    assert client.get("/api/live/status").json["data"]["live_conversations"] == 2
+
+
 def test_one_stream_too_many_is_refused(db, client):
     app = create_app(cors_origins=(), folders=(), max_streams=0)
     full = type(client)(app, lint=True)

@@ -6,6 +6,8 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.settling import settle
+from tests.browser.sites import PASSWORD
+from tests.test_account_commands import run
 
 VIEWS = ["/tools?period=all", "/files?period=all", "/projects", "/projects/1"]
 
@@ -116,3 +118,41 @@ def test_a_project_that_is_not_there_is_said(page, assert_quiet):
     page.goto("/projects/987654")
     expect(page.get_by_text("There is no such project")).to_be_visible()
     assert_quiet(but=["404"])
+
+
+@pytest.mark.parametrize(
+    "address", ["/tools?period=__proto__", "/ingest?status=constructor", "/projects/%zz"]
+)
+def test_addresses_that_mean_nothing_show_something(page, assert_quiet, address):
+    page.goto(address)
+    settle(page)
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    assert_quiet(but=["400"])
+
+
+def test_a_page_behind_the_last_leads_back(page, assert_quiet):
+    page.goto("/projects?offset=500")
+    page.get_by_role("button", name="To the last one").click()
+    expect(page.get_by_role("link", name="beacon")).to_be_visible()
+
+
+def test_who_sees_a_project_stays_when_people_can_not_be_read(admin_page, changing_site):
+    page = admin_page
+    [project, *_] = changing_site.server.data("/api/projects")["projects"]
+    path = f"/projects/{project['id']}"
+    home = changing_site.server.home
+    added = run(home, "user", "add", "eve@example.org", "--role", "viewer", typed=f"{PASSWORD}\n")
+    assert added.returncode == 0, added.stderr
+    page.goto(path)
+    page.get_by_role("button", name="Who sees it").click()
+    page.get_by_label("It is there for").select_option("listed")
+    page.get_by_label("eve@example.org").check()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    [eve] = changing_site.server.data(f"/api{path}")["user_ids"]
+    page.route("**/api/users*", lambda route: route.abort())
+    page.get_by_role("button", name="Who sees it").click()
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_be_visible()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert changing_site.server.data(f"/api{path}")["user_ids"] == [eve]

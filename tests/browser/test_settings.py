@@ -97,6 +97,39 @@ def test_a_key_is_made_shown_once_and_revoked(admin_page, changing_site, assert_
     assert refused[0] == 401
 
 
+def test_a_key_that_is_made_is_seen_before_its_dialog_goes(admin_page, assert_quiet):
+    page = admin_page
+    open_section(page, "keys")
+    press(page, "New key")
+    dialog = page.get_by_role("dialog")
+    page.get_by_label("Name").fill("once")
+    page.mouse.click(5, 5)
+    expect(page.get_by_label("Name")).to_have_value("once")
+    waiting = []
+    page.route("**/api/api-keys", lambda route: waiting.append(route))
+    press(page, "Make the key")
+    expect(dialog.locator("form")).to_have_attribute("aria-busy", "true")
+    page.keyboard.press("Escape")
+    waiting[0].continue_()
+    expect(dialog.get_by_label("once")).to_be_visible()
+    page.mouse.click(5, 5)
+    page.keyboard.press("Escape")
+    expect(dialog.get_by_label("once")).to_be_visible()
+    press(page, "Done", dialog)
+    expect(dialog).to_have_count(0)
+
+
+def test_what_is_sent_twice_at_once_is_done_once(admin_page, changing_site, assert_quiet):
+    page = admin_page
+    open_section(page, "keys")
+    press(page, "New key")
+    page.get_by_label("Name").fill("twice")
+    page.get_by_role("button", name="Make the key").evaluate("(it) => { it.click(); it.click(); }")
+    press(page, "Done")
+    keys = changing_site.server.data("/api/api-keys?owner=all")["api_keys"]
+    assert [key["name"] for key in keys].count("twice") == 1
+
+
 def test_what_is_wrong_stands_beside_its_field(admin_page, assert_quiet):
     page = admin_page
     open_section(page, "users")
@@ -199,6 +232,47 @@ def test_a_budget_is_added_changed_and_removed(admin_page, changing_site, assert
     assert_quiet(but=["400"])
 
 
+@pytest.mark.parametrize(
+    ("typed", "unit", "limit"),
+    [
+        ("1,000", "limit_microdollars", 1_000_000_000),
+        ("$1,250.50", "limit_microdollars", 1_250_500_000),
+        ("12,5", "limit_microdollars", 12_500_000),
+        ("0x10", "limit_microdollars", None),
+        ("500,000", "limit_tokens", 500_000),
+        ("2.5", "limit_tokens", None),
+    ],
+)
+def test_amounts_are_read_as_they_are_shown(admin_page, changing_site, typed, unit, limit):
+    page = admin_page
+    open_section(page, "budgets")
+    press(page, "New budget")
+    page.get_by_label("Name").fill(typed)
+    page.get_by_label("At most").fill(typed)
+    page.get_by_label("Of", exact=True).select_option(unit)
+    press(page, "Add")
+    if limit is None:
+        expect(page.get_by_label("At most")).to_have_accessible_description(re.compile("above 0"))
+        return
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    budgets = changing_site.server.data("/api/budgets")["budgets"]
+    assert [budget[unit] for budget in budgets if budget["name"] == typed] == [limit]
+
+
+@pytest.mark.parametrize("address", ["/", "/settings/budgets"])
+def test_a_long_name_of_a_budget_widens_nothing(admin_page, assert_quiet, address):
+    page = admin_page
+    open_section(page, "budgets")
+    press(page, "New budget")
+    page.get_by_label("Name").fill("W" * 100)
+    page.get_by_label("At most").fill("1")
+    press(page, "Add")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.goto(address)
+    expect(page.get_by_text("W" * 100).first).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_retention_is_changed_and_says_what_happens(admin_page, changing_site, assert_quiet):
     page = admin_page
     [project, *_] = changing_site.server.data("/api/projects")["projects"]
@@ -218,6 +292,19 @@ def test_retention_is_changed_and_says_what_happens(admin_page, changing_site, a
     press(page, "Save")
     expect(page.get_by_text("3,650 days")).to_have_count(0)
     assert changing_site.server.data(rule)["is_default"]
+
+
+def test_no_number_of_days_is_not_for_ever(admin_page, changing_site, assert_quiet):
+    page = admin_page
+    [project, *_] = changing_site.server.data("/api/projects")["projects"]
+    open_section(page, "retention")
+    press(page, f"Change how long {project['path']} is kept")
+    page.get_by_label("Conversations are kept").select_option("days")
+    page.get_by_label("Days").fill("")
+    press(page, "Save")
+    expect(page.get_by_label("Days")).to_have_accessible_description(re.compile("1 to 36500"))
+    assert changing_site.server.data(f"/api/projects/{project['id']}/retention")["is_default"]
+    assert_quiet(but=["400"])
 
 
 def test_the_trash_gives_back_and_removes(admin_page, changing_site, assert_quiet):
@@ -263,6 +350,49 @@ def test_people_change_their_name_and_password(make_person, assert_quiet):
     press(page, "Sign out everywhere", page.get_by_role("dialog"))
     page.get_by_role("link", name="Sign in").wait_for()
     assert_quiet(but=["400", "401"])
+
+
+def test_the_focus_stays_where_one_was(admin_page, assert_quiet):
+    page = admin_page
+    open_section(page, "budgets")
+    page.get_by_role("button", name="New budget").press("Enter")
+    page.get_by_label("Name").fill("Keys")
+    page.get_by_label("At most").fill("1")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="New budget")).to_be_focused()
+    page.get_by_role("button", name="Remove Keys").press("Enter")
+    page.get_by_role("button", name="Remove the budget").press("Enter")
+    expect(page.get_by_role("button", name="Remove Keys")).to_have_count(0)
+    expect(page.get_by_role("main")).to_be_focused()
+
+
+def test_the_audit_log_has_what_was_done_since_it_was_shown(admin_page, assert_quiet):
+    page = admin_page
+    open_section(page, "audit")
+    page.get_by_role("link", name="API keys").click()
+    press(page, "New key")
+    page.get_by_label("Name").fill("since then")
+    press(page, "Make the key")
+    press(page, "Done")
+    page.get_by_role("link", name="Audit log").click()
+    expect(page.get_by_text("since then").first).to_be_visible()
+
+
+def test_a_refused_password_stays_to_be_mended(make_person, assert_quiet):
+    page = make_person("lin@example.org", role="viewer")
+    open_section(page, "profile")
+    new = page.get_by_label("New password")
+    page.get_by_label("Password now").fill(PASSWORD)
+    new.fill("another good long one")
+    press(page, "Change password")
+    expect(page.get_by_text("another one now")).to_be_visible()
+    expect(new).to_have_value("")
+    page.get_by_label("Password now").fill("another good long one")
+    new.fill("short")
+    press(page, "Change password")
+    expect(new).to_be_focused()
+    expect(new).to_have_value("short")
+    assert_quiet(but=["400"])
 
 
 def test_the_theme_is_kept(admin_page, assert_quiet):

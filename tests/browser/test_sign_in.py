@@ -39,6 +39,19 @@ def test_password_signs_in_and_button_signs_out(site, stranger, assert_quiet):
     assert stranger.get_by_label("Password").is_visible()
 
 
+def test_a_page_that_is_given_back_after_signing_out_is_not_shown(site, stranger, assert_quiet):
+    stranger.goto(site.make_link())
+    stranger.goto("/projects")
+    stranger.get_by_role("link", name="beacon").wait_for()
+    stranger.context.clear_cookies()
+    # As browsers say it that keep pages; the one of tests does not.
+    stranger.evaluate(
+        "() => setTimeout(() => dispatchEvent("
+        "new PageTransitionEvent('pageshow', { persisted: true })))"
+    )
+    stranger.wait_for_url(f"{site.origin}/login?next=%2Fprojects")
+
+
 def test_sign_in_is_usable_by_all(make_page, site, look, axe, assert_quiet):
     page = make_page(look=look, origin=site.origin)
     page.goto("/login")

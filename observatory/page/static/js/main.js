@@ -201,3 +201,10 @@ begin();
 const root = document.getElementById("page");
 root.textContent = "";
 render(html`<${Page} />`, root);
+
+// A browser may give back the page as it was left, also to who comes after somebody who signed out.
+window.addEventListener("pageshow", (event) => {
+  if (!event.persisted) return;
+  root.hidden = true;
+  location.reload();
+});

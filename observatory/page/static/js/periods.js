@@ -17,7 +17,7 @@ const dayOf = (date) =>
 
 /** Return `{name, label, days, unit, period}` of what the address says; `period` is what reports take. */
 export function readPeriod(query) {
-  const name = query.period in PERIODS ? query.period : USUAL_PERIOD;
+  const name = Object.hasOwn(PERIODS, query.period) ? query.period : USUAL_PERIOD;
   const { days } = PERIODS[name];
   const now = new Date();
   const from = days ? dayOf(new Date(now.getFullYear(), now.getMonth(), now.getDate() - days + 1)) : LONG_AGO;

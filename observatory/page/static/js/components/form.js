@@ -15,32 +15,42 @@ function sentencesOf(errors) {
 /**
  * Return what a form needs: `{onSubmit, isSending, error, errorsOf(name), rest(names)}`.
  *
- * @param {Function} send Takes the form's values (FormData) and sends them; what it throws is shown.
+ * @param {Function} send Takes the form's values (FormData), and the form, and sends them; what it throws is shown.
  */
 export function useForm(send) {
   const [state, setState] = useState({ isSending: false, error: null });
   const element = useRef(null);
   const isThere = useRef(true);
+  const isBusy = useRef(false);
+  const focused = useRef(null);
   useEffect(() => () => {
     isThere.current = false;
   }, []);
+  // What is disabled while the form is sent loses the focus.
+  useEffect(() => {
+    if (!state.isSending && document.activeElement === document.body) focused.current?.focus();
+  }, [state.isSending]);
   useEffect(() => {
     if (state.error) element.current?.querySelector("[aria-invalid=true]")?.focus();
   }, [state.error]);
   const fields = state.error?.details?.fields ?? {};
   async function onSubmit(event) {
     event.preventDefault();
-    if (state.isSending) return;
+    // Known at once, while the state is only from the next drawing on.
+    if (isBusy.current) return;
+    isBusy.current = true;
     element.current = event.currentTarget;
+    focused.current = document.activeElement;
     // Before the fields are disabled: FormData has none of those.
     const values = new FormData(event.currentTarget);
     setState({ isSending: true, error: null });
     try {
-      await send(values);
+      await send(values, element.current);
       if (isThere.current) setState({ isSending: false, error: null });
     } catch (error) {
       if (isThere.current) setState({ isSending: false, error });
     }
+    isBusy.current = false;
   }
   return { ...state, onSubmit, errorsOf: (name) => sentencesOf(fields[name]), fieldErrors: fields };
 }

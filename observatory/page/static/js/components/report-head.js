@@ -20,7 +20,7 @@ export function ProjectSelect({ value, projects, onChange }) {
 export function ReportHead({ query, projects }) {
   return html`<div class="row">
     <${ProjectSelect} value=${query.project} projects=${projects} onChange=${(project) => setQuery({ project, offset: null })} />
-    <${Choice} label="Period" value=${query.period in PERIODS ? query.period : USUAL_PERIOD} options=${Object.entries(PERIODS).map(([key, { label }]) => [key, label])}
+    <${Choice} label="Period" value=${Object.hasOwn(PERIODS, query.period) ? query.period : USUAL_PERIOD} options=${Object.entries(PERIODS).map(([key, { label }]) => [key, label])}
       onChange=${(value) => setQuery({ period: value === USUAL_PERIOD ? null : value, offset: null })} />
   </div>`;
 }

@@ -75,9 +75,9 @@ function beginOf(day, { isEnd = false } = {}) {
 
 async function fetchList(query, cursor, signal) {
   const params = {
-    limit: PAGE, cursor, fields: FIELDS, sort_by: query.sort in SORTS ? query.sort : null,
+    limit: PAGE, cursor, fields: FIELDS, sort_by: Object.hasOwn(SORTS, query.sort) ? query.sort : null,
     sort_order: query.sort === "title" ? "asc" : null,
-    kind: query.kind === "all" ? null : query.kind in KINDS ? query.kind : "session",
+    kind: query.kind === "all" ? null : Object.hasOwn(KINDS, query.kind) ? query.kind : "session",
     project_path: query.project, model: query.model, tag: query.tag, has_errors: query.errors,
     date_from: beginOf(query.from), date_to: beginOf(query.to, { isEnd: true }),
   };

@@ -11,7 +11,7 @@ import { Card, Table } from "../components/card.js";
 import { Confirm } from "../components/confirm.js";
 import { Dialog } from "../components/dialog.js";
 import { Icon } from "../components/icon.js";
-import { Pager } from "../components/pager.js";
+import { NoRows, Pager } from "../components/pager.js";
 import { Stat } from "../components/stat.js";
 import { Empty, Loaded } from "../components/states.js";
 import { Ago, DateTime } from "../components/time.js";
@@ -187,7 +187,7 @@ function useChangedFiles(files) {
 
 function FilesCard({ query }) {
   const offset = Math.max(0, Number.parseInt(query.offset, 10) || 0);
-  const status = query.status in STATUSES ? query.status : null;
+  const status = Object.hasOwn(STATUSES, query.status) ? query.status : null;
   const files = useApi("/api/files", { limit: PAGE, offset, status });
   const merge = useChangedFiles(files);
   const open = Number.parseInt(query.file, 10);
@@ -197,7 +197,7 @@ function FilesCard({ query }) {
     <${Loaded} of=${files} lines=${8}>${({ files: rows, pagination }) => (rows.length
       ? html`<${FilesTable} files=${merge(rows)} onOpen=${(id) => setQuery({ file: id })} />
         <${Pager} label="Pages of transcripts" pagination=${pagination} onMove=${(next) => setQuery({ offset: next || null }, { replace: false })} />`
-      : html`<${Empty} title=${status ? "None in this state" : "No transcripts yet"}>${status ? html`<button class="button" onClick=${() => setQuery({ status: null })}>Show all</button>` : "They appear as soon as they are found in a folder that is followed, or uploaded here."}<//>`)}<//>
+      : html`<${NoRows} pagination=${pagination} onMove=${(next) => setQuery({ offset: next || null })}><${Empty} title=${status ? "None in this state" : "No transcripts yet"}>${status ? html`<button class="button" onClick=${() => setQuery({ status: null })}>Show all</button>` : "They appear as soon as they are found in a folder that is followed, or uploaded here."}<//><//>`)}<//>
     ${Number.isInteger(open) && html`<${FileDialog} id=${open} key=${open} onClose=${() => setQuery({ file: null })} onChanged=${files.reload} />`}
   <//>`;
 }

@@ -37,9 +37,11 @@ function Lately({ statistics }) {
 function VisibilityDialog({ project, onClose, onDone }) {
   const users = useApi("/api/users", { limit: 100 });
   const [isListed, setIsListed] = useState(project.visibility === "listed");
+  const unseen = (project.user_ids ?? []).filter((id) => !users.data?.users.some((user) => user.id === id));
   const form = useForm(async (values) => {
     const body = { visibility: values.get("visibility") };
-    if (body.visibility === "listed") body.user_ids = values.getAll("user_ids").map(Number);
+    // Who could not be ticked here stays as it is.
+    if (body.visibility === "listed" && users.data) body.user_ids = [...values.getAll("user_ids").map(Number), ...unseen];
     await request(`/api/projects/${project.id}`, { method: "PATCH", body });
     onDone();
   });

@@ -6,7 +6,7 @@ import { useRefresh } from "../live.js";
 import { setQuery } from "../router.js";
 import { sortRows, useSort } from "../sorting.js";
 import { Card, Table } from "../components/card.js";
-import { Pager } from "../components/pager.js";
+import { NoRows, Pager } from "../components/pager.js";
 import { Empty, Loaded } from "../components/states.js";
 import { Ago } from "../components/time.js";
 
@@ -37,6 +37,6 @@ export default function Projects({ query }) {
       <${Loaded} of=${projects} lines=${8}>${({ projects: rows, pagination }) => (rows.length
         ? html`<${Table} caption="Projects with the sums over their conversations" columns=${COLUMNS} rows=${sortRows(rows, sort)} rowKey=${(row) => row.id} sort=${sort} />
           <${Pager} label="Pages of projects" pagination=${pagination} onMove=${(next) => setQuery({ offset: next || null }, { replace: false })} />`
-        : html`<${Empty} title="No projects yet">A project appears with its first conversation.<//>`)}<//>
+        : html`<${NoRows} pagination=${pagination} onMove=${(next) => setQuery({ offset: next || null })}><${Empty} title="No projects yet">A project appears with its first conversation.<//><//>`)}<//>
     <//>`;
 }

@@ -11,7 +11,7 @@ import { Confirm } from "../../components/confirm.js";
 import { Dialog } from "../../components/dialog.js";
 import { Checks, CopyField, Field, Form, useForm } from "../../components/form.js";
 import { Icon } from "../../components/icon.js";
-import { Pager } from "../../components/pager.js";
+import { NoRows, Pager } from "../../components/pager.js";
 import { Empty, Loaded } from "../../components/states.js";
 import { Ago, DateTime } from "../../components/time.js";
 
@@ -39,7 +39,7 @@ function NewKey({ onClose, onMade }) {
     onMade();
   });
   if (made) {
-    return html`<${Dialog} title="The key is made" onClose=${onClose}>
+    return html`<${Dialog} title="The key is made" onClose=${onClose} isKept>
       <p><strong>Copy it now: it is shown this once.</strong> What is kept of it can not be turned back into the key.</p>
       <${CopyField} label=${made.name} value=${made.key} />
       <p class="small muted">A program sends it as <code>X-API-Key</code> or <code>Authorization: Bearer</code>. It holds ${made.expires_at ? html`until <${DateTime} at=${made.expires_at} />` : "until it is revoked"}.</p>
@@ -83,7 +83,7 @@ export function ApiKeys() {
         <div class="row small muted"><span class="chips">${key.scopes.map((scope) => html`<span class=${`tag ${scope === "admin" ? "tag-warn" : ""}`} key=${scope}>${scope}</span>`)}</span><${ProjectTags} ids=${key.project_ids} projects=${projects} />
           <span class="grow"></span><span class="faint">${key.last_used_at ? html`used <${Ago} at=${key.last_used_at} />` : "never used"}${hasEnded(key) ? html`, <span class="bad">ended</span>` : key.expires_at ? html`, ends <${DateTime} at=${key.expires_at} />` : ", never ends"}</span></div></li>`)}</ul>
         <${Pager} label="Pages of keys" pagination=${pagination} onMove=${setOffset} />`
-      : html`<${Empty} title="No keys">A program takes one to ask the server. What it may do is yours to say.<//>`)}<//><//>
+      : html`<${NoRows} pagination=${pagination} onMove=${setOffset}><${Empty} title="No keys">A program takes one to ask the server. What it may do is yours to say.<//><//>`)}<//><//>
     ${isMaking && html`<${NewKey} onClose=${() => setIsMaking(false)} onMade=${keys.reload} />`}
     ${revoked && html`<${Confirm} title=${`Revoke ${revoked.name}?`} action="Revoke the key" onConfirm=${revoke} onClose=${() => setRevoked(null)}>
       <p>Programs that use it are refused from now on. That can not be taken back; another key can be made.</p><//>`}`;

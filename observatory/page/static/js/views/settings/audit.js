@@ -1,5 +1,5 @@
 // The audit log: what was done by whom.
-import { html } from "../../html.js";
+import { html, useEffect } from "../../html.js";
 import { request } from "../../api.js";
 import { usePages } from "../../paging.js";
 import { setQuery } from "../../router.js";
@@ -16,8 +16,11 @@ const ACTIONS = [
 const BAD = new Set(["user.login_failed", "session.reuse"]);
 const show = (value) => (Array.isArray(value) ? value.map(show).join(" ") : value !== null && typeof value === "object" ? JSON.stringify(value) : String(value));
 
+/** An action as text that may be broken behind its dot and its underscores. */
+const breakable = (action) => action.split(/(?<=[._])/).flatMap((part, index) => (index ? [html`<wbr />`, part] : [part]));
+
 const COLUMNS = [
-  { key: "action", label: "What", cell: (row) => html`<span class=${`mono small ${BAD.has(row.action) ? "bad" : ""}`}>${row.action}</span>` },
+  { key: "action", label: "What", cell: (row) => html`<span class=${`mono small whole-words ${BAD.has(row.action) ? "bad" : ""}`}>${breakable(row.action)}</span>` },
   { key: "actor", label: "By whom", cell: (row) => html`<span class="path"><span class="clip">${row.actor_name ?? row.actor ?? "a stranger"}</span>${row.actor_name && row.actor_name !== row.actor && html`<span class="clip tiny faint">${row.actor}</span>`}</span>` },
   { key: "target", label: "To what", cell: (row) => html`<span class="path"><span class="mono small">${row.target}</span><span class="tiny faint">${Object.entries(row.details).map(([name, value]) => `${name}: ${show(value)}`).join(", ")}</span></span>` },
   { key: "address", label: "From", isWide: true, cell: (row) => html`<span class="mono small muted">${row.address}</span>` },
@@ -30,6 +33,10 @@ export function Audit({ query }) {
     const { entries, pagination } = await request("/api/admin/audit", { params: { action, cursor, limit: 50 }, signal });
     return { rows: entries, pagination };
   });
+  // What was read before is shown at once, and what was done since then added.
+  useEffect(() => {
+    if (rows.length) reload();
+  }, [action]);
   let body = html`<${Loading} lines=${6} />`;
   if (rows.length) body = html`<div class="table-wrap" tabindex="0" role="region" aria-label="Audit log"><${Table} caption="What was done, the latest first" columns=${COLUMNS} rows=${rows} rowKey=${({ id }) => id} /></div>`;
   else if (isDone && !error) body = html`<${Empty} title="Nothing of this kind">Nothing like this was done so far.<//>`;

@@ -23,18 +23,27 @@ function choices(all, value, none, show) {
   return [["", none], ...others.map((one) => [one, show(one)])];
 }
 
+/** Return what was typed as a number, written as here (1,000.50) or with a comma for cents; NaN when it is none. */
+function readAmount(text, { isWhole }) {
+  const typed = text.replace(/[\s$_']/g, "");
+  if (isWhole) return /^\d+([.,]\d{3})*$/.test(typed) ? Number(typed.replace(/[.,]/g, "")) : Number.NaN;
+  const plain = /^\d{1,3}(,\d{3})+(\.\d*)?$/.test(typed) ? typed.replaceAll(",", "") : typed.replace(",", ".");
+  return /^(\d+\.?\d*|\.\d+)$/.test(plain) ? Number(plain) : Number.NaN;
+}
+
 function Edit({ budget, onClose, onDone }) {
   const projects = (useProjects() ?? []).map(({ path }) => path);
   const models = useApi("/api/analytics/models", { from: LONG_AGO }).data?.rows.map(({ model }) => model) ?? [];
   const isTokens = budget ? budget.limit_microdollars === null : false;
   const form = useForm(async (values) => {
     const unit = values.get("unit");
-    const amount = Number(values.get("amount").replace(",", ".").trim() || Number.NaN);
+    const isWhole = unit === "limit_tokens";
+    const amount = readAmount(values.get("amount"), { isWhole });
     const body = {
       name: values.get("name"), period: values.get("period"), timezone: budget?.timezone ?? format.TIMEZONE,
       project_path: values.get("project_path") || null, model: values.get("model") || null,
       // What is no number is the server's to refuse.
-      [unit]: Number.isFinite(amount) ? Math.round(unit === "limit_tokens" ? amount : amount * 1e6) : 0,
+      [unit]: Number.isFinite(amount) ? Math.round(isWhole ? amount : amount * 1e6) : 0,
     };
     await request(budget ? `/api/budgets/${budget.id}` : "/api/budgets", { method: budget ? "PATCH" : "POST", body });
     announce("Saved.");
@@ -42,7 +51,7 @@ function Edit({ budget, onClose, onDone }) {
     onClose();
   });
   // Either limit is the one field here.
-  const amount = { ...form, errorsOf: () => UNITS.flatMap(([name]) => (form.errorsOf(name).length ? ["Takes a number above 0."] : [])) };
+  const amount = { ...form, errorsOf: () => UNITS.flatMap(([name]) => (form.errorsOf(name).length ? ["Takes a number above 0; tokens are whole."] : [])) };
   return html`<${Dialog} title=${budget ? "Change the budget" : "New budget"} onClose=${onClose}><${Form} form=${form} names=${["name", "period", "project_path", "model", "limit_microdollars", "limit_tokens"]} action=${budget ? "Save" : "Add"} onCancel=${onClose}>
     <${Field} label="Name" name="name" form=${form} value=${budget?.name} maxlength="100" autofocus />
     <div class="form-row"><${Field} label="At most" name="amount" inputmode="decimal" form=${amount} value=${budget && String(isTokens ? budget.limit_tokens : budget.limit_microdollars / 1e6)} />

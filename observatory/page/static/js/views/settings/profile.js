@@ -37,14 +37,15 @@ function Account() {
 
 function Password() {
   const [isSaved, setIsSaved] = useState(false);
-  const form = useForm(async (values) => {
+  const form = useForm(async (values, element) => {
     setIsSaved(false);
     const body = { current_password: values.get("current_password"), new_password: values.get("new_password") };
     const { csrf_token: token } = await request("/api/auth/password", { method: "POST", body });
     setCsrfToken(token);
     setIsSaved(true);
+    element.reset();
   });
-  return html`<${Card} title="Password"><${Form} form=${form} names=${["current_password", "new_password"]} action="Change password" key=${isSaved}>
+  return html`<${Card} title="Password"><${Form} form=${form} names=${["current_password", "new_password"]} action="Change password">
     <div class="form-row"><${Field} label="Password now" name="current_password" type="password" form=${form} autocomplete="current-password" />
       <${Field} label="New password" name="new_password" type="password" form=${form} autocomplete="new-password" hint="8 characters and more" /></div>
     <p class="small muted">All other sign-ins of this account end.</p>

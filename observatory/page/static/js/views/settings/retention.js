@@ -35,6 +35,9 @@ function useRules(offset) {
   return { ...state, reload: () => setTurn((number) => number + 1) };
 }
 
+/** Return a number of days; nothing is none, and not null, which is for ever: the server refuses it. */
+const readDays = (text) => (text === "" ? "" : Number(text));
+
 function Edit({ project: { id, path, rule }, onClose, onDone }) {
   const [kind, setKind] = useState(rule.is_default ? "default" : rule.days === null ? "ever" : "days");
   const [action, setAction] = useState(rule.action);
@@ -42,7 +45,7 @@ function Edit({ project: { id, path, rule }, onClose, onDone }) {
     const address = `/api/projects/${id}/retention`;
     if (kind === "default") await request(address, { method: "DELETE" });
     else if (kind === "ever") await request(address, { method: "PUT", body: { days: null } });
-    else await request(address, { method: "PUT", body: { days: Number(values.get("days") || Number.NaN), action } });
+    else await request(address, { method: "PUT", body: { days: readDays(values.get("days")), action } });
     announce("Saved.");
     onDone();
     onClose();

@@ -6,7 +6,7 @@ import * as format from "../../format.js";
 import { useLive } from "../../live.js";
 import { Card } from "../../components/card.js";
 import { Confirm } from "../../components/confirm.js";
-import { Pager } from "../../components/pager.js";
+import { NoRows, Pager } from "../../components/pager.js";
 import { Empty, Loaded } from "../../components/states.js";
 import { Ago } from "../../components/time.js";
 
@@ -41,7 +41,7 @@ export function Trash() {
             <button class="button button-small" aria-label=${`Restore ${row.title}`} onClick=${() => restore(row)}>Restore</button>
             <button class="button button-small button-danger" aria-label=${`Remove ${row.title} for good`} onClick=${() => setAsked(row)}>Remove for good</button></div></li>`)}</ul>
         <${Pager} label="Pages of the trash" pagination=${pagination} onMove=${setOffset} />`
-      : html`<${Empty} title="The trash is empty">Conversations that are deleted come here first.<//>`)}<//><//>
+      : html`<${NoRows} pagination=${pagination} onMove=${setOffset}><${Empty} title="The trash is empty">Conversations that are deleted come here first.<//><//>`)}<//><//>
     ${asked && html`<${Confirm} title="Remove it for good?" action="Remove for good" onConfirm=${remove} onClose=${() => setAsked(null)}>
       <p><strong>${asked.title}</strong> goes with all its messages, tool uses and subagents, from the search and from all sums. An uploaded file goes, too. Nothing brings it back, also not reading its transcript again.</p><//>`}`;
 }

@@ -8,7 +8,7 @@ import { Confirm } from "../../components/confirm.js";
 import { Dialog } from "../../components/dialog.js";
 import { Checks, Field, Form, useForm } from "../../components/form.js";
 import { Icon } from "../../components/icon.js";
-import { Pager } from "../../components/pager.js";
+import { NoRows, Pager } from "../../components/pager.js";
 import { Empty, Loaded } from "../../components/states.js";
 import { Ago } from "../../components/time.js";
 
@@ -74,7 +74,7 @@ export function Users() {
     <${Loaded} of=${users} lines=${4}>${({ users: rows, pagination }) => (rows.length
       ? html`<div class="table-wrap" tabindex="0" role="region" aria-label="People"><${Table} caption="Accounts" columns=${columns} rows=${rows} rowKey=${({ id }) => id} /></div>
         <${Pager} label="Pages of people" pagination=${pagination} onMove=${setOffset} />`
-      : html`<${Empty} title="No accounts yet">Each person who looks gets one, with a role that says what they may do.<//>`)}<//><//>
+      : html`<${NoRows} pagination=${pagination} onMove=${setOffset}><${Empty} title="No accounts yet">Each person who looks gets one, with a role that says what they may do.<//><//>`)}<//><//>
     ${open?.kind === "add" && html`<${AddUser} onClose=${close} onDone=${users.reload} />`}
     ${open?.kind === "change" && html`<${ChangeUser} user=${open.user} isSelf=${open.user.id === self?.id} onClose=${close} onDone=${users.reload} onRemove=${() => setOpen({ kind: "remove", user: open.user })} key="change" />`}
     ${open?.kind === "remove" && html`<${Confirm} title=${`Remove ${open.user.email}?`} action="Remove the account" onConfirm=${remove} onClose=${close}>

@@ -20,7 +20,7 @@ const STATUSES = { delivered: "tag-good", pending: "tag-accent", dead: "tag-bad"
 const words = (name) => name.replaceAll("_", " ");
 
 function Secret({ secret, onClose }) {
-  return html`<${Dialog} title="The secret that signs" onClose=${onClose}>
+  return html`<${Dialog} title="The secret that signs" onClose=${onClose} isKept>
     <p><strong>Copy it now: it is shown this once.</strong> The receiver checks with it that what comes is from here.</p>
     <${CopyField} label="Secret" value=${secret} />
     <p class="small muted">How a receiver checks it stands in <a href="/docs">the API's documentation</a>.</p>
