@@ -116,7 +116,7 @@ def test_words_are_looked_for_before_the_turns_are_read(page, site, assert_quiet
     page.route("**/turns?*", lambda route: held.append(route))
     page.goto(f"/conversations/{site.find_conversation(sort_by='message_count')}")
     page.get_by_role("button", name="Find").click()
-    page.keyboard.type("the")
+    page.get_by_role("searchbox", name="Find in this conversation").fill("the")
     expect(page.locator(".find-count")).to_contain_text("of")
     for route in held:
         route.continue_()

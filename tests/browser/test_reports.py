@@ -95,7 +95,7 @@ def test_a_file_tells_which_conversations_touched_it(page, site, assert_quiet):
     )
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
-    assert "path=" not in page.url
+    expect(page).not_to_have_url(re.compile("path="))
 
 
 def test_files_are_ordered_by_what_the_address_says(page, site, assert_quiet):

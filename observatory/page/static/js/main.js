@@ -109,7 +109,7 @@ function View({ shown }) {
   useEffect(forget, [shown]);
   if (shown.address === null) return null;
   if (!shown.found) {
-    return html`<${Empty} title="There is nothing here">The address leads nowhere. <a href="/">Go to the overview</a><//>`;
+    return html`<div class="head"><h1>Not found</h1></div><${Empty} title="There is nothing here">The address leads nowhere. <a href="/">Go to the overview</a><//>`;
   }
   if (broken) return html`<${Failure} error=${new ApiError("This view can not be shown.", { code: "UNREADABLE" })} retry=${() => location.reload()} />`;
   if (shown.error) return html`<${Failure} error=${shown.error} retry=${shown.retry} />`;
