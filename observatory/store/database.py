@@ -117,6 +117,8 @@ def configure(path: str | Path, *, synchronous: str = "NORMAL", cache_mib: int =
     """Say which file the database is; nothing is opened yet."""
     close()
     _files.opened = ()
+    # Threads that have another database open do not keep the log of this one.
+    _files.users = weakref.WeakSet()
     database.init(
         str(path), pragmas=pragmas(synchronous=synchronous, cache_mib=cache_mib), timeout=10
     )
@@ -130,6 +132,8 @@ def configure_for_looking(path: str | Path) -> None:
     """
     close()
     _files.opened = ()
+    # Threads that have another database open do not keep the log of this one.
+    _files.users = weakref.WeakSet()
     is_still = not log_path(path).exists()
     name = quote(os.fsencode(os.path.abspath(path)))
     place = f"file:{name}?mode=ro{'&immutable=1' if is_still else ''}"

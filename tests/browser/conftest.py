@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.accessibility import assert_accessible
 from tests.browser.chromium import NoChromium, find_chromium, launched
@@ -19,6 +19,9 @@ from tests.browser.settling import observe
 from tests.browser.sites import Site, make_archive, serving_archive, sign_in
 from tests.browser.watching import Watch
 from tests.processes import Home, wait_for
+
+# Several browsers and servers share the processors.
+expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="session")
