@@ -153,6 +153,7 @@ def test_words_are_found_where_nothing_of_them_is_drawn(page, talk, site, assert
     wait_for(lambda: site.server.data(searched)["hits"], what="the index")
     page.locator(".said-prompt").first.wait_for()
     page.keyboard.press("f")
+    expect(page.get_by_role("searchbox", name="Find in this conversation")).to_be_focused()
     page.keyboard.type("needlew")
     expect(page.locator(".find-count")).to_have_text("1 of 1")
     expect(page.get_by_text("the needlework is here").last).to_be_in_viewport()
