@@ -184,7 +184,7 @@ class Connection(TConn):
     def begin(self, arrived: bytearray) -> None:
         """Begin to read a request, of which so much is here."""
         self.arrived = arrived
-        self.is_whole = self.is_at_end = self.is_told_to_continue = False
+        self.is_at_end = self.is_told_to_continue = False
 
 
 class Worker(ThreadWorker):
@@ -299,15 +299,17 @@ class Worker(ThreadWorker):
 
     def on_client_socket_readable(self, conn: Any, client: Any) -> None:
         """Begin to read the next request of a connection."""
+        is_whole = False
         if not self.cfg.is_ssl:
             conn.begin(bytearray())
-            if self._read(conn) and self._answer_quickly(conn, is_waiting=True):
+            is_whole = self._read(conn)
+            if is_whole and self._answer_quickly(conn, is_waiting=True):
                 return
         self.poller.unregister(client)
         self.keepalived_conns.remove(conn)
         if self.cfg.is_ssl:
             self.enqueue_req(conn)
-        elif conn.is_whole:
+        elif is_whole:
             self._dispatch(conn)
         else:
             self._wait_for_more(conn)
@@ -348,7 +350,6 @@ class Worker(ThreadWorker):
         conn.is_at_end = not data
         is_long = len(conn.arrived) >= MAX_WAITING_BYTES
         if conn.is_at_end or is_long or is_ready(conn.arrived):
-            conn.is_whole = True
             return True
         if not conn.is_told_to_continue and waits_for_continue(conn.arrived):
             conn.is_told_to_continue = True

@@ -187,6 +187,19 @@ def test_keys_of_an_earlier_backup_are_not_taken_for_those_of_this_one(home, tmp
     assert own.read_bytes() == b"another key of the same kind...."
 
 
+def run_limited(home: Home, command: str, *, limit_kib: int) -> subprocess.CompletedProcess[str]:
+    """Run a command that writes ``b.db`` where no file may be larger than that."""
+    limited = ["bash", "-c", f'ulimit -f {limit_kib}; exec "$@"', "bash", sys.executable, "-m"]
+    return subprocess.run(
+        [*limited, "observatory", command, "b.db"],
+        cwd=home.folder,
+        env=home.environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
 def test_a_full_disk_of_the_database_is_not_told_of_the_backups(home):
     """What a killed server left needs room beside the database to be looked at."""
     connection = sqlite3.connect(home.database)
@@ -197,15 +210,7 @@ def test_a_full_disk_of_the_database_is_not_told_of_the_backups(home):
     left = log.read_bytes()
     connection.close()
     log.write_bytes(left)
-    limited = ["bash", "-c", 'ulimit -f 16; exec "$@"', "bash", sys.executable, "-m"]
-    ended = subprocess.run(
-        [*limited, "observatory", "backup", "b.db"],
-        cwd=home.folder,
-        env=home.environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    ended = run_limited(home, "backup", limit_kib=16)
     assert ended.returncode == 1
     assert "no room for" not in ended.stderr
     assert str(home.database) in ended.stderr
@@ -246,15 +251,7 @@ def pad(home: Home) -> None:
 def test_no_room_leaves_nothing(home, command, limit_kib):
     pad(home)
     change(home.database, "UPDATE messages SET content = hex(zeroblob(100000)) WHERE key = 2")
-    limited = ["bash", "-c", f'ulimit -f {limit_kib}; exec "$@"', "bash", sys.executable, "-m"]
-    ended = subprocess.run(
-        [*limited, "observatory", command, "b.db"],
-        cwd=home.folder,
-        env=home.environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    ended = run_limited(home, command, limit_kib=limit_kib)
     assert ended.returncode == 1
     assert "room" in ended.stderr
     assert "b.db" in ended.stderr

@@ -77,12 +77,15 @@ class ReportCache:
         with self._lock:
             if tag in self._kept or len(made) > self._max_bytes // 4:
                 return
-            # A copy: what orjson returns may hold twice the memory that its length tells.
+            # A copy: what orjson returns may hold several times the memory that its length tells.
             self._kept[tag] = bytes(memoryview(made))
-            self._bytes += len(made) + len(tag) + _ENTRY_BYTES
+            self._bytes += _weigh(tag, made)
             while self._bytes > self._max_bytes:
-                old_tag, oldest = self._kept.popitem(last=False)
-                self._bytes -= len(oldest) + len(old_tag) + _ENTRY_BYTES
+                self._bytes -= _weigh(*self._kept.popitem(last=False))
+
+
+def _weigh(tag: str, made: bytes) -> int:
+    return len(made) + len(tag) + _ENTRY_BYTES
 
 
 def _leave_out_titles(value: Any) -> None:

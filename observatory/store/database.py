@@ -115,13 +115,20 @@ def pragmas(*, synchronous: str = "NORMAL", cache_mib: int = 4) -> dict[str, Any
 
 def configure(path: str | Path, *, synchronous: str = "NORMAL", cache_mib: int = 4) -> None:
     """Say which file the database is; nothing is opened yet."""
-    close()
-    _files.opened = ()
-    # Threads that have another database open do not keep the log of this one.
-    _files.users = weakref.WeakSet()
+    _leave_database()
     database.init(
         str(path), pragmas=pragmas(synchronous=synchronous, cache_mib=cache_mib), timeout=10
     )
+
+
+def _leave_database() -> None:
+    """Close this thread's connection, and forget which files were open, and by whom.
+
+    Threads that still have the last database open do not keep the log of the next one.
+    """
+    close()
+    _files.opened = ()
+    _files.users = weakref.WeakSet()
 
 
 def configure_for_looking(path: str | Path) -> None:
@@ -130,10 +137,7 @@ def configure_for_looking(path: str | Path) -> None:
     Without a write-ahead log nobody has it open, and none is made: SQLite is told that the file
     does not change. Who looks for long compares ``file_state`` before and after.
     """
-    close()
-    _files.opened = ()
-    # Threads that have another database open do not keep the log of this one.
-    _files.users = weakref.WeakSet()
+    _leave_database()
     is_still = not log_path(path).exists()
     name = quote(os.fsencode(os.path.abspath(path)))
     place = f"file:{name}?mode=ro{'&immutable=1' if is_still else ''}"

@@ -141,9 +141,8 @@ def _make_edit(space: Workspace, input_chars: int, _: int) -> _Parts:
     return {"replace_all": False, "file_path": path, **strings}, content, result
 
 
-def _make_write(space: Workspace, input_chars: int, _: int) -> _Parts:
-    path, text = space.make_path(), space.pools.code(input_chars)
-    space.change_file(path, text)
+def describe_created(path: str, text: str) -> tuple[str, dict[str, Any]]:
+    """Return what the client says of a file that was made, and the details beside it."""
     result: dict[str, Any] = {
         "type": "create",
         "filePath": path,
@@ -151,7 +150,13 @@ def _make_write(space: Workspace, input_chars: int, _: int) -> _Parts:
         "structuredPatch": [],
         "originalFile": None,
     }
-    return {"file_path": path, "content": text}, f"File created successfully at: {path}", result
+    return f"File created successfully at: {path}", result
+
+
+def _make_write(space: Workspace, input_chars: int, _: int) -> _Parts:
+    path, text = space.make_path(), space.pools.code(input_chars)
+    space.change_file(path, text)
+    return ({"file_path": path, "content": text}, *describe_created(path, text))
 
 
 def _make_grep(space: Workspace, input_chars: int, result_chars: int) -> _Parts:

@@ -3,7 +3,7 @@
 import difflib
 from typing import Any
 
-from tests.bench.tool_calls import REFUSED, ToolCall
+from tests.bench.tool_calls import REFUSED, ToolCall, describe_created
 
 _TODOS_KEPT = (
     "Todos have been modified successfully. Ensure that you continue to use the todo list to "
@@ -86,14 +86,7 @@ def _list_hunks(before: str, after: str) -> list[dict[str, Any]]:
 
 def write(path: str, text: str) -> ToolCall:
     """Return the making of a file."""
-    result: dict[str, Any] = {
-        "type": "create",
-        "filePath": path,
-        "content": text,
-        "structuredPatch": [],
-        "originalFile": None,
-    }
-    content = f"File created successfully at: {path}"
+    content, result = describe_created(path, text)
     return ToolCall("Write", {"file_path": path, "content": text}, content, result, False, 180)
 
 
