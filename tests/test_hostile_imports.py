@@ -13,8 +13,6 @@ from observatory.ingest.archive_import import import_archive
 from observatory.store.archive_records import RECORDS
 from observatory.store.database import execute, fetch_all, one_moment
 from observatory.store.verifying import (
-    MESSAGES_INDEX,
-    TITLES_INDEX,
     prepare_verifying,
     verify_database,
 )
@@ -60,8 +58,8 @@ def check_sound() -> None:
     prepare_verifying()
     with one_moment():
         assert [check for check in verify_database() if check.wrong] == []
-    for index in (MESSAGES_INDEX, TITLES_INDEX):
-        execute(f"DROP TABLE temp.{index.table}_words")
+    for (table,) in fetch_all("SELECT name FROM temp.sqlite_master WHERE name LIKE '%_words'"):
+        execute(f"DROP TABLE temp.{table}")
 
 
 def changing(record_type: str, **values: Any) -> Callable[[dict[str, Any]], Any]:

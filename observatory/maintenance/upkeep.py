@@ -130,10 +130,10 @@ class SearchMerges:
 
     def __call__(self, should_give_way: GiveWay) -> Outcome | None:
         """Do some of it."""
-        segments = search.count_segments()
+        segments = search.count_spare_segments()
         if not self._before and (segments < self._many or segments == self._settled):
             return None
-        self._before = self._before or segments
+        self._before = self._before or search.count_segments()
         until = time.monotonic() + _STEP_SECONDS
         while not should_give_way():
             if not search.merge_segments(pages=_MERGED_PAGES):
@@ -144,8 +144,8 @@ class SearchMerges:
 
     def _end(self) -> Outcome:
         before, self._before = self._before, 0
-        self._settled = search.count_segments()
-        return Outcome(f"{before} segments are {self._settled}")
+        self._settled = search.count_spare_segments()
+        return Outcome(f"{before} segments are {search.count_segments()}")
 
 
 class Expiry:

@@ -20,6 +20,7 @@ from observatory.store.database import fetch_all, fetch_one
 from observatory.store.pages import Page, decode_cursor, make_page
 from observatory.store.scopes import Scope
 from observatory.store.search_language import matching_query
+from observatory.store.search_parts import list_parts
 
 SORT_COLUMNS = {
     "title": (str, "conversations_by_title"),
@@ -59,8 +60,7 @@ IN_TRASH = (
 _CONDITIONS = {
     "search": (
         "(c.key IN (SELECT rowid FROM title_search WHERE title_search MATCH :search)"
-        " OR c.key IN (SELECT m.conversation_key FROM message_search s"
-        " JOIN messages m ON m.key = s.rowid WHERE message_search MATCH :search){copies})"
+        " OR c.key IN (SELECT value FROM json_each(:found)))"
     ),
     "project_path": "c.project_key = (SELECT key FROM projects WHERE path = :project_path)",
     "date_from": "c.updated_at >= :date_from",
@@ -71,13 +71,18 @@ _CONDITIONS = {
     "parent_id": "c.parent_key = (SELECT key FROM conversations WHERE id = :parent_id)",
     "tag": "c.key IN (SELECT conversation_key FROM conversation_tags WHERE tag = :tag)",
 }
+# What has a text that matches, in one part of the index.
+_FOUND = (
+    "SELECT DISTINCT m.conversation_key FROM {table} s JOIN messages m ON m.key = s.rowid"
+    " WHERE {table} MATCH :search"
+)
 # A text stands in its first conversation; where that is hidden, it is found in those with a copy.
 _IN_COPIES = (
-    " OR c.key IN (SELECT k.conversation_key FROM message_search s"
+    " UNION SELECT k.conversation_key FROM {table} s"
     " CROSS JOIN messages k ON k.copy_of_key = s.rowid"
     " CROSS JOIN messages o ON o.key = s.rowid"
     " CROSS JOIN conversations d ON d.key = o.conversation_key"
-    " WHERE message_search MATCH :search AND (1{there}) IS NOT TRUE)"
+    " WHERE {table} MATCH :search AND (1{there}) IS NOT TRUE"
 )
 _PLACE = ("limit", "offset", "after_value", "after_key")
 _COUNT_ALL = "SELECT value FROM totals WHERE name = 'conversations'"
@@ -92,8 +97,7 @@ def _statements(
     if "nothing" in filters:
         there = "0"
         filters = ()
-    copies = "" if scope.is_whole else _IN_COPIES.format(there=scope.and_there("d"))
-    given = (_CONDITIONS[name].format(copies=copies) for name in filters if name in _CONDITIONS)
+    given = (_CONDITIONS[name] for name in filters if name in _CONDITIONS)
     conditions = [there, *given]
     where = " WHERE " + " AND ".join(conditions)
     is_all = scope.is_whole and conditions == ["c.deleted_at IS NULL"]
@@ -150,6 +154,8 @@ def list_conversations(
     if parameters.get("search") == "":
         # Signs alone: there is no word that could be found.
         filters += ("nothing",)
+    elif "search" in parameters:
+        parameters["found"] = _find_by_text(parameters["search"], scope)
     if wanted.deleted:
         filters += ("deleted",)
     order = f"conversations:{sort_by}:{'desc' if descending else 'asc'}"
@@ -169,6 +175,17 @@ def list_conversations(
         limit=limit,
         offset=offset,
     )
+
+
+def _find_by_text(match: str, scope: Scope) -> str:
+    """Return the keys of conversations with a message that matches, as JSON."""
+    sql = _FOUND + ("" if scope.is_whole else _IN_COPIES)
+    there = scope.and_there("d")
+    found: set[int] = set()
+    for part in list_parts():
+        rows = fetch_all(sql.format(table=part.table, there=there), {"search": match})
+        found.update(key for (key,) in rows)
+    return orjson.dumps(list(found)).decode()
 
 
 _GET = """

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from observatory.store.database import count_changes, database, execute, writing
+from observatory.store import search_parts
+from observatory.store.database import database, writing
 
 _MERGED_PAGES = 500
 
@@ -18,12 +19,9 @@ def merge_index(*, is_first: bool) -> bool:
     FTS5 only notes that something was taken out, until the segment that has it is merged. The
     first step says that all segments are.
     """
-    changed = False
     pages = -_MERGED_PAGES if is_first else _MERGED_PAGES
-    for table in ("message_search", "title_search"):
+    changed = False
+    for table in (*(part.table for part in search_parts.list_parts()), "title_search"):
         with writing():
-            before = count_changes()
-            execute(f"INSERT INTO {table} ({table}, rank) VALUES ('merge', ?)", (pages,))
-            # One row is the command's own.
-            changed |= count_changes() - before > 1
+            changed |= search_parts.merge(table, pages)
     return changed

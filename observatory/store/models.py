@@ -228,6 +228,16 @@ class MessageCjk(Table):
         table_name = "message_cjk"
 
 
+class SearchPart(Table):
+    """From which message on a part of the search index has all, until the next part begins."""
+
+    number = pw.IntegerField(primary_key=True)
+    first_key = pw.IntegerField()
+
+    class Meta:
+        table_name = "search_parts"
+
+
 class Summary(Table):
     """A title for the conversation that holds a message."""
 
@@ -722,6 +732,7 @@ TABLES = (
     Message,
     ToolUse,
     MessageCjk,
+    SearchPart,
     Summary,
     ConversationTag,
     DeletedConversation,

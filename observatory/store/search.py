@@ -6,31 +6,25 @@ A crash loses nothing: the watermark moves in the transaction that indexes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
 
-from observatory.store.database import count_changes, execute, fetch_one, writing
+from observatory.store import search_parts as parts
+from observatory.store.database import execute, fetch_one, writing
 
 BATCH_MESSAGES = 4000
-# The index gathers this many bytes in memory before it writes a segment (1 MiB by default). Large
-# batches make few, large segments, and so little merging.
-SEGMENT_BYTES = 16 * 1024 * 1024
-# Where FTS5 says of what the index consists.
-_STRUCTURE_ROW = 10
 
 
 def prepare_bulk_indexing() -> None:
-    """Let large segments be written. FTS5 keeps the setting in the database, for all processes."""
+    """Let large segments be written, until further notice."""
     with writing():
-        execute(
-            "INSERT INTO message_search (message_search, rank) VALUES ('hashsize', ?)",
-            (SEGMENT_BYTES,),
-        )
+        parts.allow_large_segments(parts.find_newest().table)
 
 
 def empty_index() -> None:
     """Let all messages be indexed again, and index all titles again at once."""
     with writing():
-        execute("INSERT INTO message_search (message_search) VALUES ('delete-all')")
+        parts.drop_parts()
         execute("UPDATE totals SET value = 0 WHERE name = 'indexed_message_key'")
         execute("INSERT INTO title_search (title_search) VALUES ('rebuild')")
 
@@ -68,80 +62,91 @@ def index_at_once(first_key: int, last_key: int) -> None:
 
 
 def _index(first_key: int, last_key: int) -> None:
+    """Index messages into the newest part, and begin the next where that is full."""
+    part = parts.find_newest()
+    while last_key - part.first >= parts.PART_KEYS:
+        end = max(part.first + parts.PART_KEYS, first_key) - 1
+        _index_into(part, first_key, end)
+        # Where messages were deleted keys are missing, and no part is begun for those.
+        row = fetch_one("SELECT min(key) FROM messages WHERE key > ?", (end,))
+        assert row is not None
+        part, first_key = parts.begin_part(row[0]), row[0]
+    _index_into(part, first_key, last_key)
+
+
+def _index_into(part: parts.Part, first_key: int, last_key: int) -> None:
     execute(
-        "INSERT INTO message_search (rowid, text, thinking, tool_input, tool_result, cjk)"
-        " SELECT key, text, thinking, tool_input, tool_result, cjk FROM searchable_messages"
-        " WHERE key BETWEEN ? AND ?",
+        f"INSERT INTO {part.table} (rowid, {parts.COLUMNS})"
+        f" SELECT key, {parts.COLUMNS} FROM searchable_messages WHERE key BETWEEN ? AND ?",
         (first_key, last_key),
     )
 
 
 def forget(keys: Iterable[int]) -> None:
     """Take messages out of the index whose text is about to be another."""
-    wanted = json.dumps(list(keys))
+    wanted = sorted(keys)
+    for part, within in _divide(wanted):
+        execute(
+            f"DELETE FROM {part.table} WHERE rowid IN (SELECT value FROM json_each(?))"
+            " AND rowid <= (SELECT value FROM totals WHERE name = 'indexed_message_key')",
+            (json.dumps(within),),
+        )
     execute(
-        "DELETE FROM message_search WHERE rowid IN (SELECT value FROM json_each(?)) AND rowid <="
-        " (SELECT value FROM totals WHERE name = 'indexed_message_key')",
-        (wanted,),
-    )
-    execute(
-        "DELETE FROM message_cjk WHERE message_key IN (SELECT value FROM json_each(?))", (wanted,)
+        "DELETE FROM message_cjk WHERE message_key IN (SELECT value FROM json_each(?))",
+        (json.dumps(wanted),),
     )
 
 
 def index_again(keys: Iterable[int]) -> None:
     """Index messages that came to have text after the watermark had passed them."""
-    execute(
-        "INSERT INTO message_search (rowid, text, thinking, tool_input, tool_result, cjk)"
-        " SELECT key, text, thinking, tool_input, tool_result, cjk FROM searchable_messages"
-        " WHERE key IN (SELECT value FROM json_each(?)) AND key <="
-        " (SELECT value FROM totals WHERE name = 'indexed_message_key')",
-        (json.dumps(list(keys)),),
-    )
+    for part, within in _divide(sorted(keys)):
+        execute(
+            f"INSERT INTO {part.table} (rowid, {parts.COLUMNS})"
+            f" SELECT key, {parts.COLUMNS} FROM searchable_messages"
+            " WHERE key IN (SELECT value FROM json_each(?)) AND key <="
+            " (SELECT value FROM totals WHERE name = 'indexed_message_key')",
+            (json.dumps(within),),
+        )
+
+
+def _divide(keys: list[int]) -> Iterator[tuple[parts.Part, list[int]]]:
+    """Yield the parts that keys in order belong to, each with its keys."""
+    for part in parts.list_parts() if keys else ():
+        within = keys[bisect_left(keys, part.first) : bisect_right(keys, part.last)]
+        if within:
+            yield part, within
 
 
 def count_segments() -> int:
-    """Return in how many pieces the index lies; each makes every search look in one place more."""
-    row = fetch_one("SELECT block FROM message_search_data WHERE id = ?", (_STRUCTURE_ROW,))
-    return 0 if row is None else _read_segments(bytes(row[0]))
+    """Return in how many pieces the index lies; a search for what is rare looks into each."""
+    return sum(parts.count_segments(part.table) for part in parts.list_parts())
 
 
-def _read_segments(structure: bytes) -> int:
-    """Return the number of segments that FTS5's record of its structure tells.
-
-    Source: the comment on "structure record" in fts5_index.c: a 4-byte cookie, 4 bytes more since
-    version 2, then varints: levels, segments.
-    """
-    start = 8 if structure[4:8] == b"\xff\x00\x00\x01" else 4
-    numbers: list[int] = []
-    while len(numbers) < 2 and start < len(structure):
-        value = 0
-        for byte in structure[start : start + 9]:
-            start += 1
-            value = value << 7 | byte & 0x7F
-            if byte < 0x80:
-                break
-        numbers.append(value)
-    return numbers[1] if len(numbers) == 2 else 0
+def count_spare_segments() -> int:
+    """Return how many of the pieces could be merged into others."""
+    return sum(max(0, parts.count_segments(part.table) - 1) for part in parts.list_parts())
 
 
 def merge_segments(*, pages: int = 2000, into_one: bool = False) -> bool:
     """Merge some of the index's pieces, writing about so many pages; tell whether it did.
 
     All in one go would keep writers waiting. By itself FTS5 merges only where as many pieces of a
-    size lie as it takes for that to be worth it.
+    size lie as it takes for that to be worth it. What is not the newest part comes to be one piece:
+    nothing is added to it any more.
 
     Args:
         pages: About how much to write.
-        into_one: Whether to go on until there is one piece.
+        into_one: Whether to go on until there is one piece in each part.
     """
-    with writing(moves=None):
-        before = count_changes()
-        # Source: https://sqlite.org/fts5.html#the_merge_command
-        wanted = -pages if into_one else pages
-        execute("INSERT INTO message_search (message_search, rank) VALUES ('merge', ?)", (wanted,))
-        # One row is the command's own.
-        return count_changes() - before > 1
+    listed = parts.list_parts()
+    for part in listed:
+        if parts.count_segments(part.table) < 2:
+            continue
+        is_whole = into_one or part is not listed[-1]
+        with writing(moves=None):
+            if parts.merge(part.table, -pages if is_whole else pages):
+                return True
+    return False
 
 
 def count_waiting_messages() -> int:

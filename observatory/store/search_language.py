@@ -34,9 +34,13 @@ _SEARCHABLE = re.compile(r"[^\W_]")
 
 @dataclass(frozen=True, slots=True)
 class ParsedQuery:
-    """An FTS5 expression (empty when there are only filters) and the filters by field."""
+    """An FTS5 expression (empty when there are only filters) and the filters by field.
+
+    ``terms`` are the words and phrases in the expression that make a match better.
+    """
 
     match: str = ""
+    terms: tuple[str, ...] = ()
     filters: dict[str, str] = field(default_factory=dict)
 
 
@@ -139,7 +143,8 @@ def parse_query(text: str) -> ParsedQuery:
         raise InvalidParameter("q", "Takes at least one word to find beside those to exclude.")
     if not groups and not filters:
         raise InvalidParameter("q", "Takes at least one word; signs alone can not be found.")
-    return ParsedQuery(_expression(groups, excluded), filters)
+    terms = tuple(term for group in groups for term in group)
+    return ParsedQuery(_expression(groups, excluded), terms, filters)
 
 
 def _expression(groups: list[list[str]], excluded: list[str]) -> str:

@@ -17,6 +17,8 @@ from observatory.errors import InvalidParameter
 from observatory.store.database import DatabaseError, fetch_all, fetch_one
 from observatory.store.scopes import Scope
 from observatory.store.search_language import ParsedQuery, parse_query
+from observatory.store.search_parts import Part, list_parts
+from observatory.store.search_weights import weigh_alike
 from observatory.timestamps import parse_moment
 
 CANDIDATES = 1000
@@ -65,12 +67,13 @@ class Matches:
 
     ``is_exact`` is false when there are more than were looked at. ``ceiling`` is the newest message
     that could be found; later pages look no further. ``times`` has the time of each message by key
-    when they are in that order. ``request`` has the filters that stand in ``query`` too.
+    when they are in that order. ``request`` has the filters that stand in ``query`` too. ``parts``
+    are those of the index, none when no words were looked for.
     """
 
     query: ParsedQuery
     request: SearchRequest
-
+    parts: list[Part]
     candidates: list[Candidate]
     times: dict[int, str]
     is_exact: bool
@@ -166,7 +169,8 @@ def find_matches(
             else "SELECT coalesce(max(key), 0) FROM messages"
         )
         ceiling = row[0] if row else 0
-    rows, is_exact = _find(parsed.match, request, ceiling, scope=scope, is_ranked=not newest_first)
+    parts = list_parts() if parsed.match else []
+    rows, is_exact = _find(parsed, request, ceiling, parts, scope=scope, is_ranked=not newest_first)
     candidates = [Candidate(*row) for row in rows]
     times: dict[int, str] = {}
     if newest_first:
@@ -174,7 +178,7 @@ def find_matches(
         candidates.sort(key=lambda c: (times[c.key], c.key), reverse=True)
     else:
         candidates.sort(key=lambda c: (c.rank, -c.key))
-    return Matches(parsed, request, candidates, times, is_exact, ceiling)
+    return Matches(parsed, request, parts, candidates, times, is_exact, ceiling)
 
 
 def read_column(keys: Iterable[int], column: str) -> dict[int, Any]:
@@ -201,11 +205,17 @@ def filter_values(request: SearchRequest) -> dict[str, Any]:
 
 
 def _find(
-    match: str, request: SearchRequest, ceiling: int, *, scope: Scope, is_ranked: bool
+    query: ParsedQuery,
+    request: SearchRequest,
+    ceiling: int,
+    parts: list[Part],
+    *,
+    scope: Scope,
+    is_ranked: bool,
 ) -> tuple[list[tuple[Any, ...]], bool]:
     """Return the rows of candidates, and whether these are all that match."""
     values = filter_values(request) | {
-        "match": match,
+        "match": query.match,
         "floor": 0,
         "ceiling": ceiling,
         "examined": EXAMINED,
@@ -217,32 +227,82 @@ def _find(
     if is_within and not _enter_conversation(values, scope):
         return [], True
     texts = _TEXTS_OF_ONE if is_within else _few_texts(scope)
-    source = _source(match, texts=texts, is_ranked=is_ranked)
-    is_whole = not conditions and not has_hidden
-    if is_whole and not is_within:
+    if not conditions and not has_hidden and not is_within:
         # Nothing to look up: what FTS5 gives is the answer.
-        sql = f"SELECT key, rank, key FROM ({source} LIMIT :limit)"
+        form = "SELECT key, rank, key FROM ({source} LIMIT :limit)"
     else:
         shown = "f.key"
         if is_within:
             shown = _SHOWN.format(there="d.key = :conversation_key")
         elif has_hidden:
             shown = _SHOWN.format(there=f"d.deleted_at IS NULL{scope.and_among('d')}")
-        sql = (
-            f"SELECT f.key, f.rank, m.key FROM ({source} LIMIT :examined) f"
+        form = (
+            "SELECT f.key, f.rank, m.key FROM ({source} LIMIT :examined) f"
             f" CROSS JOIN messages m ON m.key = {shown}"
             " CROSS JOIN conversations c ON c.key = m.conversation_key"
             f" WHERE {' AND '.join(conditions) or 'true'} LIMIT :limit"
         )
+    is_whole = not conditions and not has_hidden
     try:
-        rows = fetch_all(sql, values)
-        if len(rows) > CANDIDATES:
-            return rows[:CANDIDATES], False
-        return rows, is_whole or not _reached_bound(source, values)
+        if not parts:
+            return _find_anything(form, values, texts, is_whole=is_whole)
+        found, is_exact = _find_in_parts(
+            form, values, texts, parts, is_ranked=is_ranked, is_whole=is_whole
+        )
+        if is_ranked and len(found) > 1:
+            weigh_alike(found, query.terms)
+        return [row for _, rows in found for row in rows], is_exact
     except DatabaseError as error:
         if "fts5" in str(error) or "malformed MATCH" in str(error):
             raise InvalidParameter("q", "This can not be searched for; use fewer signs.") from error
         raise
+
+
+def _find_anything(
+    form: str, values: dict[str, Any], texts: str | None, *, is_whole: bool
+) -> tuple[list[tuple[Any, ...]], bool]:
+    """Return the newest messages that pass the filters, and whether these are all."""
+    within = f" AND key IN ({texts})" if texts else ""
+    source = (
+        "SELECT key, 0.0 AS rank FROM messages WHERE key BETWEEN :floor AND :ceiling"
+        f" AND copy_of_key IS NULL{within} ORDER BY key DESC"
+    )
+    rows = fetch_all(form.format(source=source), values)
+    if len(rows) > CANDIDATES:
+        return rows[:CANDIDATES], False
+    return rows, is_whole or _count_examined(source, values) <= EXAMINED
+
+
+def _find_in_parts(
+    form: str,
+    values: dict[str, Any],
+    texts: str | None,
+    parts: list[Part],
+    *,
+    is_ranked: bool,
+    is_whole: bool,
+) -> tuple[list[tuple[Part, list[tuple[Any, ...]]]], bool]:
+    """Return the candidates of each part that has some, the newest first, and whether it is all.
+
+    What is found everywhere is found in the newest parts, so the others are not asked.
+    """
+    found: list[tuple[Part, list[tuple[Any, ...]]]] = []
+    for part in reversed(parts):
+        if part.first > values["ceiling"] or part.last < values["floor"]:
+            continue
+        source = _source(part.table, texts=texts, is_ranked=is_ranked)
+        rows = fetch_all(form.format(source=source), values)
+        if len(rows) >= values["limit"]:
+            found.append((part, rows[:-1]))
+            return found, False
+        if rows:
+            found.append((part, rows))
+            values["limit"] -= len(rows)
+        if not is_whole:
+            values["examined"] -= _count_examined(source, values)
+            if values["examined"] < 0:
+                return found, False
+    return found, True
 
 
 def _enter_conversation(values: dict[str, Any], scope: Scope) -> bool:
@@ -272,34 +332,29 @@ def _few_texts(scope: Scope) -> str | None:
     return None if more else _TEXTS_OF.format(these=f"IN ({there})")
 
 
-def _source(match: str, *, texts: str | None, is_ranked: bool) -> str:
-    """Return the statement that gives key and rank of what matches, newest first.
+def _source(table: str, *, texts: str | None, is_ranked: bool) -> str:
+    """Return the statement that gives key and rank of what matches in a part, newest first.
 
     Args:
-        match: The words, as FTS5 takes them; empty for all messages.
+        table: The part of the index.
         texts: A statement that gives the only messages to look at.
         is_ranked: Whether the rank is asked for.
     """
-    if not match:
-        within = f" AND key IN ({texts})" if texts else ""
-        return (
-            "SELECT key, 0.0 AS rank FROM messages WHERE key BETWEEN :floor AND :ceiling"
-            f" AND copy_of_key IS NULL{within} ORDER BY key DESC"
-        )
     # bm25 and the walk in the order of keys are FTS5's; the bound keeps both short. To weigh a
     # word, bm25 counts all its matches: only where the order asks for it. With the plus, SQLite
     # does not hand the keys to FTS5, which would search for each of them.
     return (
-        f"SELECT rowid AS key, {'bm25(message_search)' if is_ranked else '0.0'} AS rank"
-        " FROM message_search WHERE message_search MATCH :match"
-        " AND rowid BETWEEN :floor AND :ceiling"
+        f"SELECT rowid AS key, {f'bm25({table})' if is_ranked else '0.0'} AS rank"
+        f" FROM {table} WHERE {table} MATCH :match AND rowid BETWEEN :floor AND :ceiling"
         f"{f' AND +rowid IN ({texts})' if texts else ''} ORDER BY rowid DESC"
     )
 
 
-def _reached_bound(source: str, values: dict[str, Any]) -> bool:
-    """Tell whether more messages match than were looked at."""
-    return fetch_one(f"SELECT 1 FROM ({source} LIMIT 1 OFFSET :examined)", values) is not None
+def _count_examined(source: str, values: dict[str, Any]) -> int:
+    """Return how many messages match in a source, up to one more than may be looked at."""
+    row = fetch_one(f"SELECT count(*) FROM ({source} LIMIT :examined + 1)", values)
+    assert row is not None
+    return int(row[0])
 
 
 def _escape_like(text: str) -> str:

@@ -33,7 +33,7 @@ _HITS = """
 """
 
 
-def read_hits(candidates: Iterable[Candidate], *, match: str) -> list[dict[str, Any]]:
+def read_hits(candidates: Iterable[Candidate], *, matches: Matches) -> list[dict[str, Any]]:
     """Return candidates as hits, in their order, each with a snippet.
 
     A snippet is HTML: the text is escaped, what matched is in ``<mark>``.
@@ -41,7 +41,7 @@ def read_hits(candidates: Iterable[Candidate], *, match: str) -> list[dict[str, 
     wanted = list(candidates)
     shown = orjson.dumps([candidate.shown_key for candidate in wanted]).decode()
     rows = {row[0]: row for row in fetch_all(_HITS, (shown,))}
-    snippets = _read_snippets([candidate.key for candidate in wanted], match)
+    snippets = _read_snippets([candidate.key for candidate in wanted], matches)
     return [
         {
             "message_id": row[1],
@@ -60,24 +60,32 @@ def read_hits(candidates: Iterable[Candidate], *, match: str) -> list[dict[str, 
     ]
 
 
-def _read_snippets(keys: list[int], match: str) -> dict[int, str]:
+def _read_snippets(keys: list[int], matches: Matches) -> dict[int, str]:
     if not keys:
         return {}
-    wanted = orjson.dumps(keys).decode()
-    if not match:
+    if not matches.parts:
         rows = fetch_all(
             "SELECT key, substr(content, 1, 200) FROM messages"
             " WHERE key IN (SELECT value FROM json_each(?))",
-            (wanted,),
+            (orjson.dumps(keys).decode(),),
         )
         return {key: html.escape(" ".join(text.split())) for key, text in rows}
+    snippets: dict[int, str] = {}
+    for part in matches.parts:
+        within = [key for key in keys if part.first <= key <= part.last]
+        if within:
+            snippets |= _read_snippets_of(part.table, within, matches.query.match)
+    return snippets
+
+
+def _read_snippets_of(table: str, keys: list[int], match: str) -> dict[int, str]:
     # One walk over the matches between the first and the last, and not one search for each: with
     # the plus, SQLite does not hand the keys to FTS5.
     rows = fetch_all(
-        f"SELECT rowid, snippet(message_search, -1, '{_OPEN}', '{_CLOSE}', '…', {SNIPPET_TOKENS})"
-        " FROM message_search WHERE message_search MATCH ? AND rowid BETWEEN ? AND ?"
+        f"SELECT rowid, snippet({table}, -1, '{_OPEN}', '{_CLOSE}', '…', {SNIPPET_TOKENS})"
+        f" FROM {table} WHERE {table} MATCH ? AND rowid BETWEEN ? AND ?"
         " AND +rowid IN (SELECT value FROM json_each(?))",
-        (match, min(keys), max(keys), wanted),
+        (match, min(keys), max(keys), orjson.dumps(keys).decode()),
     )
     return {key: _mark(text) for key, text in rows}
 

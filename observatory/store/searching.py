@@ -76,7 +76,7 @@ def search_messages(
         place = (matches.times[last], last) if newest_first else (offset + limit,)
         next_cursor = encode_cursor(order, (matches.ceiling, *place))
     return SearchPage(
-        hits=read_hits(shown, match=matches.query.match) if shown else [],
+        hits=read_hits(shown, matches=matches) if shown else [],
         titles=find_titles(matches, scope=scope) if offset == 0 and cursor is None else [],
         facets=count_facets(found) if with_facets else None,
         pagination=_paginate(matches, len(found), limit, offset, next_cursor),
@@ -153,7 +153,7 @@ def search_conversations(
         )
     )
     best = [hit for _, group in shown for hit in group[:hits_per_conversation]]
-    hits = {hit["message_id"]: hit for hit in read_hits(best, match=matches.query.match)}
+    hits = {hit["message_id"]: hit for hit in read_hits(best, matches=matches)}
     by_conversation: dict[str, list[dict[str, Any]]] = {}
     for hit in hits.values():
         by_conversation.setdefault(hit["conversation_id"], []).append(hit)

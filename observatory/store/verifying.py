@@ -9,10 +9,11 @@ compared with that of an index which is made of the same text in memory.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from observatory.store.conversation_documents import make_documents
@@ -26,6 +27,7 @@ from observatory.store.database import (
     iterate,
 )
 from observatory.store.rollup_building import are_built, verify_rollups
+from observatory.store.search_parts import NO_END, find_newest, list_parts, name_table
 
 # So many things of one kind are named; all are counted.
 _NAMED_AT_MOST = 20
@@ -247,15 +249,15 @@ def _check_orphans(tell: Tell) -> Check:
 _TOTALS = (
     ("conversations", "=", "SELECT count(*) FROM conversations WHERE deleted_at IS NULL"),
     ("revision", ">=", "SELECT coalesce(max(revision), 0) FROM conversations"),
-    ("indexed_message_key", ">=", "SELECT coalesce(max(id), 0) FROM message_search_docsize"),
 )
 
 
 def _check_totals(tell: Tell) -> Check:
     tell("totals", 0, 0)
     totals = dict(fetch_all("SELECT name, value FROM totals"))
-    found = _Findings(checked=len(_TOTALS) + 1)
-    for name, relation, statement in _TOTALS:
+    found = _Findings(checked=len(_TOTALS) + 2)
+    newest = f"SELECT coalesce(max(id), 0) FROM {find_newest().table}_docsize"
+    for name, relation, statement in (*_TOTALS, ("indexed_message_key", ">=", newest)):
         number, value = _number(statement), totals.get(name)
         if value is None or value < number or (relation == "=" and value != number):
             found.add(f"{name} is {value}, and should be {relation} {number}")
@@ -268,29 +270,32 @@ def _check_totals(tell: Tell) -> Check:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """A search index: its table, columns, and the rows that belong into it."""
+    """A search index: its columns, the rows that belong into it, and its tables.
+
+    Each table has the rows of a range of keys: its name, the first and the last.
+    """
 
     name: str
-    table: str
     columns: tuple[str, ...]
     source: str
     until: str
+    list_tables: Callable[[], list[tuple[str, int, int]]]
 
 
 MESSAGES_INDEX = Index(
     "search index",
-    "message_search",
     ("text", "thinking", "tool_input", "tool_result", "cjk"),
     "searchable_messages",
     # Those behind the watermark wait to be indexed.
     "SELECT value FROM totals WHERE name = 'indexed_message_key'",
+    lambda: [(part.table, part.first, part.last) for part in list_parts()],
 )
 TITLES_INDEX = Index(
     "title index",
-    "title_search",
     ("title", "cjk"),
     "conversations",
     "SELECT coalesce(max(key), 0) FROM conversations",
+    lambda: [("title_search", 0, NO_END)],
 )
 
 
@@ -300,10 +305,13 @@ _WORD = "doc, CAST(term AS BLOB), col, offset"
 
 def prepare_verifying() -> None:
     """Make what reads the words of the search indexes; belongs before the moment is chosen."""
-    for index in (MESSAGES_INDEX, TITLES_INDEX):
+    tables = [
+        table for index in (MESSAGES_INDEX, TITLES_INDEX) for table, *_ in index.list_tables()
+    ]
+    # By then another part may have begun.
+    for table in (*tables, name_table(find_newest().number + 1)):
         execute(
-            f"CREATE VIRTUAL TABLE temp.{index.table}_words"
-            f" USING fts5vocab (main, {index.table}, instance)"
+            f"CREATE VIRTUAL TABLE temp.{table}_words USING fts5vocab (main, {table}, instance)"
         )
 
 
@@ -312,7 +320,11 @@ def _check_index(index: Index, tell: Tell) -> Check:
     limit = _number(index.until)
     try:
         _compare_rows(index, limit, found)
-        kept = _sum_words(iterate(f"SELECT {_WORD} FROM temp.{index.table}_words"), found, tell)
+        words = (
+            iterate(f"SELECT {_WORD} FROM temp.{table}_words")
+            for table, _, _ in index.list_tables()
+        )
+        kept = _sum_words(chain.from_iterable(words), found, tell)
         expected = _sum_expected(index, limit, tell)
     except DatabaseError as error:
         found.add(str(error))
@@ -326,18 +338,19 @@ def _check_index(index: Index, tell: Tell) -> Check:
 
 def _compare_rows(index: Index, limit: int, found: _Findings) -> None:
     """Note which rows are not in an index, and which are in it and not there."""
-    present = f"SELECT key FROM {index.source} WHERE key <= {limit}"
-    indexed = f"SELECT id FROM {index.table}_docsize"
-    for statement, what in (
-        (f"{present} EXCEPT {indexed}", "is not in it"),
-        (f"{indexed} EXCEPT {present}", "is in it and not there"),
-    ):
-        for (key,) in iterate(statement):
-            found.add(f"row {key} {what}")
+    for table, first, last in index.list_tables():
+        present = f"SELECT key FROM {index.source} WHERE key BETWEEN {first} AND {min(last, limit)}"
+        indexed = f"SELECT id FROM {table}_docsize"
+        for statement, what in (
+            (f"{present} EXCEPT {indexed}", "is not in it"),
+            (f"{indexed} EXCEPT {present}", "is in it and not there"),
+        ):
+            for (key,) in iterate(statement):
+                found.add(f"row {key} {what}")
 
 
 def _sum_words(
-    words: Iterator[tuple[Any, ...]], found: _Findings, tell: Tell
+    words: Iterable[tuple[Any, ...]], found: _Findings, tell: Tell
 ) -> dict[int, tuple[int, int]]:
     """Return number and sum of hashes of words by thousands of rows; the order does not count."""
     numbers: Counter[int] = Counter()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from observatory.store import search_matches, searching
+from observatory.store import search_matches, search_parts, searching
 from observatory.store.conversation_removal import delete_conversation
 from observatory.store.database import close, connect
 from observatory.store.pages import encode_cursor
@@ -22,6 +22,12 @@ OTHER = "22222222-2222-4222-8222-222222222222"
 ANYTHING = settings(
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
+
+
+@pytest.fixture(autouse=True, params=[search_parts.PART_KEYS, 3], ids=["one part", "parts of 3"])
+def part_keys(request, monkeypatch):
+    """Have the index in one part, and in many."""
+    monkeypatch.setattr(search_parts, "PART_KEYS", request.param)
 
 
 @pytest.fixture

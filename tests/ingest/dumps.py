@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from observatory.store.database import fetch_all
+from observatory.store.search_parts import list_parts
 
 QUERIES = {
     "conversations": """
@@ -54,7 +55,6 @@ QUERIES = {
         JOIN transcript_files f ON f.key = e.file_key ORDER BY f.path, e.line, e.byte_start""",
     "summaries": "SELECT leaf_id, summary FROM summaries ORDER BY leaf_id",
     "projects": "SELECT path, name FROM projects ORDER BY path",
-    "indexed": "SELECT count(*) FROM message_search",
     "waiting": """
         SELECT count(*) FROM messages WHERE key >
             (SELECT value FROM totals WHERE name = 'indexed_message_key')""",
@@ -64,7 +64,9 @@ QUERIES = {
 
 def dump() -> dict[str, list[tuple[Any, ...]]]:
     """Return all rows of the connected database, keys resolved and in a fixed order."""
-    return {name: fetch_all(query) for name, query in QUERIES.items()}
+    indexed = [fetch_all(f"SELECT id FROM {part.table}_docsize") for part in list_parts()]
+    rows = {name: fetch_all(query) for name, query in QUERIES.items()}
+    return rows | {"indexed": [(sum(map(len, indexed)),)]}
 
 
 def check_sound() -> None:
@@ -72,5 +74,6 @@ def check_sound() -> None:
     assert fetch_all("PRAGMA integrity_check") == [("ok",)]
     assert fetch_all("PRAGMA foreign_key_check") == []
     # FTS5 can not scan a view with json_tree in it, so only the index itself is checked here.
-    fetch_all("INSERT INTO message_search (message_search) VALUES ('integrity-check')")
+    for part in list_parts():
+        fetch_all(f"INSERT INTO {part.table} ({part.table}) VALUES ('integrity-check')")
     fetch_all("INSERT INTO title_search (title_search, rank) VALUES ('integrity-check', 1)")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import invariant
 
+from observatory.store import search_parts
 from observatory.store.conversation_documents import make_documents
 from observatory.store.database import fetch_all
 from observatory.store.search_language import matching_query
+from observatory.store.search_parts import list_parts
 from tests.ingest.dumps import check_sound
 from tests.store.archives import AnyArchive
 
@@ -51,17 +54,23 @@ class Archive(AnyArchive):
     def the_index_holds_the_messages(self) -> None:
         check_sound()
         for word in ("apple", "plum", "cherry", "melon", "fig"):
-            found = fetch_all(
-                "SELECT count(*) FROM message_search WHERE message_search MATCH ?",
-                (matching_query(word),),
-            )
+            found = [
+                fetch_all(f"SELECT rowid FROM {part.table}(?)", (matching_query(word),))
+                for part in list_parts()
+            ]
             said = fetch_all(
                 "SELECT count(*) FROM messages m WHERE copy_of_key IS NULL AND (content LIKE ?1"
                 " OR EXISTS (SELECT 1 FROM tool_uses WHERE message_key = m.key"
                 " AND parameters LIKE ?1))",
                 (f"%{word}%",),
             )
-            assert found == said, word
+            assert [(sum(map(len, found)),)] == said, word
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    """Have the search index in many parts."""
+    monkeypatch.setattr(search_parts, "PART_KEYS", 5)
 
 
 TestArchive = Archive.TestCase
