@@ -43,6 +43,11 @@ class ParsedQuery:
     terms: tuple[str, ...] = ()
     filters: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def is_one_term(self) -> bool:
+        """Whether one word or phrase is all that is looked for."""
+        return len(self.terms) == 1 and self.match == _expression([list(self.terms)], [])
+
 
 def spaced_cjk(text: str) -> str:
     """Return the lines of a text that have Chinese, Japanese or Korean in them, taken apart.

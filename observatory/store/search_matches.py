@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -48,8 +48,7 @@ class SearchRequest:
     conversation_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A message that matches; a smaller ``rank`` is better.
 
     ``key`` is the message that has the text, ``shown_key`` the one to show: itself, or a copy of it
@@ -171,7 +170,7 @@ def find_matches(
         ceiling = row[0] if row else 0
     parts = list_parts() if parsed.match else []
     rows, is_exact = _find(parsed, request, ceiling, parts, scope=scope, is_ranked=not newest_first)
-    candidates = [Candidate(*row) for row in rows]
+    candidates = list(map(Candidate._make, rows))
     times: dict[int, str] = {}
     if newest_first:
         times = read_column((c.key for c in candidates), "created_at")
@@ -250,7 +249,8 @@ def _find(
             form, values, texts, parts, is_ranked=is_ranked, is_whole=is_whole
         )
         if is_ranked and len(found) > 1:
-            weigh_alike(found, query.terms)
+            is_all = query.is_one_term and is_whole and not is_within
+            weigh_alike(found, query.terms, is_all=is_all)
         return [row for _, rows in found for row in rows], is_exact
     except DatabaseError as error:
         if "fts5" in str(error) or "malformed MATCH" in str(error):

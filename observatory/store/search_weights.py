@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -23,23 +23,29 @@ from observatory.store.search_parts import Part, count_rows
 _LEAST_WEIGHT = 1e-6
 
 
-def weigh_alike(found: list[tuple[Part, list[tuple[Any, ...]]]], terms: Iterable[str]) -> None:
+def weigh_alike(
+    found: list[tuple[Part, list[tuple[Any, ...]]]], terms: Sequence[str], *, is_all: bool
+) -> None:
     """Set the ranks of candidates, rows of key, rank and more, to what one table would give them.
 
     Args:
         found: The candidates of each part; the rows are replaced.
         terms: The words and phrases that were looked for, as FTS5 takes them.
+        is_all: Whether that is all that has the only term, but for the last part, which may have
+            more.
     """
     row_counts = [count_rows(part.table) for part, _ in found]
     total = sum(row_counts)
     ranks: defaultdict[int, float] = defaultdict(float)
     for term in terms:
-        matches = [_read_matches(part, rows, term) for part, rows in found]
+        known = found[:-1] if is_all else []
+        matches = [(len(rows), {row[0]: row[1] for row in rows}) for _, rows in known]
+        matches += [_read_matches(part, rows, term) for part, rows in found[len(known) :]]
         weight = _weigh(total, sum(count for count, _ in matches))
         for rows_of_part, (count, own) in zip(row_counts, matches, strict=True):
             scale = weight / _weigh(rows_of_part, count)
             for key, rank in own.items():
-                ranks[int(key)] += rank * scale
+                ranks[key] += rank * scale
     for place, (part, rows) in enumerate(found):
         # Rounded, so that what is equally good stays so, and the newest of it comes first.
         found[place] = (part, [(row[0], round(ranks[row[0]], 9), *row[2:]) for row in rows])
@@ -47,7 +53,7 @@ def weigh_alike(found: list[tuple[Part, list[tuple[Any, ...]]]], terms: Iterable
 
 def _read_matches(
     part: Part, rows: list[tuple[Any, ...]], term: str
-) -> tuple[int, dict[str, float]]:
+) -> tuple[int, dict[int, float]]:
     """Return how many rows of a part have a term, and the ranks by key of the candidates."""
     keys = orjson.dumps([row[0] for row in rows]).decode()
     # bm25 has to be asked row by row: the limit keeps SQLite from counting in the same step.
@@ -59,7 +65,7 @@ def _read_matches(
         (keys, term),
     )
     assert row is not None
-    return row[0], orjson.loads(row[1])
+    return row[0], {int(key): rank for key, rank in orjson.loads(row[1]).items()}
 
 
 def _weigh(rows: int, having: int) -> float:

@@ -26,7 +26,7 @@ _RAW = (
     " JOIN messages m ON m.key = {table}.rowid WHERE {table} MATCH ?"
     " ORDER BY {order} LIMIT ?"
 )
-_ORDERS = {"best first": "rank", "newest first": "rowid DESC"}
+_ORDERS = {"best first": "rank", "newest first": "{table}.rowid DESC"}
 _HITS = 20
 
 
@@ -87,7 +87,9 @@ def _ask_parts(match: str, order: str) -> None:
     """Ask the parts of the index, the newest first, until they gave a page."""
     missing = _HITS
     for part in reversed(list_parts()):
-        rows = fetch_all(_RAW.format(table=part.table, order=order), (match, missing))
+        rows = fetch_all(
+            _RAW.format(table=part.table, order=order.format(table=part.table)), (match, missing)
+        )
         missing -= len(rows)
         if not missing:
             break
