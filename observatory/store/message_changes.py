@@ -16,6 +16,7 @@ from observatory.store.conversation_changes import lock_own_conversation
 from observatory.store.counters import refresh_conversations
 from observatory.store.database import execute, execute_many, fetch_one, writing
 from observatory.store.event_notes import note_messages, note_tool_uses
+from observatory.store.rollups import begin_quarter
 from observatory.store.scopes import Scope
 from observatory.store.search_language import spaced_message
 from observatory.store.secrets import FindingRow, Found, insert_findings
@@ -143,7 +144,8 @@ def insert_messages(
         note_tool_uses(
             (conversation_key, use.tool_use_id) for use in uses if use.status != "running"
         )
-        refresh_conversations([conversation_key])
+        since = begin_quarter(min(row[6] for row in rows)) if rows else 0
+        refresh_conversations([conversation_key], since=since)
         return [row[1] for row in rows]
 
 

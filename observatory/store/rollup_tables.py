@@ -57,6 +57,28 @@ class Sums:
         )
 
     @cached_property
+    def where_largest(self) -> tuple[int, ...]:
+        """Where in the measures those stand of which the largest is taken."""
+        return tuple(map(self.measures.index, self.largest))
+
+    @cached_property
+    def add_to_sum(self) -> str:
+        """Add to a sum, or begin it; takes level, place, start, names, and how much more."""
+        keys = ("level", "place_key", "start", *self.names)
+        columns = (*keys, *self.measures)
+        more = ", ".join(
+            f"{name} = max({name}, excluded.{name})"
+            if name in self.largest
+            else f"{name} = {name} + excluded.{name}"
+            for name in self.measures
+        )
+        return (
+            f"INSERT INTO {self.rollups} ({', '.join(columns)})"
+            f" VALUES ({', '.join('?' * len(columns))})"
+            f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {more}"
+        )
+
+    @cached_property
     def part_columns(self) -> tuple[str, ...]:
         """The columns of the table of parts."""
         return ("conversation_key", "start", *self.names, "place_key", *self.measures)

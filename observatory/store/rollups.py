@@ -1,16 +1,18 @@
-"""Sums for reports: always a recount, made in the transaction of the change.
+"""Sums for reports, made in the transaction of the change.
 
-What a conversation adds is counted again whenever it changes, as its counters are; sums that it is
-in are added up again where that made a difference (docs/decisions/0013-rollups.md).
+What a conversation adds is counted again whenever it changes, as its counters are. Sums that it is
+in are added to by the difference, or added up again where something was taken away
+(docs/decisions/0013-rollups.md).
 """
 
 from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from operator import sub
 from typing import Any
 
 from observatory.store import rollup_tables as tables
@@ -166,6 +168,9 @@ def _replace(sums: Sums, known: dict[_Part, _Row], counted: dict[_Part, _Row]) -
     if sums in _LABELS:
         note_names(_LABELS[sums], {row[2] for row in changed} - {tables.NO_MODEL})
     execute_many(sums.delete_part, gone)
+    if not gone and all(_only_adds(sums, known.get(row[:width]), row) for row in changed):
+        _add(sums, known, changed)
+        return []
     cells = {(row[width], *row[1:width]) for row in changed}
     left = {(known[part][width], *part[1:]) for part in gone}
     left.update(
@@ -173,6 +178,47 @@ def _replace(sums: Sums, known: dict[_Part, _Row], counted: dict[_Part, _Row]) -
     )
     add_up(sums, cells | left, emptied=left - cells)
     return gone
+
+
+def _only_adds(sums: Sums, old: _Row | None, new: _Row) -> bool:
+    """Tell whether a part stays where it is, and nothing of which the largest is taken fell."""
+    if old is None:
+        return True
+    place = 2 + len(sums.names)
+    return old[place] == new[place] and all(
+        old[at] <= new[at] for at in (place + 1 + number for number in sums.where_largest)
+    )
+
+
+def _add(sums: Sums, known: dict[_Part, _Row], changed: Iterable[_Row]) -> None:
+    """Add to sums by how much more parts are that are in them, which may be less."""
+    place = 2 + len(sums.names)
+    more: dict[_Cell, list[int]] = {}
+    for row in changed:
+        old = known.get(row[:place])
+        numbers = row[place + 1 :]
+        if old is not None:
+            numbers = tuple(map(sub, numbers, old[place + 1 :]))
+            for number in sums.where_largest:
+                numbers = (*numbers[:number], row[place + 1 + number], *numbers[number + 1 :])
+        for cell in _list_sums(sums, row[place], row[1], row[2:place]):
+            kept = more.get(cell)
+            if kept is None:
+                more[cell] = list(numbers)
+                continue
+            for at, number in enumerate(numbers):
+                kept[at] = max(kept[at], number) if at in sums.where_largest else kept[at] + number
+    execute_many(sums.add_to_sum, [(*cell, *numbers) for cell, numbers in more.items()])
+
+
+def _list_sums(sums: Sums, place: int, start: int, names: tuple[Any, ...]) -> Iterator[_Cell]:
+    """Yield level, place, start and names of all sums that a part is in."""
+    for level in (HOUR, DAY, MONTH):
+        begin = _begin(level, start)
+        for where in (place, EVERYWHERE):
+            yield (level, where, begin, *names)
+            if sums.has_together:
+                yield (level + TOGETHER, where, begin, "", *names[1:])
 
 
 def add_up(sums: Sums, cells: set[_Cell], *, emptied: set[_Cell]) -> None:

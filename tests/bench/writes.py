@@ -24,8 +24,8 @@ def measure_writes(bench: Bench) -> Iterator[Figure]:
     """
     bench.need_archive()
     with serving_bare(bench) as bare, serving_product(bench) as (place, _):
-        for name, target, floor in _targets(place, bare):
-            for connections in bench.sizes.writers:
+        for connections in bench.sizes.writers:
+            for name, target, floor in _targets(place, bare):
                 loaded, least = load_in_turns(
                     (target, floor),
                     connections=connections,
@@ -40,6 +40,7 @@ def measure_writes(bench: Bench) -> Iterator[Figure]:
 
 
 def _targets(place: Place, bare: Place) -> Iterator[tuple[str, Target, Target]]:
+    """Yield what is loaded; messages are added to a conversation that is new."""
     made = place.data("/api/conversations", CONVERSATION)
     messages = f"/api/conversations/{made['id']}/messages"
     for name, path, body in (
