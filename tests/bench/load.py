@@ -5,6 +5,7 @@ processor away from the server.
 """
 
 import errno
+import itertools
 import os
 import select
 import shutil
@@ -59,6 +60,7 @@ def run_load(
     seconds: float,
     headers: Mapping[str, str] | None = None,
     body: bytes | None = None,
+    paths: Sequence[str] = (),
 ) -> LoadResult:
     """Ask for one URL again and again, and return how fast it was answered.
 
@@ -68,6 +70,7 @@ def run_load(
         seconds: For how long.
         headers: What is sent with each request.
         body: JSON to post each time; without it the requests are GETs.
+        paths: Ask for these in turns, instead of the one of the URL.
 
     Raises:
         ValueError: The URL is not on the loopback interface.
@@ -81,10 +84,10 @@ def run_load(
         sent["Content-Type"] = "application/json"
     if wrk:
         result = _run_wrk(
-            wrk, url, connections=connections, seconds=seconds, headers=sent, body=body
+            wrk, url, connections=connections, seconds=seconds, headers=sent, body=body, paths=paths
         )
     else:
-        result = _Client(url, connections, sent, body).run(seconds)
+        result = _Client(url, connections, sent, body, paths).run(seconds)
     return count_unanswered(result)
 
 
@@ -128,6 +131,7 @@ def _run_wrk(
     seconds: float,
     headers: dict[str, str],
     body: bytes | None,
+    paths: Sequence[str],
 ) -> LoadResult:
     whole_seconds = max(1, round(seconds))
     command = [wrk, f"-t{min(2, connections)}", f"-c{connections}", f"-d{whole_seconds}s"]
@@ -135,7 +139,7 @@ def _run_wrk(
     for name, value in headers.items():
         command += ["-H", f"{name}: {value}"]
     limit_seconds = whole_seconds + 3 * _ANSWER_TIMEOUT_SECONDS
-    env = {**os.environ, "BENCH_BODY": (body or b"").decode()}
+    env = {**os.environ, "BENCH_BODY": (body or b"").decode(), "BENCH_PATHS": "\n".join(paths)}
     done = subprocess.run(
         [*command, url], capture_output=True, text=True, check=False, timeout=limit_seconds, env=env
     )
@@ -219,17 +223,24 @@ class _Client:
     """A closed loop over all connections in one thread."""
 
     def __init__(
-        self, url: str, connections: int, headers: Mapping[str, str], body: bytes | None
+        self,
+        url: str,
+        connections: int,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        paths: Sequence[str],
     ) -> None:
         parts = urlsplit(url)
         self._address = (parts.hostname or "", parts.port or 80)
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         method = "GET" if body is None else "POST"
-        lines = [f"{method} {path} HTTP/1.1", f"Host: {parts.netloc}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
+        lines = [f"Host: {parts.netloc}", *(f"{name}: {value}" for name, value in headers.items())]
         if body is not None:
             lines.append(f"Content-Length: {len(body)}")
-        self._request = ("\r\n".join(lines) + "\r\n\r\n").encode() + (body or b"")
+        rest = ("\r\n".join(lines) + "\r\n\r\n").encode() + (body or b"")
+        self._requests = itertools.cycle(
+            [f"{method} {each} HTTP/1.1\r\n".encode() + rest for each in paths or (path,)]
+        )
         self._count = connections
         self._poll = select.epoll()
         self._open: dict[int, _Connection] = {}
@@ -261,7 +272,7 @@ class _Client:
         try:
             if event & select.EPOLLOUT and not event & (select.EPOLLERR | select.EPOLLHUP):
                 self._poll.modify(number, select.EPOLLIN)
-                connection.ask(self._request)
+                connection.ask(next(self._requests))
                 return
             is_good = connection.receive()
         except OSError:
@@ -276,7 +287,7 @@ class _Client:
             self._times.append(time.perf_counter() - connection.asked_at)
         else:
             self._errors += 1
-        connection.ask(self._request)
+        connection.ask(next(self._requests))
 
     def _summarise(self, seconds: float) -> LoadResult:
         times = sorted(self._times) or [0.0]

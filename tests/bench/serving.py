@@ -43,12 +43,13 @@ def serving_bare(bench: Bench) -> Iterator[Place]:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is loaded: a URL of a place, perhaps with a body to post."""
+    """What is loaded: a URL of a place, perhaps with a body to post; or several paths in turns."""
 
     place: Place
     path: str
     body: bytes | None = None
     probe: str = "/health"
+    paths: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ def load_in_turns(
                 seconds=seconds / turns,
                 headers=target.place.headers,
                 body=target.body,
+                paths=target.paths,
             )
             results[number].append(loaded)
             waited = wait_until_idle(target.place.base + target.probe)

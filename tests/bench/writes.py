@@ -13,6 +13,8 @@ from tests.bench.run import Bench
 from tests.bench.serving import Target, load_in_turns, serving_bare, serving_product
 
 CONVERSATION = orjson.dumps({"title": "Measured", "project_path": "/home/dev/projects/bench"})
+# Many write at once, each into its own.
+_WRITTEN = 100
 MESSAGE = orjson.dumps({"role": "user", "content": "some words " * 36})
 
 
@@ -40,12 +42,17 @@ def measure_writes(bench: Bench) -> Iterator[Figure]:
 
 
 def _targets(place: Place, bare: Place) -> Iterator[tuple[str, Target, Target]]:
-    """Yield what is loaded; messages are added to a conversation that is new."""
-    made = place.data("/api/conversations", CONVERSATION)
-    messages = f"/api/conversations/{made['id']}/messages"
-    for name, path, body in (
-        ("new conversation", "/api/conversations", CONVERSATION),
-        ("new message", messages, MESSAGE),
+    """Yield what is loaded."""
+    for name, paths, body in (
+        ("new conversation", ["/api/conversations"], CONVERSATION),
+        ("new message", make_conversations(place), MESSAGE),
     ):
-        _, answer = place.ask(path, body)
-        yield name, Target(place, path, body), Target(bare, f"/{len(answer)}", body, probe="/1")
+        _, answer = place.ask(paths[0], body)
+        target = Target(place, paths[0], body, paths=paths)
+        yield name, target, Target(bare, f"/{len(answer)}", body, probe="/1")
+
+
+def make_conversations(place: Place) -> list[str]:
+    """Make the conversations that messages are added to in turns; return the paths of those."""
+    made = (place.data("/api/conversations", CONVERSATION)["id"] for _ in range(_WRITTEN))
+    return [f"/api/conversations/{identifier}/messages" for identifier in made]

@@ -5,6 +5,18 @@ if body and body ~= '' then
   wrk.method = 'POST'
   wrk.body = body
 end
+-- With BENCH_PATHS they ask for those in turns.
+local paths = {}
+for path in (os.getenv('BENCH_PATHS') or ''):gmatch('[^\n]+') do
+  paths[#paths + 1] = path
+end
+if #paths > 0 then
+  local asked = 0
+  request = function()
+    asked = asked % #paths + 1
+    return wrk.format(nil, paths[asked])
+  end
+end
 done = function(summary, latency, requests)
   local errors = summary.errors
   io.write(string.format(

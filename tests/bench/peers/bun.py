@@ -18,7 +18,7 @@ from tests.bench.peers.installing import VERSIONS, NotThere, install_from_npm, m
 from tests.bench.processes import REPOSITORY, ProcessFailed, find_free_port, serving
 from tests.bench.run import Bench
 from tests.bench.serving import Target, load_in_turns, serving_product
-from tests.bench.writes import CONVERSATION, MESSAGE
+from tests.bench.writes import CONVERSATION, MESSAGE, make_conversations
 
 NAME = "bun"
 SOURCE = REPOSITORY.parent / "shared" / "bench" / "bun"
@@ -52,8 +52,7 @@ def measure_bun(bench: Bench) -> Iterator[Figure]:
             fill(database, bench.database, schema=script.with_name("schema.sql"))
             places[kind] = stack.enter_context(_serving(bench, program, script, database, sql))
         time.sleep(1)
-        written = {name: place.data("/api/conversations", CONVERSATION)["id"]
-                   for name, place in places.items()}  # fmt: skip
+        written = {kind: make_conversations(place) for kind, place in places.items()}
         for name, least in _LEAST.items():
             targets = [
                 _target(name, place, conversation_id, written[kind])
@@ -78,14 +77,14 @@ def measure_bun(bench: Bench) -> Iterator[Figure]:
     (bench.folder / "archive_of.txt").unlink(missing_ok=True)
 
 
-def _target(name: str, place: Place, conversation_id: str, written: str) -> Target:
+def _target(name: str, place: Place, conversation_id: str, written: list[str]) -> Target:
     paths = list_core(conversation_id)
     if name == "search":
         return Target(place, f"/api/search?q={_SEARCHED}&limit=20")
     if name == "new conversation":
         return Target(place, "/api/conversations", CONVERSATION)
     if name == "new message":
-        return Target(place, f"/api/conversations/{written}/messages", MESSAGE)
+        return Target(place, written[0], MESSAGE, paths=written)
     return Target(place, paths[name])
 
 
