@@ -34,6 +34,8 @@ CALLS = {
     "files": 4877,
     "file": 2782,
     "events": 589,
+    "newest events": 782,
+    "newest events of a type": 670,
     "new conversation": 1017,
     "new message": 1250,
 }

@@ -28,7 +28,10 @@ STATEMENTS = {
     "project": 22,
     "files": 5,
     "file": 4,
-    "events": 5,
+    "events": 6,
+    "newest events": 8,
+    # One that counts each piece of those that are looked at.
+    "newest events of a type": 26,
     "live status": 3,
     # With three for how long to wait for the lock, and those of the sums that reports are made of:
     # four levels of time, for each place.
