@@ -25,6 +25,7 @@ from observatory.store.database import (
     fetch_one,
     iterate,
 )
+from observatory.store.projects import find_missummed
 from observatory.store.rollup_building import are_built, verify_rollups
 
 # So many things of one kind are named; all are counted.
@@ -246,6 +247,8 @@ def _check_orphans(tell: Tell) -> Check:
 # A total, and the number that it must be, or be at least.
 _TOTALS = (
     ("conversations", "=", "SELECT count(*) FROM conversations WHERE deleted_at IS NULL"),
+    ("messages", "=", "SELECT count(*) FROM messages"),
+    ("tool_uses", "=", "SELECT count(message_key) FROM tool_uses"),
     ("revision", ">=", "SELECT coalesce(max(revision), 0) FROM conversations"),
     ("indexed_message_key", ">=", "SELECT coalesce(max(id), 0) FROM message_search_docsize"),
 )
@@ -254,7 +257,7 @@ _TOTALS = (
 def _check_totals(tell: Tell) -> Check:
     tell("totals", 0, 0)
     totals = dict(fetch_all("SELECT name, value FROM totals"))
-    found = _Findings(checked=len(_TOTALS) + 1)
+    found = _Findings(checked=len(_TOTALS) + 2)
     for name, relation, statement in _TOTALS:
         number, value = _number(statement), totals.get(name)
         if value is None or value < number or (relation == "=" and value != number):
@@ -263,6 +266,8 @@ def _check_totals(tell: Tell) -> Check:
     given = _number("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'")
     if given < last:
         found.add(f"the last event is {given}, and there is {last}")
+    for path in find_missummed():
+        found.add(f"the sums of the project {path} are not those of its conversations")
     return found.as_check("totals", mend=_REPORT)
 
 
