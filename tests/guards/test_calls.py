@@ -12,7 +12,7 @@ from tests.guards.counting import count_calls
 MARGIN = 1.15
 CALLS = {
     "health": 126,
-    "readiness": 2001,
+    "readiness": 230,
     "profile": 162,
     "list": 215,
     "list by a person": 215,

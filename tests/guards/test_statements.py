@@ -7,7 +7,7 @@ from tests.guards.counting import list_statements
 
 STATEMENTS = {
     "health": 0,
-    "readiness": 3,
+    "readiness": 2,
     "profile": 2,
     "list": 3,
     "list by a person": 3,
