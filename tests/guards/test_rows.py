@@ -15,8 +15,6 @@ _SLACK_OF_OTHERS = 1.03
 _SLACK_STEPS = 20
 # What does grow, at most as the rows do. Each is a debt: once it is paid, its line has to go.
 DEBTS = {
-    "list of a project": "the conversations of the project are counted",
-    "tool uses": "those of the conversation are counted",
     "files": "all are counted",
 }
 
