@@ -21,18 +21,29 @@ from gunicorn.util import http_date, is_hoppish
 
 _ID = rb"[A-Za-z0-9_-]{1,128}"
 # Pages that are asked for by a key: what they cost does not grow with the archive.
-_PAGE = (
-    rb"(?:\?(?:(?:limit=(?:[1-9][0-9]?|100)|cursor=[A-Za-z0-9_-]{1,512})(?:&(?!\ )|(?=\ ))){1,2})?"
+_PLACE = (rb"limit=(?:[1-9][0-9]?|100)", rb"cursor=[A-Za-z0-9_-]{1,512}")
+# There is an index of each order.
+_ORDER = (
+    rb"sort_by=(?:updated_at|created_at|title|message_count|total_tokens)",
+    rb"sort_order=(?:asc|desc)",
 )
+
+
+def _query(*parameters: bytes) -> bytes:
+    """Return the pattern of a query with some parameters, or of none."""
+    given = rb"(?:" + rb"|".join(parameters) + rb")(?:&(?!\ )|(?=\ ))"
+    return rb"(?:\?(?:" + given + rb"){1,%d})?" % len(parameters)
+
+
 _LINE = re.compile(
     rb"GET (?=/)("
     rb"/health"
     rb"|/api/conversations"
-    + _PAGE
+    + _query(*_PLACE, *_ORDER)
     + rb"|/api/conversations/(?!search)"
     + _ID
     + rb"(?:/messages"
-    + _PAGE
+    + _query(*_PLACE)
     + rb")?"
     rb"|/api/messages/" + _ID + rb") HTTP/1\.1\r\n"
 )

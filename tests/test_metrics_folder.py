@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from prometheus_client.core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from observatory.collectors.worker_files import WorkerFiles
 from observatory.metrics_folder import PREFIX, add_up, make_folder, reading, remove_leftovers
 from tests.processes import DEADLINE_SECONDS
 
@@ -101,10 +105,16 @@ def count(folder: Path, *seconds: float) -> int:
     return int(done.stdout)
 
 
+def shape(families: Iterable[Metric]) -> list[tuple]:
+    """Return all that families are, in their order."""
+    return [(family.name, family.documentation, family.type, family.samples) for family in families]
+
+
 def read(folder: Path) -> dict[tuple[str, ...], float]:
     """Return what is counted in the files of a folder and is not zero."""
     with reading(folder):
-        families = MultiProcessCollector(None, str(folder)).collect()
+        families = list(WorkerFiles(folder).read())
+        assert shape(families) == shape(MultiProcessCollector(None, str(folder)).collect())
     return {
         (sample.name, *sample.labels.values()): sample.value
         for family in families
@@ -139,3 +149,54 @@ def test_a_file_of_a_process_that_was_killed_before_it_wrote_is_nothing(tmp_path
     (tmp_path / "counter_1.db").touch()
     assert add_up(tmp_path, [1])
     assert read(tmp_path) == {}
+
+
+def test_who_reads_again_sees_what_came_and_went_meanwhile(tmp_path):
+    files = WorkerFiles(tmp_path)
+
+    def check() -> None:
+        expected = MultiProcessCollector(None, str(tmp_path)).collect()
+        assert shape(files.read()) == shape(expected)
+
+    check()
+    first = count(tmp_path, 0.1)
+    check()
+    second = count(tmp_path, 0.1, 0.002)
+    check()
+    assert add_up(tmp_path, [first])
+    check()
+    assert add_up(tmp_path, [second])
+    check()
+    # A name that is given again, as a process's number can be.
+    copied = tmp_path / "copied"
+    shutil.copy(tmp_path / "counter_ended.db", copied)
+    copied.rename(tmp_path / "counter_ended.db")
+    (tmp_path / "histogram_ended.db").unlink()
+    check()
+    # Nobody has written to it yet.
+    before = shape(files.read())
+    (tmp_path / "counter_1.db").touch()
+    assert shape(files.read()) == before
+
+
+GROWING = """
+import os, sys
+from pathlib import Path
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = sys.argv[1]
+from prometheus_client.multiprocess import MultiProcessCollector
+from observatory.collectors.worker_files import WorkerFiles
+from observatory.metrics import observe_request
+files = WorkerFiles(Path(sys.argv[1]))
+for number in range(100):
+    observe_request(f"/{number}", "GET", "200", number / 10)
+    if number % 10 == 0:
+        read = [family.samples for family in files.read()]
+        assert read == [each.samples for each in MultiProcessCollector(None, sys.argv[1]).collect()]
+assert max(path.stat().st_size for path in Path(sys.argv[1]).iterdir()) > 1 << 16
+"""
+
+
+def test_a_file_that_grows_beyond_its_first_size_is_read_on(tmp_path):
+    command = [sys.executable, "-c", GROWING, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from observatory.quick_requests import Kept, write_answer
 from observatory.server import find_scheme_headers
+from observatory.store.conversations import SORT_COLUMNS
 from tests.processes import DEADLINE_SECONDS, Home, Server, serving, wait_for
 
 CLIENT = ("127.0.0.1", 40_000)
@@ -64,6 +65,8 @@ QUICK = [
     b"/api/conversations",
     b"/api/conversations?limit=50",
     b"/api/conversations?limit=100&cursor=abc_-9",
+    b"/api/conversations?limit=100&sort_by=title&sort_order=asc&cursor=abc_-9",
+    *(f"/api/conversations?sort_by={column}".encode() for column in SORT_COLUMNS),
     b"/api/conversations/4f2a-1",
     b"/api/conversations/4f2a-1/messages",
     b"/api/conversations/4f2a-1/messages?limit=9",
@@ -83,7 +86,12 @@ SLOW = [
     b"/api/conversations?limit=5&",
     b"/api/conversations?offset=100000",
     b"/api/conversations?limit=5&offset=5",
-    b"/api/conversations?limit=5&limit=6&limit=7",
+    b"/api/conversations?limit=5&limit=6&limit=7&limit=8&limit=9",
+    b"/api/conversations?sort_by=cost",
+    b"/api/conversations?sort_by=title&has_errors=true",
+    b"/api/conversations?sort_by=title&",
+    b"/api/conversations?sort_order=sideways",
+    b"/api/conversations/a/messages?sort_by=title",
     b"/api/conversations/a%2Fb",
     b"/api/conversations/a/export",
     b"/api/conversations/a/messages?q=x",

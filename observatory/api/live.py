@@ -11,11 +11,13 @@ from observatory.api.answers import answer
 from observatory.api.auth import scope_of
 from observatory.api.params import NoParams, read_params
 from observatory.api.watcher_state import tell_watcher
-from observatory.collectors.workers import make_registry
+from observatory.collectors.workers import make_counted
 from observatory.live.connections import KINDS
+from observatory.metrics import STREAM_EVENTS, STREAM_QUEUE, STREAM_RESYNCS, STREAMS
 from observatory.store.event_notes import count_live_conversations
 from observatory.store.events import read_bounds
 
+_STREAMS = (STREAMS, STREAM_QUEUE, STREAM_EVENTS, STREAM_RESYNCS)
 _SUMS = {
     "observatory_stream_queue_bytes": "queue_bytes",
     "observatory_stream_events_total": "events_sent",
@@ -29,7 +31,7 @@ class LiveStatus:
     is_cached = False
 
     def __init__(self, *, is_multiprocess: bool, max_streams: int) -> None:
-        self._registry = make_registry(is_multiprocess=is_multiprocess)
+        self._counted = make_counted(is_multiprocess=is_multiprocess)
         self._max_streams = max_streams
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
@@ -52,7 +54,7 @@ class LiveStatus:
         """Return what there is of streams, and what was sent on them, over all workers."""
         streams: Counter[str] = Counter()
         sums: Counter[str] = Counter()
-        for metric in self._registry.collect():
+        for metric in self._counted.collect_some(_STREAMS):
             for sample in metric.samples:
                 if sample.name == "observatory_streams":
                     streams[sample.labels["kind"]] += int(sample.value)

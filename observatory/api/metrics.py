@@ -20,7 +20,7 @@ from observatory.collectors.processes import ProcessCollector
 from observatory.collectors.text import write_text
 from observatory.collectors.usage import UsageCollector
 from observatory.collectors.watcher import WatcherCollector, join_counts
-from observatory.collectors.workers import make_registry
+from observatory.collectors.workers import make_counted
 from observatory.metrics import end_request, tell_in_flight
 from observatory.store.database import Reading, database
 from observatory.store.scopes import Scope
@@ -40,7 +40,7 @@ class Metrics:
     def __init__(self, *, is_multiprocess: bool, max_projects: int = MAX_PROJECTS) -> None:
         self._is_multiprocess = is_multiprocess
         self._max_projects = max_projects
-        self._registry = make_registry(is_multiprocess=is_multiprocess)
+        self._counted = make_counted(is_multiprocess=is_multiprocess)
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer in Prometheus's text format."""
@@ -55,7 +55,7 @@ class Metrics:
         """Yield all metrics as they are now, for who may see a part of the archive."""
         path = database.database
         status = read_watcher_status(path)
-        yield from join_counts(self._registry.collect(), read_watcher_counts(path))
+        yield from join_counts(self._counted.collect(), read_watcher_counts(path))
         with closing(Reading()):
             yield from ArchiveCollector().collect()
             yield from MaintenanceCollector().collect()

@@ -6,7 +6,7 @@ there are thousands. All names here are ours, so only values of labels are escap
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import sha256
 
@@ -20,20 +20,16 @@ _TYPES = {"counter": "counter", "gauge": "gauge", "histogram": "histogram", "sum
 
 def write_text(families: Iterable[Metric]) -> bytes:
     """Return metrics in the text format, version 0.0.4."""
-    return "".join(line for family in families for line in _write_family(family)).encode()
-
-
-def _write_family(family: Metric) -> Iterator[str]:
-    name = f"{family.name}_total" if family.type == "counter" else family.name
-    text = family.documentation.replace("\\", r"\\").replace("\n", r"\n")
-    yield f"# HELP {name} {text}\n# TYPE {name} {_TYPES.get(family.type, 'untyped')}\n"
-    for sample in family.samples:
-        value = floatToGoString(sample.value)
-        if sample.labels:
-            labels = ",".join([_label(each) for each in sorted(sample.labels.items())])
-            yield f"{sample.name}{{{labels}}} {value}\n"
-        else:
-            yield f"{sample.name} {value}\n"
+    lines: list[str] = []
+    for family in families:
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        text = family.documentation.replace("\\", r"\\").replace("\n", r"\n")
+        kind = _TYPES.get(family.type, "untyped")
+        lines.append(f"# HELP {name} {text}\n# TYPE {name} {kind}\n")
+        for sample in family.samples:
+            labels = _labels(tuple(sample.labels.items()))
+            lines.append(f"{sample.name}{labels} {floatToGoString(sample.value)}\n")
+    return "".join(lines).encode()
 
 
 def shorten(value: str) -> str:
@@ -44,8 +40,12 @@ def shorten(value: str) -> str:
     return f"{value[: MAX_LABEL_CHARACTERS - len(mark) - 1]}…{mark}"
 
 
+# Few of them are others than those of the last scrape.
 @lru_cache(maxsize=8192)
-def _label(label: tuple[str, str]) -> str:
-    name, value = label
+def _labels(labels: tuple[tuple[str, str], ...]) -> str:
+    return f"{{{','.join([_label(*label) for label in sorted(labels)])}}}" if labels else ""
+
+
+def _label(name: str, value: str) -> str:
     escaped = value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
     return f'{name}="{escaped}"'

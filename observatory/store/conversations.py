@@ -85,7 +85,16 @@ _IN_COPIES = (
     " WHERE {table} MATCH :search AND (1{there}) IS NOT TRUE"
 )
 _PLACE = ("limit", "offset", "after_value", "after_key")
-_COUNT_ALL = "SELECT value FROM totals WHERE name = 'conversations'"
+# How many there are of the whole archive by these filters: numbers that are kept, or an index.
+_COUNTS: dict[tuple[str, ...], str] = {
+    (): "SELECT value FROM totals WHERE name = 'conversations'",
+    ("project_path",): "SELECT conversation_count FROM projects WHERE path = :project_path",
+    ("has_errors",): (
+        "SELECT iif(:has_errors, failed, value - failed) FROM totals, (SELECT count(*) AS failed"
+        " FROM conversations WHERE deleted_at IS NULL AND error_count > 0)"
+        " WHERE name = 'conversations'"
+    ),
+}
 
 
 @lru_cache(maxsize=1024)
@@ -100,9 +109,9 @@ def _statements(
     given = (_CONDITIONS[name] for name in filters if name in _CONDITIONS)
     conditions = [there, *given]
     where = " WHERE " + " AND ".join(conditions)
-    is_all = scope.is_whole and conditions == ["c.deleted_at IS NULL"]
-    among = scope.and_among("c")
-    counting = _COUNT_ALL if is_all else f"SELECT count(*) FROM conversations c{where}{among}"
+    counting = f"SELECT count(*) FROM conversations c{where}{scope.and_among('c')}"
+    if scope.is_whole and there == "c.deleted_at IS NULL":
+        counting = _COUNTS.get(filters, counting)
     where += scope.and_there("c")
     if after:
         where += (

@@ -7,8 +7,9 @@ that, ``make_bodies`` reads what the wanted ones say.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, NamedTuple
 
 import orjson
@@ -117,6 +118,15 @@ class EventFilter:
             and (self.tool is None or self.tool in event.tools)
         )
 
+    def list_types(self) -> frozenset[str] | None:
+        """Return the types that wanted events can have, or ``None`` for any."""
+        possible = [frozenset(self.types)] if self.types else []
+        if self.role is not None:
+            possible.append(frozenset((MESSAGE_ADDED,)))
+        if self.tool is not None:
+            possible.append(frozenset((MESSAGE_ADDED, TOOL_USE_FINISHED)))
+        return frozenset.intersection(*possible) if possible else None
+
 
 EVERYTHING = EventFilter()
 
@@ -157,8 +167,9 @@ _SELECT = """
         AND m.conversation_key = e.conversation_key
     LEFT JOIN tool_uses t ON e.type = 'tool_use_finished'
         AND t.conversation_key = e.conversation_key AND t.tool_use_id = e.subject_id
-    WHERE e.id > ? AND e.id <= ? ORDER BY e.id LIMIT ?
+    WHERE e.id > ? AND e.id <= ?{types} ORDER BY e.id {direction} LIMIT ?
 """
+_IN_ORDER = _SELECT.format(types="", direction="")
 
 
 class Batch(NamedTuple):
@@ -177,10 +188,16 @@ def read_events(after: int, *, limit: int, until: int = 2**63 - 1) -> Batch:
         limit: How many to look at.
         until: The last id to look at.
     """
-    rows = fetch_all(_SELECT, (after, until, limit))
+    rows = fetch_all(_IN_ORDER, (after, until, limit))
+    position = rows[-1][0] if rows else after
+    return Batch(_make_events(rows), position, len(rows) < limit)
+
+
+def _make_events(rows: Sequence[tuple[Any, ...]]) -> list[Event]:
+    """Return the events of rows, without those whose subject is gone."""
     families = _find_families({row[3] for row in rows if row[9] is not None})
-    projects = _find_projects(rows)
     file_families = _find_file_families(rows)
+    projects = _find_projects(rows, file_families)
     budgets = _find_budgets(row[4] for row in rows if row[1] == BUDGET_THRESHOLD)
     events = []
     for row in rows:
@@ -191,8 +208,7 @@ def read_events(after: int, *, limit: int, until: int = 2**63 - 1) -> Batch:
         )
         if event is not None:
             events.append(event)
-    position = rows[-1][0] if rows else after
-    return Batch(events, position, len(rows) < limit)
+    return events
 
 
 def _event(
@@ -298,9 +314,11 @@ def _find_families(keys: Collection[int], *, depth: int = 1) -> dict[int, tuple[
     return found
 
 
-def _find_projects(rows: Iterable[tuple[Any, ...]]) -> dict[int, str]:
-    """Return the paths of all projects that some events are about."""
-    keys = set()
+def _find_projects(
+    rows: Iterable[tuple[Any, ...]], files: dict[int, tuple[tuple[Member, ...], bool]]
+) -> dict[int, str]:
+    """Return the paths of all projects that some events are about, their files' included."""
+    keys = {family[0].project_key for family, _ in files.values() if family}
     for row in rows:
         if row[8] is not None:
             keys.add(row[8])
@@ -515,6 +533,40 @@ class Page(NamedTuple):
 # So many events are looked at for one answer, wanted or not.
 MAX_LOOKED_AT = 5000
 _PIECE = 500
+_PIECE_BEHIND = "SELECT max(id), count(*) FROM (SELECT id FROM events WHERE id > ? LIMIT ?)"
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """Looks for events that somebody may know of and wants, a few at a time.
+
+    Attributes:
+        scope: What is there for whom it is.
+        wanted: Which of them.
+        limit: How many are read at once: mostly as many are needed.
+    """
+
+    scope: Scope
+    wanted: EventFilter
+    limit: int
+
+    def walk(self, after: int, until: int, *, is_newest_first: bool = False) -> Iterator[Event]:
+        """Yield those between two ids, of which the second is in it."""
+        types = self.wanted.list_types()
+        # What is not of these types costs no more than a look at its row.
+        narrowing = "" if types is None else f" AND e.type IN ({', '.join('?' * len(types))})"
+        sql = _SELECT.format(types=narrowing, direction="DESC" if is_newest_first else "")
+        while True:
+            rows = fetch_all(sql, (after, until, *sorted(types or ()), self.limit))
+            for event in _make_events(rows):
+                if event.is_there(self.scope) and self.wanted.takes(event):
+                    yield event
+            if len(rows) < self.limit:
+                return
+            if is_newest_first:
+                until = rows[-1][0] - 1
+            else:
+                after = rows[-1][0]
 
 
 def list_events(
@@ -528,36 +580,31 @@ def list_events(
         scope: What is there for whom it is.
         wanted: Which of them.
     """
+    search = _Search(scope, wanted, limit)
     found: list[Event] = []
     position, looked_at = after, 0
     while True:
-        batch = read_events(position, limit=_PIECE)
+        [(last, number)] = fetch_all(_PIECE_BEHIND, (position, _PIECE))
+        last = position if last is None else last
         looked_at += _PIECE
-        for event in batch.events:
-            if event.is_there(scope) and wanted.takes(event):
-                found.append(event)
-                if len(found) == limit:
-                    # Those behind it are looked at by the next question.
-                    has_more = not batch.is_last or event.id < batch.position
-                    return Page(make_bodies(found), event.id, has_more)
-        position = batch.position
-        if batch.is_last or looked_at >= MAX_LOOKED_AT:
-            return Page(make_bodies(found), position, not batch.is_last)
+        for event in search.walk(position, last):
+            found.append(event)
+            if len(found) == limit:
+                # Those behind it are looked at by the next question.
+                has_more = number == _PIECE or event.id < last
+                return Page(make_bodies(found), event.id, has_more)
+        position = last
+        if number < _PIECE or looked_at >= MAX_LOOKED_AT:
+            return Page(make_bodies(found), position, number == _PIECE)
 
 
 def find_newest(limit: int, *, scope: Scope = WHOLE, wanted: EventFilter = EVERYTHING) -> int:
     """Return the id behind which are the newest wanted events, so many of them at most."""
     oldest, latest = read_bounds()
-    left, end = limit, latest
-    while end >= oldest and latest - end < MAX_LOOKED_AT:
-        start = max(oldest - 1, end - _PIECE)
-        for event in reversed(read_events(start, limit=_PIECE, until=end).events):
-            if event.is_there(scope) and wanted.takes(event):
-                left -= 1
-                if left == 0:
-                    return event.id - 1
-        end = start
-    return end
+    start = max(oldest - 1, latest - MAX_LOOKED_AT)
+    found = _Search(scope, wanted, limit).walk(start, latest, is_newest_first=True)
+    last = next(islice(found, limit - 1, None), None)
+    return start if last is None else last.id - 1
 
 
 def find_last(event_type: str) -> int:

@@ -23,6 +23,19 @@ class Project(Table):
     path = pw.TextField(unique=True)
     name = pw.TextField()
     visibility = pw.TextField(default="everyone")
+    conversation_count = pw.IntegerField(default=0)
+    session_count = pw.IntegerField(default=0)
+    message_count = pw.IntegerField(default=0)
+    tool_use_count = pw.IntegerField(default=0)
+    error_count = pw.IntegerField(default=0)
+    api_call_count = pw.IntegerField(default=0)
+    unpriced_call_count = pw.IntegerField(default=0)
+    input_tokens = pw.IntegerField(default=0)
+    output_tokens = pw.IntegerField(default=0)
+    cache_creation_input_tokens = pw.IntegerField(default=0)
+    cache_read_input_tokens = pw.IntegerField(default=0)
+    total_tokens = pw.IntegerField(default=0)
+    cost_nanodollars = pw.IntegerField(default=0)
 
     class Meta:
         table_name = "projects"

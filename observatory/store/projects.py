@@ -163,29 +163,68 @@ def list_user_ids(key: int) -> list[int]:
     return [row[0] for row in rows]
 
 
-_PROJECTS = """
+# Sums that a project keeps of its conversations, whoever may see them.
+_KEPT_SUMS = (
+    "conversation_count", "message_count", "tool_use_count", "error_count", "input_tokens",
+    "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "total_tokens",
+    "cost_nanodollars", "api_call_count", "unpriced_call_count",
+)  # fmt: skip
+_AN_ACTIVITY = (
+    "(SELECT {moment} FROM conversations c WHERE c.project_key = p.key AND c.deleted_at IS NULL"
+    " ORDER BY {moment} {direction} LIMIT 1)"
+)
+_FIRST = _AN_ACTIVITY.format(moment="c.created_at", direction="")
+_LAST = _AN_ACTIVITY.format(moment="c.updated_at", direction="DESC")
+_PROJECTS = (
+    f"SELECT p.key, p.path, p.name, {', '.join(f'p.{name}' for name in _KEPT_SUMS)}, {_FIRST},"
+    f" {_LAST} AS last_activity_at, p.session_count, p.visibility FROM projects p"
+)
+# The same of a part of the archive, where a conversation may be hidden for what is above it.
+_PROJECTS_IN_PART = """
     SELECT p.key, p.path, p.name, count(c.key), coalesce(sum(c.message_count), 0),
         coalesce(sum(c.tool_use_count), 0), coalesce(sum(c.error_count), 0),
         coalesce(sum(c.input_tokens), 0), coalesce(sum(c.output_tokens), 0),
         coalesce(sum(c.cache_creation_input_tokens), 0),
         coalesce(sum(c.cache_read_input_tokens), 0), coalesce(sum(c.total_tokens), 0),
         coalesce(sum(c.cost_nanodollars), 0), coalesce(sum(c.api_call_count), 0),
-        coalesce(sum(c.unpriced_call_count), 0), min(c.created_at), max(c.updated_at),
-        coalesce(sum(c.kind = 'session'), 0), p.visibility
+        coalesce(sum(c.unpriced_call_count), 0), min(c.created_at),
+        max(c.updated_at) AS last_activity_at, coalesce(sum(c.kind = 'session'), 0), p.visibility
     FROM projects p
     LEFT JOIN conversations c ON c.project_key = p.key AND c.deleted_at IS NULL{there}
+    WHERE {wanted} GROUP BY p.key
 """
+
+
+def find_missummed() -> list[str]:
+    """Return the paths of projects whose sums differ from those over their conversations."""
+    kept = ", ".join(f"p.{name}" for name in (*_KEPT_SUMS, "session_count"))
+    counted = "count(c.key), " + ", ".join(
+        f"coalesce(sum({value}), 0)"
+        for value in (*(f"c.{name}" for name in _KEPT_SUMS[1:]), "c.kind = 'session'")
+    )
+    rows = fetch_all(
+        "SELECT p.path FROM projects p LEFT JOIN conversations c"
+        " ON c.project_key = p.key AND c.deleted_at IS NULL"
+        f" GROUP BY p.key HAVING ({kept}) IS NOT ({counted}) ORDER BY p.key"
+    )
+    return [path for (path,) in rows]
+
+
+def _select_projects(scope: Scope, wanted: str) -> str:
+    """Return the statement that reads the projects for which a condition holds."""
+    if scope.is_whole:
+        return f"{_PROJECTS} WHERE {wanted}"
+    return _PROJECTS_IN_PART.format(there=scope.and_there("c"), wanted=wanted)
 
 
 def list_projects(*, scope: Scope, limit: int, offset: int) -> Page:
     """Return one page of projects, the most recently active first."""
-    where = "" if scope.is_whole else f" WHERE {scope.condition('p.key')}"
+    wanted = scope.condition("p.key")
     rows = fetch_all(
-        _PROJECTS.format(there=scope.and_there("c"))
-        + f"{where} GROUP BY p.key ORDER BY max(c.updated_at) DESC, p.key LIMIT ? OFFSET ?",
+        f"{_select_projects(scope, wanted)} ORDER BY last_activity_at DESC, p.key LIMIT ? OFFSET ?",
         (limit + 1, offset),
     )
-    counted = fetch_one("SELECT count(*) FROM projects" + (f" p{where}" if where else ""))
+    counted = fetch_one(f"SELECT count(*) FROM projects p WHERE {wanted}")
     return Page(
         rows=[_project(row) for row in rows[:limit]],
         total=counted[0] if counted else 0,
@@ -202,7 +241,7 @@ def get_project(key: int, *, scope: Scope) -> dict[str, Any]:
     Raises:
         NotFound: There is none.
     """
-    sql = _PROJECTS.format(there=scope.and_there("c")) + " WHERE p.key = ? GROUP BY p.key"
+    sql = _select_projects(scope, "p.key = ?")
     row = fetch_one(sql, (key,)) if scope.allows(key) else None
     if row is None:
         raise NotFound("project", str(key))

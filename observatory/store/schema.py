@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,8 @@ from observatory.store.models import Table
 MIGRATIONS = Path(__file__).parent / "migrations"
 TABLE = "schema_migrations"
 LOCK_WAIT_SECONDS = 60.0
+_FILE = re.compile(r"[0-9].*\.py")
+_NUMBER = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +47,30 @@ def _runner() -> Runner:
 
 def read_status() -> SchemaStatus:
     """Return what is applied and what is pending on the connected database."""
-    rows = _runner().status()
+    return _read_status(_list_tables())
+
+
+def _read_status(tables: set[str]) -> SchemaStatus:
+    """Return the same as the runner does, which compiles queries and a model for it."""
+    applied = set()
+    if TABLE in tables:
+        applied = {name for (name,) in fetch_all(f"SELECT name FROM {TABLE}")}
+    known = {name.removesuffix(".py") for name in os.listdir(MIGRATIONS) if _FILE.fullmatch(name)}
     return SchemaStatus(
-        applied=tuple(row.name for row in rows if row.applied),
-        pending=tuple(row.name for row in rows if not row.applied),
-        unknown=tuple(row.name for row in rows if row.path is None),
+        applied=tuple(sorted(applied, key=_place)),
+        pending=tuple(sorted(known - applied, key=_place)),
+        unknown=tuple(sorted(applied - known, key=_place)),
     )
+
+
+def _place(name: str) -> tuple[int, str]:
+    """Return where a migration stands among others: by its number."""
+    number = _NUMBER.match(name)
+    return (int(number[0]) if number else -1, name)
+
+
+def _list_tables() -> set[str]:
+    return {name for (name,) in fetch_all("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 
 def find_last_applied() -> str | None:
@@ -84,7 +106,8 @@ def check_current() -> None:
     Raises:
         SchemaError: It is older or newer; the message names the command that mends it.
     """
-    status = read_status()
+    tables = _list_tables()
+    status = _read_status(tables)
     if status.unknown:
         raise SchemaError(_newer(status))
     if status.pending:
@@ -92,9 +115,7 @@ def check_current() -> None:
             f"The database {database_path()} lacks {', '.join(status.pending)}."
             " Run `observatory migrate`."
         )
-    missing = sorted(
-        {model._meta.table_name for model in Table.__subclasses__()} - set(database.get_tables())
-    )
+    missing = sorted({model._meta.table_name for model in Table.__subclasses__()} - tables)
     if missing:
         raise SchemaError(
             f"The database {database_path()} has no {', '.join(missing)}: an unfinished version"

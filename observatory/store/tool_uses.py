@@ -157,7 +157,10 @@ def list_tool_uses(
     if status is not None:
         values["abandoned_before"] = _abandoned_before()
     where = " AND ".join(conditions)
-    counted = fetch_one(f"SELECT count(*) FROM tool_uses t WHERE {where}", values)
+    counting = f"SELECT count(*) FROM tool_uses t WHERE {where}"
+    if not parameters:
+        counting = "SELECT tool_use_count FROM conversations WHERE key = :conversation"
+    counted = fetch_one(counting, values)
     rows = fetch_all(
         f"SELECT t.key, m.id, {_COLUMNS} FROM tool_uses t {_JOINS}"
         f" JOIN messages m ON m.key = t.message_key WHERE {where} AND t.key > :after"

@@ -7,9 +7,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-import peewee as pw
-from peewee import JOIN
-
 from observatory.errors import NotFound
 from observatory.store.database import (
     database,
@@ -22,7 +19,6 @@ from observatory.store.database import (
 )
 from observatory.store.event_notes import note_file
 from observatory.store.locks import is_held
-from observatory.store.models import Conversation, TranscriptFile
 from observatory.store.pages import Page
 from observatory.store.scopes import WHOLE, Scope
 from observatory.store.totals import add_to_total
@@ -293,20 +289,22 @@ def list_files(*, scope: Scope, status: str | None, limit: int, offset: int) -> 
 
     Args:
         scope: Whose conversations are there at all.
-        status: Only files in this state.
+        status: Only files in this state, one of those that are shown.
         limit: Largest number of rows, 1 to 100.
         offset: How many rows to pass over.
     """
-    query = _files(scope)
     is_read = _is_anything_read() if status in (None, "pending", "processing") else True
-    if status is not None:
-        query = query.where(_in_state(status, is_read=is_read))
-    total = query.count()
-    query = query.order_by(TranscriptFile.last_modified.desc(), TranscriptFile.key)
-    rows = list(query.limit(limit + 1).offset(offset).dicts())
+    wanted = "1" if status is None else _in_state(status, is_read=is_read)
+    wanted += _and_there(scope, "f")
+    values = {"status": status, "limit": limit + 1, "offset": offset}
+    counted = fetch_one(f"SELECT count(*) FROM transcript_files f WHERE {wanted}", values)
+    rows = fetch_all(
+        f"{_FILES} WHERE {wanted} ORDER BY f.last_modified DESC, f.key LIMIT :limit OFFSET :offset",
+        values,
+    )
     return Page(
         rows=[_file(row, is_read=is_read) for row in rows[:limit]],
-        total=total,
+        total=counted[0] if counted else 0,
         limit=limit,
         offset=offset,
         has_more=len(rows) > limit,
@@ -320,12 +318,12 @@ def get_file(key: int, *, scope: Scope) -> dict[str, Any]:
     Raises:
         NotFound: There is none.
     """
-    row = _files(scope).where(TranscriptFile.key == key).dicts().first()
+    row = fetch_one(f"{_FILES} WHERE f.key = ?{_and_there(scope, 'f')}", (key,))
     if row is None:
         raise NotFound("file", str(key))
     return {
         **_file(row, is_read=_is_anything_read()),
-        "record_counts": dict(sorted(json.loads(row["record_counts"]).items())),
+        "record_counts": dict(sorted(json.loads(row[-1]).items())),
         "bad_lines": _bad_lines(key, limit=100, offset=0),
     }
 
@@ -408,48 +406,45 @@ def _is_anything_read() -> bool:
     return is_held(database.database, "ingest")
 
 
-def _in_state(status: str, *, is_read: bool) -> Any:
+def _in_state(status: str, *, is_read: bool) -> str:
     """Return the condition for files that are shown in a state; see ``_shown_status``."""
-    is_processing = TranscriptFile.status == "processing"
     if status == "processing":
-        return is_processing if is_read else pw.SQL("0")
+        return "f.status = 'processing'" if is_read else "0"
     if status == "pending":
-        waiting = (TranscriptFile.status == "pending") | (
-            TranscriptFile.is_reread & (TranscriptFile.status != "processing")
-        )
-        return waiting if is_read else waiting | is_processing
-    return (TranscriptFile.status == status) & ~TranscriptFile.is_reread
+        waiting = "(f.status = 'pending' OR (f.is_reread AND f.status <> 'processing'){more})"
+        return waiting.format(more="" if is_read else " OR f.status = 'processing'")
+    return "(f.status = :status AND NOT f.is_reread)"
 
 
-def _shown_status(row: dict[str, Any], *, is_read: bool) -> str:
-    if row["status"] == "processing":
+def _shown_status(status: str, *, is_reread: int, is_read: bool) -> str:
+    if status == "processing":
         return "processing" if is_read else "pending"
-    return "pending" if row["is_reread"] else str(row["status"])
+    return "pending" if is_reread else status
 
 
-def _files(scope: Scope) -> Any:
-    query = TranscriptFile.select(TranscriptFile, Conversation.id.alias("conversation_id")).join(
-        Conversation, JOIN.LEFT_OUTER
-    )
-    # peewee calls the first table of a statement t1.
-    narrowed = _and_there(scope, "t1").removeprefix(" AND ")
-    return query.where(pw.SQL(narrowed)) if narrowed else query
+_FILES = """
+    SELECT f.key, f.filename, f.path, f.role, c.id, f.size, f.last_modified, f.processed_at,
+        f.status, f.error_message, f.line_count + f.has_open_line, f.bad_line_count,
+        f.byte_offset, f.created_at, f.is_reread, f.record_counts
+    FROM transcript_files f LEFT JOIN conversations c ON c.key = f.conversation_key
+"""
 
 
-def _file(row: dict[str, Any], *, is_read: bool) -> dict[str, Any]:
+def _file(row: tuple[Any, ...], *, is_read: bool) -> dict[str, Any]:
+    is_reread = row[14]
     return {
-        "id": row["key"],
-        "filename": row["filename"],
-        "file_path": row["path"],
-        "role": row["role"],
-        "conversation_id": row["conversation_id"],
-        "size": row["size"],
-        "last_modified": row["last_modified"],
-        "processed_at": row["processed_at"],
-        "status": _shown_status(row, is_read=is_read),
-        "error_message": row["error_message"],
-        "line_count": row["line_count"] + row["has_open_line"],
-        "bad_line_count": row["bad_line_count"],
-        "byte_offset": 0 if row["is_reread"] else row["byte_offset"],
-        "created_at": row["created_at"],
+        "id": row[0],
+        "filename": row[1],
+        "file_path": row[2],
+        "role": row[3],
+        "conversation_id": row[4],
+        "size": row[5],
+        "last_modified": row[6],
+        "processed_at": row[7],
+        "status": _shown_status(row[8], is_reread=is_reread, is_read=is_read),
+        "error_message": row[9],
+        "line_count": row[10],
+        "bad_line_count": row[11],
+        "byte_offset": 0 if is_reread else row[12],
+        "created_at": row[13],
     }

@@ -26,6 +26,7 @@ from observatory.store.database import (
     fetch_one,
     iterate,
 )
+from observatory.store.projects import find_missummed
 from observatory.store.rollup_building import are_built, verify_rollups
 from observatory.store.search_parts import NO_END, find_newest, list_parts, name_table
 
@@ -248,6 +249,8 @@ def _check_orphans(tell: Tell) -> Check:
 # A total, and the number that it must be, or be at least.
 _TOTALS = (
     ("conversations", "=", "SELECT count(*) FROM conversations WHERE deleted_at IS NULL"),
+    ("messages", "=", "SELECT count(*) FROM messages"),
+    ("tool_uses", "=", "SELECT count(message_key) FROM tool_uses"),
     ("revision", ">=", "SELECT coalesce(max(revision), 0) FROM conversations"),
 )
 
@@ -255,7 +258,7 @@ _TOTALS = (
 def _check_totals(tell: Tell) -> Check:
     tell("totals", 0, 0)
     totals = dict(fetch_all("SELECT name, value FROM totals"))
-    found = _Findings(checked=len(_TOTALS) + 2)
+    found = _Findings(checked=len(_TOTALS) + 3)
     newest = f"SELECT coalesce(max(id), 0) FROM {find_newest().table}_docsize"
     for name, relation, statement in (*_TOTALS, ("indexed_message_key", ">=", newest)):
         number, value = _number(statement), totals.get(name)
@@ -265,6 +268,8 @@ def _check_totals(tell: Tell) -> Check:
     given = _number("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'")
     if given < last:
         found.add(f"the last event is {given}, and there is {last}")
+    for path in find_missummed():
+        found.add(f"the sums of the project {path} are not those of its conversations")
     return found.as_check("totals", mend=_REPORT)
 
 

@@ -150,6 +150,8 @@ QUESTIONS = {
     "files": Question("/api/files?limit=20"),
     "file": Question("/api/files/{file}"),
     "events": Question("/api/events?after={event}&limit=20"),
+    "newest events": Question("/api/events?limit=20"),
+    "newest events of a type": Question("/api/events?types=budget_threshold&limit=20"),
     "live status": Question("/api/live/status"),
     "new conversation": Question("/api/conversations", "POST", {"title": "Another"}),
     "new message": Question(

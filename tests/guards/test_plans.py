@@ -12,15 +12,13 @@ from tests.guards.plans import find_faults, pretend_growth
 # Parts of statements that sort, or read, what is few by itself; and what that is.
 FEW = {
     "c.parent_key = ": "the subagents of one conversation",
+    "FROM projects p WHERE": "projects, each with its sums",
     "json_each(": "rows that a page, or a change, names",
 }
 # What does cost more in a larger archive. Each is a debt: once it is paid, its line has to go.
 DEBTS = {
-    "FROM projects p LEFT JOIN": "sums over the conversations of all projects, to sort those",
-    "WHERE t.conversation_key = ": "all tool uses of a conversation are sorted for a page of them",
+    "SELECT count(*) FROM transcript_files f": "all files are counted, in an index",
     "WHERE title_search MATCH ": "all titles that match are sorted",
-    "SELECT 1 FROM transcript_files WHERE status = 'processing'": "all files are looked at",
-    'FROM "transcript_files" AS "t1"': "all files are sorted for a page of them",
 }
 
 

@@ -15,12 +15,7 @@ _SLACK_OF_OTHERS = 1.03
 _SLACK_STEPS = 20
 # What does grow, at most as the rows do. Each is a debt: once it is paid, its line has to go.
 DEBTS = {
-    "list of a project": "the conversations of the project are counted",
-    "tool uses": "those of the conversation are counted and sorted",
-    "projects": "sums over the conversations of each project",
-    "project": "sums over its conversations",
-    "files": "all are counted and sorted",
-    "file": "the files are looked through for one that is being read",
+    "files": "all are counted",
 }
 
 

@@ -7,7 +7,7 @@ from tests.guards.counting import list_statements
 
 STATEMENTS = {
     "health": 0,
-    "readiness": 3,
+    "readiness": 2,
     "profile": 2,
     "list": 3,
     "list by a person": 3,
@@ -28,12 +28,15 @@ STATEMENTS = {
     "project": 22,
     "files": 5,
     "file": 4,
-    "events": 5,
+    "events": 6,
+    "newest events": 8,
+    # One that counts each piece of those that are looked at.
+    "newest events of a type": 26,
     "live status": 3,
     # With three for how long to wait for the lock, and those of the sums that reports are made of:
-    # four levels of time, for each place.
-    "new conversation": 48,
-    "new message": 52,
+    # four levels of time, for each place; and four that keep the sums of the project.
+    "new conversation": 52,
+    "new message": 55,
 }
 
 

@@ -38,6 +38,17 @@ KEPT = """
     FROM conversations ORDER BY id
 """
 
+SUMMED = """
+    SELECT p.path, count(c.key), count(iif(c.kind = 'session', 1, NULL)), {sums}
+    FROM projects p LEFT JOIN conversations c ON c.project_key = p.key AND c.deleted_at IS NULL
+    GROUP BY p.key ORDER BY p.path
+"""
+SUMS = (
+    "message_count", "tool_use_count", "error_count", "api_call_count", "unpriced_call_count",
+    "input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens",
+    "total_tokens", "cost_nanodollars",
+)  # fmt: skip
+
 
 class Archive(AnyArchive):
     """Counters, documents and the search index are as they should be at every moment."""
@@ -49,6 +60,20 @@ class Archive(AnyArchive):
         assert [(total,)] == fetch_all("SELECT count(*) FROM conversations")
         for key, *documents in fetch_all("SELECT key, document, details FROM conversations"):
             assert tuple(documents) == make_documents(key)
+
+    @invariant()
+    def sums_equal_those_over_conversations(self) -> None:
+        kept = fetch_all(
+            f"SELECT path, conversation_count, session_count, {', '.join(SUMS)} FROM projects"
+            " ORDER BY path"
+        )
+        sums = ", ".join(f"coalesce(sum(c.{name}), 0)" for name in SUMS)
+        assert kept == fetch_all(SUMMED.format(sums=sums))
+        totals = dict(fetch_all("SELECT name, value FROM totals"))
+        [counted] = fetch_all(
+            "SELECT (SELECT count(*) FROM messages), (SELECT count(message_key) FROM tool_uses)"
+        )
+        assert (totals["messages"], totals["tool_uses"]) == counted
 
     @invariant()
     def the_index_holds_the_messages(self) -> None:

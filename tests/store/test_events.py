@@ -236,6 +236,47 @@ def test_the_newest_are_found(db):
     assert events.find_newest(100) == 0
 
 
+def test_an_event_of_a_file_names_the_project_whatever_else_is_told_with_it(write, ingest):
+    write(a_session())
+    ingest()
+    wanted = events.EventFilter(types=frozenset({"file_processing_update"}))
+    [event] = told(types=wanted.types)
+    alone = events.list_events(event["id"] - 1, limit=1, wanted=wanted)
+    assert json.loads(alone.bodies[0])["project_path"] == "/home/ada/engine"
+    of_project = told(types=wanted.types, project_path="/home/ada/engine")
+    assert [found["id"] for found in of_project] == [event["id"]]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"types": frozenset({"tool_use_finished", "project_discovered"})},
+        {"role": "user"}, {"role": "user", "types": frozenset({"tool_use_finished"})},
+        {"tool": "Bash"}, {"tool": "Bash", "types": frozenset({"message_added"})},
+        {"role": "assistant", "tool": "Bash"}, {"tool": "Read"},
+    ],
+)  # fmt: skip
+def test_what_is_wanted_is_told_out_of_many_others(write, ingest, wanted):
+    transcript = Transcript()
+    # More than are looked at in one piece.
+    for number in range(180):
+        transcript.prompt(f"look around {number}")
+        transcript.tool_use("Bash", {"command": "ls"}, tool_use_id=f"toolu_{number}")
+        transcript.tool_result("x.py", tool_use_id=f"toolu_{number}")
+    write(transcript)
+    ingest()
+    narrowed = events.EventFilter(**wanted)
+    taken = [
+        event.id for event in events.read_events(0, limit=10_000).events if narrowed.takes(event)
+    ]
+    assert len(taken) in (0, 1 + 180, 180, 360)
+    assert [event["id"] for event in told(**wanted)] == taken[:500]
+    for limit in (1, 7):
+        behind = events.find_newest(limit, wanted=narrowed)
+        page = events.list_events(behind, limit=limit, wanted=narrowed)
+        assert [json.loads(body)["id"] for body in page.bodies] == taken[-limit:]
+
+
 def test_old_events_go_and_ids_are_not_given_again(db):
     for number in range(5):
         make_conversation(f"number {number}")

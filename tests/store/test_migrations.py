@@ -18,6 +18,7 @@ from observatory.store import schema, search
 from observatory.store.database import close, configure, connect, database, execute, fetch_all
 from observatory.store.locks import held
 from observatory.store.models import TABLES
+from observatory.store.projects import find_missummed
 from observatory.store.scopes import WHOLE
 from observatory.store.search_language import parse_query
 from observatory.store.search_matches import SearchRequest, find_matches
@@ -329,3 +330,27 @@ def test_the_most_used_models_and_tools_come_first_after_migrating(older):
         *(("model", name) for name in ("b", "c", "a")),
         *(("tool", f"Tool {name}") for name in ("b", "c", "a")),
     ]
+
+
+def test_sums_are_of_what_was_there_before_them(older):
+    older("0014")
+    write_older(["hello", "there"], results=["done"])
+    execute("INSERT INTO projects (path, name) VALUES ('/old', 'old'), ('/none', 'none')")
+    execute("UPDATE conversations SET project_key = 1, message_count = 2, tool_use_count = 1")
+    schema.migrate()
+    assert find_missummed() == []
+    assert fetch_all("SELECT conversation_count, message_count FROM projects") == [(1, 2), (0, 0)]
+    totals = dict(fetch_all("SELECT name, value FROM totals"))
+    assert (totals["messages"], totals["tool_uses"]) == (2, 1)
+
+
+def test_new_indexes_are_known_as_well_as_those_before_them(older):
+    older("0014")
+    write_older(["hello"])
+    execute("UPDATE conversations SET error_count = 1")
+    execute("ANALYZE")
+    schema.migrate()
+    known = {name for (name,) in fetch_all("SELECT idx FROM sqlite_stat1")}
+    assert {"conversations_by_project_start", "conversations_failed"} <= known
+    if fetch_all("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_stat4'"):
+        assert fetch_all("SELECT 1 FROM sqlite_stat4") == []

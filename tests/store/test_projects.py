@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import pytest
 
+from observatory.store.conversation_changes import (
+    insert_conversation,
+    restore_conversation,
+    trash_conversation,
+)
+from observatory.store.conversation_removal import delete_conversation
 from observatory.store.database import execute, fetch_all, writing
-from observatory.store.projects import ensure_project, find_scope, list_user_ids
+from observatory.store.projects import (
+    ensure_project,
+    find_missummed,
+    find_scope,
+    list_user_ids,
+)
 from observatory.store.scopes import WHOLE, Scope
 from observatory.store.secret_rows import update_project
 from observatory.store.totals import read_totals
@@ -72,3 +83,36 @@ def test_a_merged_project_is_for_nobody_new(old, new, merged):
     assert rows == [(second, merged[0])]
     assert list_user_ids(second) == merged[1]
     assert read_totals()["auth_revision"] == before + 1
+
+
+def insert(path: str) -> str:
+    return insert_conversation(
+        title="mine", project_path=path, project_name=path, metadata={}, scope=WHOLE
+    )
+
+
+def counts() -> dict[str, int]:
+    assert find_missummed() == []
+    return dict(fetch_all("SELECT path, conversation_count FROM projects"))
+
+
+def test_sums_follow_what_becomes_of_conversations():
+    first, second = insert("/a"), insert("/a")
+    insert("/b")
+    assert counts() == {"/a": 2, "/b": 1}
+    trash_conversation(first, scope=WHOLE)
+    assert counts() == {"/a": 1, "/b": 1}
+    restore_conversation(first, scope=WHOLE)
+    delete_conversation(second, scope=WHOLE)
+    assert counts() == {"/a": 1, "/b": 1}
+    [(key,)] = fetch_all("SELECT key FROM projects WHERE path = '/a'")
+    with writing():
+        update_project(key, path="/b", name="b")
+    assert counts() == {"/b": 2}
+
+
+def test_sums_that_are_wrong_are_found():
+    insert("/a")
+    insert("/b")
+    execute("UPDATE projects SET conversation_count = 7 WHERE path = '/b'")
+    assert find_missummed() == ["/b"]
