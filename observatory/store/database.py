@@ -32,6 +32,10 @@ from observatory.store.time_limits import (
 )
 
 _driver = peewee.sqlite3  # type: ignore[attr-defined]
+# Of a value that is neither number nor text the driver asks what it is stored as. Without an answer
+# it looks in four places and fails in each, which takes longer than inserting the row.
+_driver.register_adapter(type(None), dict[None, None]().get)
+_driver.register_adapter(bytes, bytes)
 
 # What a statement is given: values in order, or by name.
 Parameters = Sequence[Any] | Mapping[str, Any]
