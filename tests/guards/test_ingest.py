@@ -10,13 +10,15 @@ from observatory.ingest.running import ingest, ingest_files
 from observatory.store.transcript_files import read_states
 from tests.guards.archives import PROJECT, talk
 from tests.guards.asking import Asker
-from tests.guards.counting import count_calls, count_steps, list_statements
+from tests.guards.counting import count_calls, count_compiling, count_steps, list_statements
 from tests.transcripts_for_tests import Transcript
 
 # Of a prompt, a tool use, its result and an answer, for each line; see test_calls.py.
 CALLS_PER_LINE = 185
 STATEMENTS_PER_LINE = 3.5
 CALLS_PER_UNCHANGED_FILE = 21
+# Beginnings and ends of transactions, and pragmas: these the driver does not keep.
+COMPILING = 20
 _MARGIN = 1.15
 _TURNS = 100
 _FEW, _MANY = 20, 60
@@ -50,6 +52,15 @@ def test_a_line_takes_few_statements(small: Asker, tmp_path: Path) -> None:
         return len(list_statements(work))
 
     assert _per_line(tmp_path, count) <= STATEMENTS_PER_LINE
+
+
+def test_statements_of_an_ingest_stay_compiled(small: Asker, tmp_path: Path) -> None:
+    turns = iter(range(2, 100))
+
+    def read_another() -> None:
+        ingest([str(_write(tmp_path, turns=next(turns))[0])])
+
+    assert count_compiling(read_another) <= COMPILING
 
 
 def test_a_file_that_has_not_changed_takes_few_calls(small: Asker, tmp_path: Path) -> None:
