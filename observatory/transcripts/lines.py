@@ -257,7 +257,12 @@ def clean_text(text: str) -> str:
 
 def encode_json(value: Any) -> str:
     """Return compact JSON text of data from a transcript, whatever its depth."""
+    return encode_json_bytes(value).decode()
+
+
+def encode_json_bytes(value: Any) -> bytes:
+    """Return the same in UTF-8."""
     try:
-        return orjson.dumps(value).decode()
+        return orjson.dumps(value)
     except (orjson.JSONEncodeError, RecursionError):
-        return orjson.dumps(clean(value)).decode()
+        return orjson.dumps(clean(value))
