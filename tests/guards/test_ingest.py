@@ -14,7 +14,7 @@ from tests.guards.counting import count_calls, count_compiling, count_steps, lis
 from tests.transcripts_for_tests import Transcript
 
 # Of a prompt, a tool use, its result and an answer, for each line; see test_calls.py.
-CALLS_PER_LINE = 185
+CALLS_PER_LINE = 153
 STATEMENTS_PER_LINE = 3.5
 CALLS_PER_UNCHANGED_FILE = 21
 # Beginnings and ends of transactions, and pragmas: these the driver does not keep.
