@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from observatory.ingest.discover import find_files
 from observatory.ingest.running import ingest, ingest_files
+from observatory.opening import open_database, prepare_schema
+from observatory.settings import read_settings
+from observatory.store.database import close
 from observatory.store.transcript_files import read_states
 from tests.guards.archives import PROJECT, talk
 from tests.guards.asking import Asker
@@ -54,13 +59,30 @@ def test_a_line_takes_few_statements(small: Asker, tmp_path: Path) -> None:
     assert _per_line(tmp_path, count) <= STATEMENTS_PER_LINE
 
 
+def test_statements_of_an_ingest_into_a_new_archive_stay_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DB_PATH", str(tmp_path / "new.db"))
+    settings = read_settings(env_file=None)
+    open_database(settings, cache_mib=64)
+    prepare_schema(settings)
+    try:
+        assert _count_compiling(tmp_path) <= COMPILING
+    finally:
+        close()
+
+
 def test_statements_of_an_ingest_stay_compiled(small: Asker, tmp_path: Path) -> None:
+    assert _count_compiling(tmp_path) <= COMPILING
+
+
+def _count_compiling(tmp_path: Path) -> int:
     turns = iter(range(2, 100))
 
     def read_another() -> None:
         ingest([str(_write(tmp_path, turns=next(turns))[0])])
 
-    assert count_compiling(read_another) <= COMPILING
+    return count_compiling(read_another)
 
 
 def test_a_file_that_has_not_changed_takes_few_calls(small: Asker, tmp_path: Path) -> None:
