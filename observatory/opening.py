@@ -54,6 +54,10 @@ def prepare_schema(settings: Settings) -> None:
     """
     if not schema.read_status().applied:
         schema.migrate()
+        # The driver keeps the statements that were run most often, or first: those of migrations,
+        # of which none comes again, would keep out all others.
+        close()
+        connect()
     schema.check_current()
     build_missing_rollups(settings)
 

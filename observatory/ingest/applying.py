@@ -48,7 +48,7 @@ from observatory.transcripts.layout import (
     project_name,
     read_path,
 )
-from observatory.transcripts.lines import encode_json
+from observatory.transcripts.lines import encode_json, encode_json_bytes
 from observatory.transcripts.prompts import command_of, title_of, typed_text
 from observatory.transcripts.records import (
     ApiCall,
@@ -799,7 +799,7 @@ class _FileReading:
         row.reported_duration_ms = result.reported_duration_ms
         row.subagent_id = result.subagent_id or row.subagent_id
         if isinstance(result.details, (dict, list)) and result.details:
-            row.details = _compress(encode_json(result.details).encode())
+            row.details = _compress(encode_json_bytes(result.details))
         _measure(row)
 
     def _give_back_result(self, row: ToolUseRow) -> None:

@@ -24,7 +24,14 @@ from observatory.ingest.discover import FoundFile
 from observatory.ingest.redacting import redact_record
 from observatory.redaction.masking import Findings, may_hold_secrets
 from observatory.store.transcript_files import FileState
-from observatory.transcripts.lines import BadPart, Line, parse_objects, read_lines
+from observatory.transcripts.lines import (
+    BadPart,
+    Line,
+    find_marks,
+    may_hold_binary,
+    parse_objects,
+    read_lines,
+)
 from observatory.transcripts.records import Record, parse_record
 
 CHUNK_BYTES = 4 * 1024 * 1024
@@ -206,8 +213,9 @@ class _Source:
 def _read_line(line: Line, chunk: Chunk, *, is_whole: bool) -> None:
     """Add what a line says to a chunk."""
     is_whole = is_whole or line.is_terminated
+    marks = find_marks(line.data or b"")
     try:
-        objects, bad = parse_objects(line, is_whole=is_whole)
+        objects, bad = parse_objects(line, is_whole=is_whole, marks=marks)
     except Exception as error:
         objects, bad = [], [BadPart(0, line.end - line.start, _reason(error))]
     if bad and not is_whole:
@@ -224,7 +232,7 @@ def _read_line(line: Line, chunk: Chunk, *, is_whole: bool) -> None:
         chunk.byte_offset, chunk.line_count = line.end, line.number
     else:
         chunk.has_open_line = True
-    has_binary = line.data is not None and (b"base64" in line.data or b'"signature"' in line.data)
+    has_binary = may_hold_binary(marks)
     for index, value in enumerate(objects):
         kind = value.get("type")
         kind = kind if isinstance(kind, str) else "(none)"

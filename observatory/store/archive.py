@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from observatory.store.database import execute, execute_many, fetch_all, fetch_one
@@ -82,10 +83,6 @@ class ApiCallRow:
     uncached_cost_nanodollars: int | None = None
     is_cost_reported: int = 0
 
-    def values(self) -> tuple[Any, ...]:
-        """Return the fields in the order of the columns."""
-        return tuple(getattr(self, name) for name in API_CALL_COLUMNS)
-
 
 @dataclass(slots=True)
 class ToolUseRow:
@@ -109,13 +106,11 @@ class ToolUseRow:
     result: str | None = None
     details: bytes | None = None
 
-    def values(self) -> tuple[Any, ...]:
-        """Return the fields in the order of the columns."""
-        return tuple(getattr(self, name) for name in TOOL_USE_COLUMNS)
-
 
 API_CALL_COLUMNS = tuple(ApiCallRow.__dataclass_fields__)
 TOOL_USE_COLUMNS = tuple(ToolUseRow.__dataclass_fields__)
+_values_of_api_call = attrgetter(*API_CALL_COLUMNS)
+_values_of_tool_use = attrgetter(*TOOL_USE_COLUMNS)
 
 
 def _insert(table: str, columns: Iterable[str]) -> str:
@@ -230,12 +225,12 @@ def insert_messages(rows: list[MessageRow]) -> None:
 
 def upsert_api_calls(rows: Iterable[ApiCallRow]) -> None:
     """Insert model calls, or set all columns of known ones."""
-    execute_many(_UPSERT_API_CALL, [row.values() for row in rows])
+    execute_many(_UPSERT_API_CALL, [*map(_values_of_api_call, rows)])
 
 
 def upsert_tool_uses(rows: Iterable[ToolUseRow]) -> None:
     """Insert tool uses, or set all columns of known ones."""
-    execute_many(_UPSERT_TOOL_USE, [row.values() for row in rows])
+    execute_many(_UPSERT_TOOL_USE, [*map(_values_of_tool_use, rows)])
 
 
 def insert_cjk(rows: list[tuple[int, str]]) -> None:

@@ -80,7 +80,7 @@ def spaced_message(texts: Iterable[str], *, parameters: Iterable[str]) -> str:
     """
     found = [spaced_cjk(text) for text in texts]
     for text in parameters:
-        if _CJK.search(text):
+        if not text.isascii() and _CJK.search(text):
             found += map(spaced_cjk, _list_strings(orjson.loads(text)))
     return " ".join(filter(None, found))
 

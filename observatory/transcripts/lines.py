@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import Any, NamedTuple
 
+import ahocorasick_rs
 import orjson
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
@@ -26,6 +27,14 @@ _NO_OBJECT = "line is not a JSON object"
 # Half a record has about as many places to try as it is deep; a hostile line has any number.
 _MAX_ATTEMPTS = 10_000
 _MAX_PASSES = 20
+# What makes a line worth a closer look: a NUL in a string, and what stands beside base64 data.
+_NUL = b"\\u0000"
+_BESIDE_BINARY = (b"base64", b'"signature"')
+MARKS = (_NUL, *_BESIDE_BINARY)
+_NO_MARKS: frozenset[bytes] = frozenset()
+# All places of all of them come back at once: a line that has nothing else must not be long.
+_MAX_SEARCHED_BYTES = 1024 * 1024
+_SEARCH = ahocorasick_rs.BytesAhoCorasick(MARKS, matchkind=ahocorasick_rs.MatchKind.LeftmostFirst)
 _RECORD_KEYS = frozenset({"uuid", "sessionId", "leafUuid", "messageId"})
 
 
@@ -87,6 +96,22 @@ def read_lines(
         yield Line(number + 1, offset, offset + pending_bytes, data, False)
 
 
+def find_marks(data: bytes) -> frozenset[bytes]:
+    """Return which of MARKS are in a line.
+
+    They are looked for together, which takes a tenth of what one after the other takes.
+    """
+    if len(data) > _MAX_SEARCHED_BYTES:
+        return frozenset(mark for mark in MARKS if mark in data)
+    found = _SEARCH.find_matches_as_indexes(data)
+    return frozenset(MARKS[number] for number, _, _ in found) if found else _NO_MARKS
+
+
+def may_hold_binary(marks: frozenset[bytes]) -> bool:
+    """Tell by its marks whether base64 data may be in a line."""
+    return not marks.isdisjoint(_BESIDE_BINARY)
+
+
 class BadPart(NamedTuple):
     """What of a line is no JSON object: its bytes, counted from the line's start, and why."""
 
@@ -96,7 +121,7 @@ class BadPart(NamedTuple):
 
 
 def parse_objects(
-    line: Line, *, is_whole: bool = True
+    line: Line, *, is_whole: bool = True, marks: frozenset[bytes] | None = None
 ) -> tuple[list[dict[str, Any]], list[BadPart]]:
     """Return the JSON objects on a line and what of it is none.
 
@@ -104,7 +129,7 @@ def parse_objects(
     crash left, costs none of the whole ones beside it; on a line that may grow (``is_whole`` false)
     nothing behind it is taken for one. Strings come back free of NUL and of lone surrogates,
     numbers within 64 bits and finite, and nesting bounded, so that whatever is in them can be
-    stored and served.
+    stored and served. The line's ``marks`` are looked for here unless they are known.
     """
     data = line.data
     if data is None:
@@ -117,7 +142,7 @@ def parse_objects(
         return _parse_slowly(data, is_whole=is_whole)
     if not isinstance(value, dict):
         return [], [BadPart(0, len(data), _NO_OBJECT)]
-    if b"\\u0000" in data:
+    if _NUL in (find_marks(data) if marks is None else marks):
         return [clean(value)], []
     return [value], []
 
@@ -232,7 +257,12 @@ def clean_text(text: str) -> str:
 
 def encode_json(value: Any) -> str:
     """Return compact JSON text of data from a transcript, whatever its depth."""
+    return encode_json_bytes(value).decode()
+
+
+def encode_json_bytes(value: Any) -> bytes:
+    """Return the same in UTF-8."""
     try:
-        return orjson.dumps(value).decode()
+        return orjson.dumps(value)
     except (orjson.JSONEncodeError, RecursionError):
-        return orjson.dumps(clean(value)).decode()
+        return orjson.dumps(clean(value))

@@ -121,21 +121,44 @@ def _body(record: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
-def _message(record: dict[str, Any], **said: Any) -> Message:
-    """Return a message with the fields that all chain records share."""
+def _message(
+    record: dict[str, Any],
+    *,
+    role: str,
+    kind: str,
+    text: str,
+    blocks: list[dict[str, Any]] | None,
+    tool_uses: tuple[ToolUse, ...] = (),
+    tool_results: tuple[ToolResult, ...] = (),
+    api_call: ApiCall | None = None,
+    model: str | None = None,
+    notes: dict[str, Any] | None = None,
+) -> Message:
+    """Return a message with the fields that all chain records share.
+
+    It is made by place and not by name: of so many fields the names cost more than the rest.
+    """
     get = record.get
     return Message(
-        uuid=path_part(value) if type(value := get("uuid")) is str and value else None,
-        parent_uuid=path_part(value) if type(value := get("parentUuid")) is str and value else None,
-        session_id=path_part(value) if type(value := get("sessionId")) is str and value else None,
-        agent_id=value if type(value := get("agentId")) is str and value else None,
-        is_sidechain=get("isSidechain") is True,
-        timestamp=parse_timestamp(get("timestamp")),
-        cwd=value if type(value := get("cwd")) is str and value else None,
-        git_branch=value if type(value := get("gitBranch")) is str and value else None,
-        client_version=value if type(value := get("version")) is str and value else None,
-        entrypoint=value if type(value := get("entrypoint")) is str and value else None,
-        **said,
+        path_part(value) if type(value := get("uuid")) is str and value else None,
+        path_part(value) if type(value := get("parentUuid")) is str and value else None,
+        path_part(value) if type(value := get("sessionId")) is str and value else None,
+        value if type(value := get("agentId")) is str and value else None,
+        get("isSidechain") is True,
+        parse_timestamp(get("timestamp")),
+        role,
+        kind,
+        text,
+        blocks,
+        tool_uses,
+        tool_results,
+        api_call,
+        model,
+        value if type(value := get("cwd")) is str and value else None,
+        value if type(value := get("gitBranch")) is str and value else None,
+        value if type(value := get("version")) is str and value else None,
+        value if type(value := get("entrypoint")) is str and value else None,
+        notes,
     )
 
 

@@ -23,6 +23,28 @@ def list_statements(work: Callable[[], object]) -> list[str]:
     return [sql for sql in asked if not sql.lstrip().startswith("--")]
 
 
+def count_compiling(work: Callable[[], object]) -> int:
+    """Return how often SQLite asks, while it compiles statements, whether it may do what they say.
+
+    Each statement is compiled anew where this begins: do what is counted before once more.
+    """
+    connection, asked = database.connection(), 0
+
+    def note(*_action: Any) -> int:
+        nonlocal asked
+        asked += 1
+        return 0
+
+    connection.set_authorizer(note)
+    try:
+        work()
+        asked = 0
+        work()
+    finally:
+        connection.set_authorizer(None)
+    return asked
+
+
 def count_steps(work: Callable[[], object]) -> int:
     """Return how often SQLite's machine went around meanwhile: it grows with rows touched."""
     connection, steps = database.connection(), 0

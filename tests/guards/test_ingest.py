@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from observatory.ingest.discover import find_files
 from observatory.ingest.running import ingest, ingest_files
+from observatory.opening import open_database, prepare_schema
+from observatory.settings import read_settings
+from observatory.store.database import close
 from observatory.store.transcript_files import read_states
 from tests.guards.archives import PROJECT, talk
 from tests.guards.asking import Asker
-from tests.guards.counting import count_calls, count_steps, list_statements
+from tests.guards.counting import count_calls, count_compiling, count_steps, list_statements
 from tests.transcripts_for_tests import Transcript
 
 # Of a prompt, a tool use, its result and an answer, for each line; see test_calls.py.
-CALLS_PER_LINE = 185
+CALLS_PER_LINE = 153
 STATEMENTS_PER_LINE = 3.5
 CALLS_PER_UNCHANGED_FILE = 21
+# Beginnings and ends of transactions, and pragmas: these the driver does not keep.
+COMPILING = 20
 _MARGIN = 1.15
 _TURNS = 100
 _FEW, _MANY = 20, 60
@@ -50,6 +57,32 @@ def test_a_line_takes_few_statements(small: Asker, tmp_path: Path) -> None:
         return len(list_statements(work))
 
     assert _per_line(tmp_path, count) <= STATEMENTS_PER_LINE
+
+
+def test_statements_of_an_ingest_into_a_new_archive_stay_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DB_PATH", str(tmp_path / "new.db"))
+    settings = read_settings(env_file=None)
+    open_database(settings, cache_mib=64)
+    prepare_schema(settings)
+    try:
+        assert _count_compiling(tmp_path) <= COMPILING
+    finally:
+        close()
+
+
+def test_statements_of_an_ingest_stay_compiled(small: Asker, tmp_path: Path) -> None:
+    assert _count_compiling(tmp_path) <= COMPILING
+
+
+def _count_compiling(tmp_path: Path) -> int:
+    turns = iter(range(2, 100))
+
+    def read_another() -> None:
+        ingest([str(_write(tmp_path, turns=next(turns))[0])])
+
+    return count_compiling(read_another)
 
 
 def test_a_file_that_has_not_changed_takes_few_calls(small: Asker, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ UNITS = {
     "list": 0.69,
     "one": 0.42,
     "messages": 4.4,
-    INGEST: 1.04,
+    INGEST: 0.92,
 }
 _TURNS = 25
 

@@ -84,6 +84,13 @@ def test_glued_objects_are_all_recovered(objects):
     assert parse_objects(line(data)) == (objects, [])
 
 
+@pytest.mark.parametrize("length", [0, 100, 2_000_000])
+@pytest.mark.parametrize("mark", lines.MARKS)
+def test_marks_are_found_in_lines_of_any_length(mark, length):
+    assert lines.find_marks(b"x" * length + mark + mark[:-1]) == {mark}
+    assert lines.find_marks(b"x" * length + mark[:-1]) == frozenset()
+
+
 RECORDS = st.fixed_dictionaries(
     {
         "type": st.sampled_from(("user", "x")),
