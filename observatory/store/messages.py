@@ -33,7 +33,7 @@ _JOINS = """
 _PAGE = f"""
     SELECT {_COLUMNS} FROM messages m {_JOINS}
     WHERE m.conversation_key = :conversation AND (m.position, m.key) > (:position, :key)
-    ORDER BY m.position, m.key LIMIT :limit
+    ORDER BY m.position, m.key LIMIT +:limit
 """
 _CONVERSATION = "SELECT key, message_count FROM conversations WHERE id = ? AND deleted_at IS NULL"
 _TOOL_USES = """

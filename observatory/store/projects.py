@@ -182,7 +182,7 @@ def list_projects(*, scope: Scope, limit: int, offset: int) -> Page:
     where = "" if scope.is_whole else f" WHERE {scope.condition('p.key')}"
     rows = fetch_all(
         _PROJECTS.format(there=scope.and_there("c"))
-        + f"{where} GROUP BY p.key ORDER BY max(c.updated_at) DESC, p.key LIMIT ? OFFSET ?",
+        + f"{where} GROUP BY p.key ORDER BY max(c.updated_at) DESC, p.key LIMIT +? OFFSET ?",
         (limit + 1, offset),
     )
     counted = fetch_one("SELECT count(*) FROM projects" + (f" p{where}" if where else ""))

@@ -221,7 +221,7 @@ def _find(
     is_whole = not conditions and not has_hidden
     if is_whole and not is_within:
         # Nothing to look up: what FTS5 gives is the answer.
-        sql = f"SELECT key, rank, key FROM ({source} LIMIT :limit)"
+        sql = f"SELECT key, rank, key FROM ({source} LIMIT +:limit)"
     else:
         shown = "f.key"
         if is_within:
@@ -229,10 +229,10 @@ def _find(
         elif has_hidden:
             shown = _SHOWN.format(there=f"d.deleted_at IS NULL{scope.and_among('d')}")
         sql = (
-            f"SELECT f.key, f.rank, m.key FROM ({source} LIMIT :examined) f"
+            f"SELECT f.key, f.rank, m.key FROM ({source} LIMIT +:examined) f"
             f" CROSS JOIN messages m ON m.key = {shown}"
             " CROSS JOIN conversations c ON c.key = m.conversation_key"
-            f" WHERE {' AND '.join(conditions) or 'true'} LIMIT :limit"
+            f" WHERE {' AND '.join(conditions) or 'true'} LIMIT +:limit"
         )
     try:
         rows = fetch_all(sql, values)
