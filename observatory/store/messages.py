@@ -19,12 +19,42 @@ from observatory.store.tool_uses import find_hidden_texts, shown_status
 from observatory.timestamps import milliseconds_between
 
 _ORDER = "messages"
-_COLUMNS = """
+
+
+def _setting(name: str) -> str:
+    """Return SQL of what only clients of the API tell of a message; transcripts do not have it."""
+    is_told = "m.notes NOT NULL AND NOT instr(m.notes, '\"subtype\"')"
+    return f"CASE WHEN {is_told} THEN m.notes -> '$.{name}' END"
+
+
+# Made by SQLite: that takes half of what it takes to hand over the columns and make it here.
+_PROMPT = "a.input_tokens + a.cache_creation_input_tokens + a.cache_read_input_tokens"
+_USAGE = f"""
+    json_object(
+        'prompt_tokens', {_PROMPT}, 'completion_tokens', a.output_tokens,
+        'total_tokens', {_PROMPT} + a.output_tokens,
+        'input_tokens', a.input_tokens, 'output_tokens', a.output_tokens,
+        'cache_creation_input_tokens', a.cache_creation_input_tokens,
+        'cache_read_input_tokens', a.cache_read_input_tokens,
+        -- Rounded as Python does: halves to the even number.
+        'cost_microdollars',
+        (a.cost_nanodollars + 500 - (a.cost_nanodollars % 2000 = 500)) / 1000,
+        'usage_quality', a.usage_quality)
+"""
+_METADATA = f"""
+    json_object(
+        'model', m.model, 'temperature', {_setting("temperature")},
+        'max_tokens', {_setting("max_tokens")},
+        'stop_reason', coalesce(nullif(a.stop_reason, ''), {_setting("stop_reason")}),
+        'api_call_id', a.id, 'usage', CASE WHEN a.message_key = m.key THEN {_USAGE} END,
+        'cwd', m.cwd, 'git_branch', m.git_branch, 'version', m.client_version,
+        'notes', CASE WHEN m.notes NOT NULL THEN json(m.notes) END)
+"""
+_COLUMNS = f"""
     m.key, m.position, m.id, m.role, m.kind, coalesce(o.content, m.content),
-    coalesce(o.blocks, m.blocks), m.created_at, m.model, m.parent_id, m.copy_of_key, o.id,
-    m.is_on_main_branch, m.is_superseded, m.notes, a.id, a.stop_reason, a.message_key = m.key,
-    a.input_tokens, a.output_tokens, a.cache_creation_input_tokens, a.cache_read_input_tokens,
-    a.cost_nanodollars, a.usage_quality, m.cwd, m.git_branch, m.client_version
+    coalesce(o.blocks, m.blocks), m.created_at, m.parent_id, m.copy_of_key, o.id,
+    m.is_on_main_branch, m.is_superseded,
+    CASE WHEN a.message_key = m.key THEN {_PROMPT} + a.output_tokens ELSE 0 END, {_METADATA}
 """
 _JOINS = """
     LEFT JOIN messages o ON o.key = m.copy_of_key
@@ -135,7 +165,7 @@ def get_message(message_id: str, *, scope: Scope) -> dict[str, Any]:
 
 def _leave_out_originals(rows: list[tuple[Any, ...]], scope: Scope) -> list[tuple[Any, ...]]:
     """Return messages without the ids of originals in conversations that are not there."""
-    originals = [row[10] for row in rows if row[10] is not None]
+    originals = [row[9] for row in rows if row[9] is not None]
     if not originals:
         return rows
     found = fetch_all(
@@ -144,7 +174,7 @@ def _leave_out_originals(rows: list[tuple[Any, ...]], scope: Scope) -> list[tupl
         (orjson.dumps(originals).decode(),),
     )
     there = {key for (key,) in found}
-    return [row if row[10] in there else (*row[:11], None, *row[12:]) for row in rows]
+    return [row if row[9] in there else (*row[:10], None, *row[11:]) for row in rows]
 
 
 class _Contents:
@@ -155,7 +185,7 @@ class _Contents:
 
     def __init__(self, rows: Iterable[tuple[Any, ...]], most: int | None = None) -> None:
         self.most = most
-        self._texts = {row[10] or row[0]: row[5] for row in rows}
+        self._texts = {row[9] or row[0]: row[5] for row in rows}
         self._encoded: dict[int, Fragment] = {}
 
     def get(self, key: int) -> Fragment:
@@ -184,12 +214,12 @@ def _tool_calls(
     rows: Iterable[tuple[Any, ...]], contents: _Contents, conversation_key: int, scope: Scope
 ) -> dict[int, list[dict[str, Any]]]:
     """Return the tool calls of assistant messages, by the key of the message that holds them."""
-    keys = [row[10] or row[0] for row in rows if row[3] == "assistant"]
+    keys = [row[9] or row[0] for row in rows if row[3] == "assistant"]
     calls: dict[int, list[dict[str, Any]]] = defaultdict(list)
     if not keys:
         return calls
     uses = fetch_all(_TOOL_USES, (orjson.dumps(keys).decode(),))
-    if any(row[10] is not None for row in rows):
+    if any(row[9] is not None for row in rows):
         uses = _with_own_results(uses, conversation_key)
     if not scope.is_whole:
         hidden = find_hidden_texts((use[7] for use in uses), scope=scope)
@@ -243,29 +273,9 @@ def _message(
     contents: _Contents,
 ) -> dict[str, Any]:
     (
-        key, position, identifier, role, kind, content, blocks, created_at, model, parent_id,
-        copy_of_key, copy_of, is_on_main_branch, is_superseded, notes, call_id, stop_reason,
-        carries_usage, used_in, used_out, creation, read, nanodollars, quality, cwd, git_branch,
-        client_version,
+        key, position, identifier, role, kind, content, blocks, created_at, parent_id, copy_of_key,
+        copy_of, is_on_main_branch, is_superseded, token_count, metadata,
     ) = row  # fmt: skip
-    # Only clients of the API tell these; transcripts do not have them.
-    settings = {} if notes is None or '"subtype"' in notes else orjson.loads(notes)
-    usage = None
-    token_count = 0
-    if carries_usage:
-        prompt = used_in + creation + read
-        token_count = prompt + used_out
-        usage = {
-            "prompt_tokens": prompt,
-            "completion_tokens": used_out,
-            "total_tokens": token_count,
-            "input_tokens": used_in,
-            "output_tokens": used_out,
-            "cache_creation_input_tokens": creation,
-            "cache_read_input_tokens": read,
-            "cost_microdollars": None if nanodollars is None else round(nanodollars / 1000),
-            "usage_quality": quality,
-        }
     most = contents.most
     return {
         "id": identifier,
@@ -283,18 +293,7 @@ def _message(
         "copied_from": copy_of,
         "is_on_main_branch": bool(is_on_main_branch),
         "is_superseded": bool(is_superseded),
-        "metadata": {
-            "model": model,
-            "temperature": settings.get("temperature"),
-            "max_tokens": settings.get("max_tokens"),
-            "stop_reason": stop_reason or settings.get("stop_reason"),
-            "api_call_id": call_id,
-            "usage": usage,
-            "cwd": cwd,
-            "git_branch": git_branch,
-            "version": client_version,
-            "notes": None if notes is None else Fragment(notes),
-        },
+        "metadata": Fragment(metadata),
     }
 
 
