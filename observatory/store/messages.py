@@ -69,7 +69,7 @@ _CONVERSATION = "SELECT key, message_count FROM conversations WHERE id = ? AND d
 _TOOL_USES = """
     SELECT message_key, tool_use_id, name, status, started_at, parameters, result,
         result_message_key, execution_time_ms
-    FROM tool_uses WHERE message_key IN (SELECT value FROM json_each(?)) ORDER BY key
+    FROM tool_uses WHERE message_key IN (SELECT value FROM json_each(?)) ORDER BY message_key, key
 """
 # Results in a conversation whose tool use was copied from another one, which has its own.
 _OWN_RESULTS = """
