@@ -2,9 +2,9 @@
 
 glibc gives each thread an area of its own and raises by itself the size from which a piece is
 asked of the system and given back to it. Both make memory grow for hours: what one request needed
-for a moment leaves holes in every area. Fewer areas, and a bound that stays, keep it flat. The bound is
-above a page of messages (262 KB), which else is mapped, touched and given back for each answer: a
-third of what such an answer costs.
+for a moment leaves holes in every area. Fewer areas, and a bound that stays, keep it flat. The
+bound is above a page of messages (262 KB), which else is mapped, touched and given back for each
+answer: a third of what such an answer costs.
 """
 
 from __future__ import annotations

@@ -51,8 +51,8 @@ _METADATA = f"""
         'notes', CASE WHEN m.notes NOT NULL THEN json(m.notes) END)
 """
 _COLUMNS = f"""
-    m.key, m.position, m.id, m.role, m.kind, coalesce(o.content, m.content),
-    coalesce(o.blocks, m.blocks), m.created_at, m.parent_id, m.copy_of_key, o.id,
+    m.key, coalesce(m.copy_of_key, m.key), m.position, m.id, m.role, m.kind,
+    coalesce(o.content, m.content), coalesce(o.blocks, m.blocks), m.created_at, m.parent_id, o.id,
     m.is_on_main_branch, m.is_superseded,
     CASE WHEN a.message_key = m.key THEN {_PROMPT} + a.output_tokens ELSE 0 END, {_METADATA}
 """
@@ -125,8 +125,8 @@ def list_messages(
     contents = _Contents(rows, max_characters)
     calls = _tool_calls(rows, contents, conversation_key, scope)
     return make_page(
-        [_message(conversation_id, row, calls, contents) for row in rows],
-        [(row[1], row[0]) for row in rows],
+        _messages(conversation_id, rows, calls, contents),
+        [(row[2], row[0]) for row in rows],
         order=_ORDER,
         total=total,
         limit=limit,
@@ -157,15 +157,15 @@ def get_message(message_id: str, *, scope: Scope) -> dict[str, Any]:
         rows = _leave_out_originals(rows, scope)
     contents = _Contents(rows)
     calls = _tool_calls(rows, contents, conversation_key, scope)
-    message = _message(conversation_id, rows[0], calls, contents)
+    [message] = _messages(conversation_id, rows, calls, contents)
     if message["blocks"] is None:
-        message["blocks"] = _plain_blocks(message, has_text=bool(columns[5]))
+        message["blocks"] = _plain_blocks(message, has_text=bool(columns[6]))
     return message
 
 
 def _leave_out_originals(rows: list[tuple[Any, ...]], scope: Scope) -> list[tuple[Any, ...]]:
     """Return messages without the ids of originals in conversations that are not there."""
-    originals = [row[9] for row in rows if row[9] is not None]
+    originals = [row[1] for row in rows if row[1] != row[0]]
     if not originals:
         return rows
     found = fetch_all(
@@ -174,7 +174,7 @@ def _leave_out_originals(rows: list[tuple[Any, ...]], scope: Scope) -> list[tupl
         (orjson.dumps(originals).decode(),),
     )
     there = {key for (key,) in found}
-    return [row if row[9] in there else (*row[:10], None, *row[11:]) for row in rows]
+    return [row if row[1] in there else (*row[:10], None, *row[11:]) for row in rows]
 
 
 class _Contents:
@@ -185,19 +185,20 @@ class _Contents:
 
     def __init__(self, rows: Iterable[tuple[Any, ...]], most: int | None = None) -> None:
         self.most = most
-        self._texts = {row[9] or row[0]: row[5] for row in rows}
-        self._encoded: dict[int, Fragment] = {}
+        self._texts = {row[1]: row[6] for row in rows}
+        self._encoded: dict[int, tuple[Fragment, int]] = {}
 
-    def get(self, key: int) -> Fragment:
-        """Return the text of a message by its key, or its original's when it is a copy."""
-        encoded = self._encoded.get(key)
-        if encoded is None:
-            encoded = self._encoded[key] = Fragment(orjson.dumps(self._texts[key][: self.most]))
-        return encoded
+    def get(self, key: int) -> tuple[Fragment, int]:
+        """Return the text of a message by its key, or its original's when it is a copy.
 
-    def length(self, key: int) -> int:
-        """Return of how many characters the whole text is."""
-        return len(self._texts[key])
+        Beside it stands of how many characters the whole text is.
+        """
+        found = self._encoded.get(key)
+        if found is None:
+            text = self._texts[key]
+            found = Fragment(orjson.dumps(text[: self.most])), len(text)
+            self._encoded[key] = found
+        return found
 
     def add_missing(self, keys: Iterable[int]) -> None:
         """Read the texts of messages that are not on the page."""
@@ -214,32 +215,31 @@ def _tool_calls(
     rows: Iterable[tuple[Any, ...]], contents: _Contents, conversation_key: int, scope: Scope
 ) -> dict[int, list[dict[str, Any]]]:
     """Return the tool calls of assistant messages, by the key of the message that holds them."""
-    keys = [row[9] or row[0] for row in rows if row[3] == "assistant"]
+    keys = [row[1] for row in rows if row[4] == "assistant"]
     calls: dict[int, list[dict[str, Any]]] = defaultdict(list)
     if not keys:
         return calls
     uses = fetch_all(_TOOL_USES, (orjson.dumps(keys).decode(),))
-    if any(row[9] is not None for row in rows):
+    if any(row[1] != row[0] for row in rows):
         uses = _with_own_results(uses, conversation_key)
     if not scope.is_whole:
         hidden = find_hidden_texts((use[7] for use in uses), scope=scope)
         uses = [_without_result(use) if use[7] in hidden else use for use in uses]
     contents.add_missing(use[7] for use in uses if use[6] is None and use[7] is not None)
+    most = contents.most
     for message_key, tool_use_id, name, status, started_at, parameters, result, told, ms in uses:
-        length = None if result is None else len(result)
+        shown: Any = None
+        length = None
         if result is not None:
-            result = result[: contents.most]
+            shown, length = result[:most], len(result)
         elif told is not None:
-            result, length = contents.get(told), contents.length(told)
+            shown, length = contents.get(told)
         calls[message_key].append(
             {
                 "id": tool_use_id,
                 "type": "function",
-                "function": {
-                    "name": name,
-                    "arguments": cut_json(parameters, contents.most),
-                },
-                "result": result,
+                "function": {"name": name, "arguments": cut_json(parameters, most)},
+                "result": shown,
                 "result_length": length,
                 "execution_time_ms": ms,
                 "status": shown_status(status, started_at),
@@ -266,35 +266,37 @@ def _without_result(use: tuple[Any, ...]) -> tuple[Any, ...]:
     return (*use[:3], "interrupted", *use[4:6], None, None, None)
 
 
-def _message(
+def _messages(
     conversation_id: str,
-    row: tuple[Any, ...],
+    rows: Iterable[tuple[Any, ...]],
     calls: dict[int, list[dict[str, Any]]],
     contents: _Contents,
-) -> dict[str, Any]:
-    (
-        key, position, identifier, role, kind, content, blocks, created_at, parent_id, copy_of_key,
-        copy_of, is_on_main_branch, is_superseded, token_count, metadata,
-    ) = row  # fmt: skip
+) -> list[dict[str, Any]]:
     most = contents.most
-    return {
-        "id": identifier,
-        "conversation_id": conversation_id,
-        "position": position,
-        "role": role,
-        "kind": kind,
-        "content": contents.get(copy_of_key or key) if kind == "tool_result" else content[:most],
-        "content_length": len(content),
-        "blocks": cut_json(blocks, most),
-        "timestamp": created_at,
-        "token_count": token_count,
-        "tool_calls": calls.get(copy_of_key or key, []),
-        "parent_id": parent_id,
-        "copied_from": copy_of,
-        "is_on_main_branch": bool(is_on_main_branch),
-        "is_superseded": bool(is_superseded),
-        "metadata": Fragment(metadata),
-    }
+    return [
+        {
+            "id": identifier,
+            "conversation_id": conversation_id,
+            "position": position,
+            "role": role,
+            "kind": kind,
+            "content": contents.get(text_key)[0] if kind == "tool_result" else content[:most],
+            "content_length": len(content),
+            "blocks": None if blocks is None else cut_json(blocks, most),
+            "timestamp": created_at,
+            "token_count": token_count,
+            "tool_calls": calls.get(text_key, []),
+            "parent_id": parent_id,
+            "copied_from": copy_of,
+            "is_on_main_branch": is_on_main_branch != 0,
+            "is_superseded": is_superseded != 0,
+            "metadata": Fragment(metadata),
+        }
+        for (
+            _key, text_key, position, identifier, role, kind, content, blocks, created_at,
+            parent_id, copy_of, is_on_main_branch, is_superseded, token_count, metadata,
+        ) in rows
+    ]  # fmt: skip
 
 
 def _plain_blocks(message: dict[str, Any], *, has_text: bool) -> list[dict[str, Any]]:
