@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import orjson
 
@@ -17,7 +16,8 @@ from observatory.backup_commands import add_backup_commands
 from observatory.catching_up import open_for_reading_in, read_new
 from observatory.compact_command import add_compact_command
 from observatory.doctor_command import add_doctor_command, run_doctor
-from observatory.errors import LockHeld, ObservatoryError, SettingsError
+from observatory.endings import EXIT_FAILED, end_well, open_missing_streams, run_with_settings
+from observatory.errors import SettingsError
 from observatory.export_command import add_export_command
 from observatory.import_command import add_import_command
 from observatory.ingest.progress import show_progress, show_scan, show_summary
@@ -25,7 +25,6 @@ from observatory.ingest.running import RunSummary
 from observatory.ingest.secret_scan import scan_secrets
 from observatory.ingest.stopping import StopSignals
 from observatory.listening import is_taken
-from observatory.log import configure_logging
 from observatory.opening import (
     build_missing_rollups,
     check_exposure,
@@ -34,65 +33,35 @@ from observatory.opening import (
 )
 from observatory.price_commands import add_price_commands
 from observatory.purge_command import add_purge_command
-from observatory.settings import Settings, read_redaction_key, read_secret, read_settings
+from observatory.settings import Settings, read_redaction_key, read_secret
 from observatory.store import schema
 from observatory.store.database import (
-    DatabaseError,
     close,
-    describe_failure,
-    is_busy,
     vacuum,
 )
 from observatory.store.locks import held
 from observatory.store.maintenance import check_room_to_compact
-from observatory.supervise import EXIT_LOCKED
 from observatory.tail_command import add_tail_command
 from observatory.usage_command import add_usage_command
 from observatory.verify_command import add_verify_command
 from observatory.watch_command import add_watch_command
 
-EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_PARTIAL = 3
-EXIT_INTERRUPTED = 130
-EXIT_BROKEN_PIPE = 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    if sys.stderr is None:
-        # It is closed: what would be told there must not come among the figures.
-        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
-    if sys.stdout is None:
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    open_missing_streams()
     options = _parser().parse_args(arguments)
-    try:
+
+    def run() -> int:
         if "takes_wrong_settings" in options:
             return run_doctor(options)
-        settings = read_settings()
-        configure_logging(level=settings.log_level, log_format=settings.log_format)
         command: Callable[[argparse.Namespace, Settings], int] = options.command
-        return command(options, settings)
-    except LockHeld as error:
-        print(error, file=sys.stderr)
-        return EXIT_LOCKED
-    except ObservatoryError as error:
-        print(error, file=sys.stderr)
-        return EXIT_FAILED
-    except DatabaseError as error:
-        print(describe_failure(error), file=sys.stderr)
-        return EXIT_LOCKED if is_busy(error) else EXIT_FAILED
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Who read the output has seen enough; Python must not find that out once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_BROKEN_PIPE
-    except OSError as error:
-        print(f"{error.filename or 'A file'}: {error.strerror}", file=sys.stderr)
-        return EXIT_FAILED
-    finally:
-        close()
+        return run_with_settings(command, options)
+
+    return end_well(run)
 
 
 def _parser() -> argparse.ArgumentParser:

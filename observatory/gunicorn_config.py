@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import resource
 import shutil
@@ -159,6 +160,16 @@ def _say_how_to_come_in(places: list[tuple[str, str]]) -> None:
         )
 
 
+def _keep_shared() -> None:
+    """Keep what is loaded out of the sight of the collector of garbage, before workers are forked.
+
+    It writes to each object that it looks at, which gives each worker a page of its own of what
+    all share.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 def when_ready(server: Any) -> None:
     """Say where the server is, and start the watcher of transcripts beside it."""
     folders = ", ".join(str(folder) for folder in _settings.transcripts_dirs)
@@ -179,6 +190,7 @@ def when_ready(server: Any) -> None:
     if _settings.ingest_on_start:
         _start_daemon()
         _keep_daemon(server)
+    _keep_shared()
 
 
 def _start_daemon() -> None:

@@ -16,8 +16,8 @@ from contextlib import suppress
 from typing import IO, Any, BinaryIO, TextIO, cast
 
 import orjson
-import structlog
 
+from observatory.plain_structlog import structlog
 from observatory.timestamps import now
 
 _LEVELS = {

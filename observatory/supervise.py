@@ -18,8 +18,7 @@ import time
 from contextlib import suppress
 from types import FrameType
 
-from observatory.store.locks import is_held
-from observatory.store.watcher_status import LOCK
+from observatory.store.locks import WATCH_LOCK, is_held
 
 EXIT_LOCKED = 75
 _FIRST_PAUSE_SECONDS = 1.0
@@ -86,7 +85,7 @@ class Supervisor:
 
     def _run_once(self) -> int:
         """Run a watcher to its end, which is soon when this is to end, and return its exit code."""
-        command = [sys.executable, "-m", "observatory", "watch", "--parent", str(os.getpid())]
+        command = [sys.executable, "-m", "observatory.watch", "--parent", str(os.getpid())]
         try:
             child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         except OSError as error:
@@ -110,7 +109,7 @@ class Supervisor:
             self._wait(_STANDBY_SECONDS)
 
     def _is_locked(self) -> bool:
-        return is_held(self._database, LOCK)
+        return is_held(self._database, WATCH_LOCK)
 
     def _is_over(self) -> bool:
         return self._is_told or os.getppid() != self._parent

@@ -19,8 +19,7 @@ from observatory.memory import keep_memory_flat
 from observatory.opening import open_database, prepare_schema
 from observatory.redaction.masking import configure as configure_redaction
 from observatory.settings import Settings, read_redaction_key
-from observatory.store.locks import held
-from observatory.store.watcher_status import LOCK
+from observatory.store.locks import WATCH_LOCK, held
 from observatory.supervise import EXIT_LOCKED, end_with_parent
 from observatory.webhooks.dispatching import run_dispatcher
 
@@ -64,13 +63,24 @@ def add_watch_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
     watching = commands.add_parser(
         "watch", help="read what is new in transcripts, and follow them from then on"
     )
+    _add_arguments(watching)
+    watching.set_defaults(command=run_watch)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command alone."""
+    parser = argparse.ArgumentParser(prog="observatory watch")
+    _add_arguments(parser)
+    return parser
+
+
+def _add_arguments(watching: argparse.ArgumentParser) -> None:
     watching.add_argument(
         "--parent",
         type=int,
         metavar="PID",
         help="end when this process, which started it, has ended",
     )
-    watching.set_defaults(command=run_watch)
 
 
 def run_watch(options: argparse.Namespace, settings: Settings) -> int:
@@ -89,7 +99,7 @@ def run_watch(options: argparse.Namespace, settings: Settings) -> int:
             return is_alone or stop.is_requested()
 
         try:
-            with held(settings.db_path, LOCK):
+            with held(settings.db_path, WATCH_LOCK):
                 missing = [path for path in paths if not os.path.exists(path)]
                 if missing:
                     _say(f"No transcripts in {', '.join(missing)} yet.")
@@ -102,7 +112,7 @@ def run_watch(options: argparse.Namespace, settings: Settings) -> int:
                     companions=list_companions(settings),
                 )
         except LockHeld as error:
-            if not error.path.endswith(f".{LOCK}.lock"):
+            if not error.path.endswith(f".{WATCH_LOCK}.lock"):
                 raise
             _say(f"{error.holder} watches already; it holds {error.path}.")
             return EXIT_LOCKED

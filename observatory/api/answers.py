@@ -51,16 +51,8 @@ def _answer(req: falcon.Request, resp: falcon.Response, data: Any) -> None:
 
 def make_answer(data: Any, request_id: str) -> bytes:
     """Return the body of an answer with data."""
-    return b"".join(
-        (
-            b'{"success":true,"data":',
-            orjson.dumps(data),
-            b',"timestamp":"',
-            now().encode(),
-            b'","request_id":"',
-            request_id.encode(),
-            b'"}',
-        )
+    return orjson.dumps(
+        {"success": True, "data": data, "timestamp": now(), "request_id": request_id}
     )
 
 

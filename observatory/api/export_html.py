@@ -7,7 +7,7 @@ import hashlib
 from html import escape
 from typing import Any
 
-from observatory.api.export_parts import Part, Parts, describe, describe_conversation
+from observatory.api.export_parts import Part, Parts, describe, describe_conversation, parse
 
 _STYLE = """
 :root { color-scheme: light dark }
@@ -64,6 +64,7 @@ class HtmlPage:
 
     def message(self, message: dict[str, Any]) -> str:
         """Return one message; nothing for one that would repeat something."""
+        message = parse(message)
         parts = "".join(map(_part, self._parts.read(message)))
         if not parts:
             return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from observatory.api.export_parts import Parts, describe, describe_conversation
+from observatory.api.export_parts import Parts, describe, describe_conversation, parse
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#!|<>~&:@$])")
 _BACKTICKS = re.compile(r"`+")
@@ -27,6 +27,7 @@ class Markdown:
 
     def message(self, message: dict[str, Any]) -> str:
         """Return heading and parts; nothing for a message that would repeat something."""
+        message = parse(message)
         texts = [
             f"**{in_line(part.label)}**\n\n{fence(part.text, part.language)}"
             if part.text

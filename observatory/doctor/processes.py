@@ -12,9 +12,8 @@ from observatory.listening import find_listener, find_obstacle
 from observatory.loopback import is_loopback
 from observatory.store.database import OPENING_LOCK, SERVING_LOCK
 from observatory.store.in_use import describe_process, find_user
-from observatory.store.locks import is_kept, read_holder
-from observatory.store.watcher_status import LOCK as WATCH_LOCK
-from observatory.store.watcher_status import WAITING_LOCK, read_watcher_status
+from observatory.store.locks import WAITING_LOCK, WATCH_LOCK, is_kept, read_holder
+from observatory.store.watcher_status import read_watcher_status
 
 _WORKS = {
     SERVING_LOCK: "serves",

@@ -7,10 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
-
 from observatory.ingest.running import Progress, RunSummary
 from observatory.ingest.secret_scan import ScanSummary
 
@@ -23,23 +19,10 @@ def show_progress(stream: TextIO) -> Iterator[Callable[[Progress], None]]:
     if not stream.isatty():
         yield _line_printer(stream)
         return
-    columns = (
-        TextColumn("{task.description:>9}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TimeRemainingColumn(),
-    )
-    with Bar(*columns, console=Console(file=stream), transient=True) as bar:
-        task = bar.add_task("", total=None)
+    # For terminals only: rich would be 6 MiB of each process that lives long.
+    from observatory.ingest.progress_bar import show_bar
 
-        def update(progress: Progress) -> None:
-            bar.update(
-                task,
-                description=progress.stage,
-                completed=progress.done,
-                total=progress.total or None,
-            )
-
+    with show_bar(stream) as update:
         yield update
 
 

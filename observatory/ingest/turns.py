@@ -13,8 +13,7 @@ from pathlib import Path
 
 from observatory.errors import LockHeld
 from observatory.log import log
-from observatory.store.locks import held, is_held
-from observatory.store.watcher_status import WAITING_LOCK
+from observatory.store.locks import WAITING_LOCK, held, is_held
 
 INGEST_LOCK = "ingest"
 _TRY_SECONDS = 0.5

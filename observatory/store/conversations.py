@@ -121,7 +121,7 @@ def _statements(
     page = (
         f"SELECT c.{sort_by}, c.key, c.document FROM conversations c{where}"
         f" ORDER BY c.{sort_by} {direction}, c.key {direction}"
-        " LIMIT :limit OFFSET :offset"
+        " LIMIT +:limit OFFSET :offset"
     )
     return page, counting
 

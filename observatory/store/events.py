@@ -167,7 +167,7 @@ _SELECT = """
         AND m.conversation_key = e.conversation_key
     LEFT JOIN tool_uses t ON e.type = 'tool_use_finished'
         AND t.conversation_key = e.conversation_key AND t.tool_use_id = e.subject_id
-    WHERE e.id > ? AND e.id <= ?{types} ORDER BY e.id {direction} LIMIT ?
+    WHERE e.id > ? AND e.id <= ?{types} ORDER BY e.id {direction} LIMIT +?
 """
 _IN_ORDER = _SELECT.format(types="", direction="")
 

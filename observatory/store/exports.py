@@ -29,7 +29,7 @@ _SIZES = """
             FROM tool_uses t WHERE t.message_key = coalesce(m.copy_of_key, m.key)), 0)
     FROM messages m LEFT JOIN messages o ON o.key = m.copy_of_key
     WHERE m.conversation_key = ? AND (m.position, m.key) > (?, ?)
-    ORDER BY m.position, m.key LIMIT ?
+    ORDER BY m.position, m.key LIMIT +?
 """
 
 

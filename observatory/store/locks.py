@@ -17,6 +17,10 @@ from pathlib import Path
 
 from observatory.errors import LockHeld
 
+# What the watcher holds.
+WATCH_LOCK = "watch"
+# Held while the watcher waits for the lock ``ingest``: who holds that one gives way.
+WAITING_LOCK = "watch-waiting"
 _POLL_SECONDS = 0.05
 # Longer than `is_held` has the lock for, which must not look like another holder.
 _LEAST_WAIT_SECONDS = 0.1

@@ -19,12 +19,42 @@ from observatory.store.tool_uses import find_hidden_texts, shown_status
 from observatory.timestamps import milliseconds_between
 
 _ORDER = "messages"
-_COLUMNS = """
-    m.key, m.position, m.id, m.role, m.kind, coalesce(o.content, m.content),
-    coalesce(o.blocks, m.blocks), m.created_at, m.model, m.parent_id, m.copy_of_key, o.id,
-    m.is_on_main_branch, m.is_superseded, m.notes, a.id, a.stop_reason, a.message_key = m.key,
-    a.input_tokens, a.output_tokens, a.cache_creation_input_tokens, a.cache_read_input_tokens,
-    a.cost_nanodollars, a.usage_quality, m.cwd, m.git_branch, m.client_version
+
+
+def _setting(name: str) -> str:
+    """Return SQL of what only clients of the API tell of a message; transcripts do not have it."""
+    is_told = "m.notes NOT NULL AND NOT instr(m.notes, '\"subtype\"')"
+    return f"CASE WHEN {is_told} THEN m.notes -> '$.{name}' END"
+
+
+# Made by SQLite: that takes half of what it takes to hand over the columns and make it here.
+_PROMPT = "a.input_tokens + a.cache_creation_input_tokens + a.cache_read_input_tokens"
+_USAGE = f"""
+    json_object(
+        'prompt_tokens', {_PROMPT}, 'completion_tokens', a.output_tokens,
+        'total_tokens', {_PROMPT} + a.output_tokens,
+        'input_tokens', a.input_tokens, 'output_tokens', a.output_tokens,
+        'cache_creation_input_tokens', a.cache_creation_input_tokens,
+        'cache_read_input_tokens', a.cache_read_input_tokens,
+        -- Rounded as Python does: halves to the even number.
+        'cost_microdollars',
+        (a.cost_nanodollars + 500 - (a.cost_nanodollars % 2000 = 500)) / 1000,
+        'usage_quality', a.usage_quality)
+"""
+_METADATA = f"""
+    json_object(
+        'model', m.model, 'temperature', {_setting("temperature")},
+        'max_tokens', {_setting("max_tokens")},
+        'stop_reason', coalesce(nullif(a.stop_reason, ''), {_setting("stop_reason")}),
+        'api_call_id', a.id, 'usage', CASE WHEN a.message_key = m.key THEN {_USAGE} END,
+        'cwd', m.cwd, 'git_branch', m.git_branch, 'version', m.client_version,
+        'notes', CASE WHEN m.notes NOT NULL THEN json(m.notes) END)
+"""
+_COLUMNS = f"""
+    m.key, coalesce(m.copy_of_key, m.key), m.position, m.id, m.role, m.kind,
+    coalesce(o.content, m.content), coalesce(o.blocks, m.blocks), m.created_at, m.parent_id, o.id,
+    m.is_on_main_branch, m.is_superseded,
+    CASE WHEN a.message_key = m.key THEN {_PROMPT} + a.output_tokens ELSE 0 END, {_METADATA}
 """
 _JOINS = """
     LEFT JOIN messages o ON o.key = m.copy_of_key
@@ -33,13 +63,13 @@ _JOINS = """
 _PAGE = f"""
     SELECT {_COLUMNS} FROM messages m {_JOINS}
     WHERE m.conversation_key = :conversation AND (m.position, m.key) > (:position, :key)
-    ORDER BY m.position, m.key LIMIT :limit
+    ORDER BY m.position, m.key LIMIT +:limit
 """
 _CONVERSATION = "SELECT key, message_count FROM conversations WHERE id = ? AND deleted_at IS NULL"
 _TOOL_USES = """
     SELECT message_key, tool_use_id, name, status, started_at, parameters, result,
         result_message_key, execution_time_ms
-    FROM tool_uses WHERE message_key IN (SELECT value FROM json_each(?)) ORDER BY key
+    FROM tool_uses WHERE message_key IN (SELECT value FROM json_each(?)) ORDER BY message_key, key
 """
 # Results in a conversation whose tool use was copied from another one, which has its own.
 _OWN_RESULTS = """
@@ -95,8 +125,8 @@ def list_messages(
     contents = _Contents(rows, max_characters)
     calls = _tool_calls(rows, contents, conversation_key, scope)
     return make_page(
-        [_message(conversation_id, row, calls, contents) for row in rows],
-        [(row[1], row[0]) for row in rows],
+        _messages(conversation_id, rows, calls, contents),
+        [(row[2], row[0]) for row in rows],
         order=_ORDER,
         total=total,
         limit=limit,
@@ -127,15 +157,15 @@ def get_message(message_id: str, *, scope: Scope) -> dict[str, Any]:
         rows = _leave_out_originals(rows, scope)
     contents = _Contents(rows)
     calls = _tool_calls(rows, contents, conversation_key, scope)
-    message = _message(conversation_id, rows[0], calls, contents)
+    [message] = _messages(conversation_id, rows, calls, contents)
     if message["blocks"] is None:
-        message["blocks"] = _plain_blocks(message, has_text=bool(columns[5]))
+        message["blocks"] = _plain_blocks(message, has_text=bool(columns[6]))
     return message
 
 
 def _leave_out_originals(rows: list[tuple[Any, ...]], scope: Scope) -> list[tuple[Any, ...]]:
     """Return messages without the ids of originals in conversations that are not there."""
-    originals = [row[10] for row in rows if row[10] is not None]
+    originals = [row[1] for row in rows if row[1] != row[0]]
     if not originals:
         return rows
     found = fetch_all(
@@ -144,7 +174,7 @@ def _leave_out_originals(rows: list[tuple[Any, ...]], scope: Scope) -> list[tupl
         (orjson.dumps(originals).decode(),),
     )
     there = {key for (key,) in found}
-    return [row if row[10] in there else (*row[:11], None, *row[12:]) for row in rows]
+    return [row if row[1] in there else (*row[:10], None, *row[11:]) for row in rows]
 
 
 class _Contents:
@@ -155,19 +185,20 @@ class _Contents:
 
     def __init__(self, rows: Iterable[tuple[Any, ...]], most: int | None = None) -> None:
         self.most = most
-        self._texts = {row[10] or row[0]: row[5] for row in rows}
-        self._encoded: dict[int, Fragment] = {}
+        self._texts = {row[1]: row[6] for row in rows}
+        self._encoded: dict[int, tuple[Fragment, int]] = {}
 
-    def get(self, key: int) -> Fragment:
-        """Return the text of a message by its key, or its original's when it is a copy."""
-        encoded = self._encoded.get(key)
-        if encoded is None:
-            encoded = self._encoded[key] = Fragment(orjson.dumps(self._texts[key][: self.most]))
-        return encoded
+    def get(self, key: int) -> tuple[Fragment, int]:
+        """Return the text of a message by its key, or its original's when it is a copy.
 
-    def length(self, key: int) -> int:
-        """Return of how many characters the whole text is."""
-        return len(self._texts[key])
+        Beside it stands of how many characters the whole text is.
+        """
+        found = self._encoded.get(key)
+        if found is None:
+            text = self._texts[key]
+            found = Fragment(orjson.dumps(text[: self.most])), len(text)
+            self._encoded[key] = found
+        return found
 
     def add_missing(self, keys: Iterable[int]) -> None:
         """Read the texts of messages that are not on the page."""
@@ -184,32 +215,31 @@ def _tool_calls(
     rows: Iterable[tuple[Any, ...]], contents: _Contents, conversation_key: int, scope: Scope
 ) -> dict[int, list[dict[str, Any]]]:
     """Return the tool calls of assistant messages, by the key of the message that holds them."""
-    keys = [row[10] or row[0] for row in rows if row[3] == "assistant"]
+    keys = [row[1] for row in rows if row[4] == "assistant"]
     calls: dict[int, list[dict[str, Any]]] = defaultdict(list)
     if not keys:
         return calls
     uses = fetch_all(_TOOL_USES, (orjson.dumps(keys).decode(),))
-    if any(row[10] is not None for row in rows):
+    if any(row[1] != row[0] for row in rows):
         uses = _with_own_results(uses, conversation_key)
     if not scope.is_whole:
         hidden = find_hidden_texts((use[7] for use in uses), scope=scope)
         uses = [_without_result(use) if use[7] in hidden else use for use in uses]
     contents.add_missing(use[7] for use in uses if use[6] is None and use[7] is not None)
+    most = contents.most
     for message_key, tool_use_id, name, status, started_at, parameters, result, told, ms in uses:
-        length = None if result is None else len(result)
+        shown: Any = None
+        length = None
         if result is not None:
-            result = result[: contents.most]
+            shown, length = result[:most], len(result)
         elif told is not None:
-            result, length = contents.get(told), contents.length(told)
+            shown, length = contents.get(told)
         calls[message_key].append(
             {
                 "id": tool_use_id,
                 "type": "function",
-                "function": {
-                    "name": name,
-                    "arguments": cut_json(parameters, contents.most),
-                },
-                "result": result,
+                "function": {"name": name, "arguments": cut_json(parameters, most)},
+                "result": shown,
                 "result_length": length,
                 "execution_time_ms": ms,
                 "status": shown_status(status, started_at),
@@ -236,66 +266,37 @@ def _without_result(use: tuple[Any, ...]) -> tuple[Any, ...]:
     return (*use[:3], "interrupted", *use[4:6], None, None, None)
 
 
-def _message(
+def _messages(
     conversation_id: str,
-    row: tuple[Any, ...],
+    rows: Iterable[tuple[Any, ...]],
     calls: dict[int, list[dict[str, Any]]],
     contents: _Contents,
-) -> dict[str, Any]:
-    (
-        key, position, identifier, role, kind, content, blocks, created_at, model, parent_id,
-        copy_of_key, copy_of, is_on_main_branch, is_superseded, notes, call_id, stop_reason,
-        carries_usage, used_in, used_out, creation, read, nanodollars, quality, cwd, git_branch,
-        client_version,
-    ) = row  # fmt: skip
-    # Only clients of the API tell these; transcripts do not have them.
-    settings = {} if notes is None or '"subtype"' in notes else orjson.loads(notes)
-    usage = None
-    token_count = 0
-    if carries_usage:
-        prompt = used_in + creation + read
-        token_count = prompt + used_out
-        usage = {
-            "prompt_tokens": prompt,
-            "completion_tokens": used_out,
-            "total_tokens": token_count,
-            "input_tokens": used_in,
-            "output_tokens": used_out,
-            "cache_creation_input_tokens": creation,
-            "cache_read_input_tokens": read,
-            "cost_microdollars": None if nanodollars is None else round(nanodollars / 1000),
-            "usage_quality": quality,
-        }
+) -> list[dict[str, Any]]:
     most = contents.most
-    return {
-        "id": identifier,
-        "conversation_id": conversation_id,
-        "position": position,
-        "role": role,
-        "kind": kind,
-        "content": contents.get(copy_of_key or key) if kind == "tool_result" else content[:most],
-        "content_length": len(content),
-        "blocks": cut_json(blocks, most),
-        "timestamp": created_at,
-        "token_count": token_count,
-        "tool_calls": calls.get(copy_of_key or key, []),
-        "parent_id": parent_id,
-        "copied_from": copy_of,
-        "is_on_main_branch": bool(is_on_main_branch),
-        "is_superseded": bool(is_superseded),
-        "metadata": {
-            "model": model,
-            "temperature": settings.get("temperature"),
-            "max_tokens": settings.get("max_tokens"),
-            "stop_reason": stop_reason or settings.get("stop_reason"),
-            "api_call_id": call_id,
-            "usage": usage,
-            "cwd": cwd,
-            "git_branch": git_branch,
-            "version": client_version,
-            "notes": None if notes is None else Fragment(notes),
-        },
-    }
+    return [
+        {
+            "id": identifier,
+            "conversation_id": conversation_id,
+            "position": position,
+            "role": role,
+            "kind": kind,
+            "content": contents.get(text_key)[0] if kind == "tool_result" else content[:most],
+            "content_length": len(content),
+            "blocks": None if blocks is None else cut_json(blocks, most),
+            "timestamp": created_at,
+            "token_count": token_count,
+            "tool_calls": calls.get(text_key, []),
+            "parent_id": parent_id,
+            "copied_from": copy_of,
+            "is_on_main_branch": is_on_main_branch != 0,
+            "is_superseded": is_superseded != 0,
+            "metadata": Fragment(metadata),
+        }
+        for (
+            _key, text_key, position, identifier, role, kind, content, blocks, created_at,
+            parent_id, copy_of, is_on_main_branch, is_superseded, token_count, metadata,
+        ) in rows
+    ]  # fmt: skip
 
 
 def _plain_blocks(message: dict[str, Any], *, has_text: bool) -> list[dict[str, Any]]:

@@ -14,8 +14,7 @@ from typing import Any
 from observatory.errors import DatabaseInUse, LockHeld
 from observatory.store.database import OPENING_LOCK, SERVING_LOCK, file_state, fold_log, log_path
 from observatory.store.in_use import unused
-from observatory.store.locks import held
-from observatory.store.watcher_status import LOCK as WATCH_LOCK
+from observatory.store.locks import WATCH_LOCK, held
 from observatory.store.whole_files import sync_file, sync_folder
 
 _USES = {

@@ -234,7 +234,7 @@ def _find(
     texts = _TEXTS_OF_ONE if is_within else _few_texts(scope)
     if not conditions and not has_hidden and not is_within:
         # Nothing to look up: what FTS5 gives is the answer.
-        form = "SELECT key, rank, key FROM ({source} LIMIT :limit)"
+        form = "SELECT key, rank, key FROM ({source} LIMIT +:limit)"
     else:
         shown = "f.key"
         if is_within:
@@ -242,10 +242,10 @@ def _find(
         elif has_hidden:
             shown = _SHOWN.format(there=f"d.deleted_at IS NULL{scope.and_among('d')}")
         form = (
-            "SELECT f.key, f.rank, m.key FROM ({source} LIMIT :examined) f"
+            "SELECT f.key, f.rank, m.key FROM ({source} LIMIT +:examined) f"
             f" CROSS JOIN messages m ON m.key = {shown}"
             " CROSS JOIN conversations c ON c.key = m.conversation_key"
-            f" WHERE {' AND '.join(conditions) or 'true'} LIMIT :limit"
+            f" WHERE {' AND '.join(conditions) or 'true'} LIMIT +:limit"
         )
     is_whole = not conditions and not has_hidden
     try:
@@ -358,7 +358,7 @@ def _source(table: str, *, texts: str | None, is_ranked: bool) -> str:
 
 def _count_examined(source: str, values: dict[str, Any]) -> int:
     """Return how many messages match in a source, up to one more than may be looked at."""
-    row = fetch_one(f"SELECT count(*) FROM ({source} LIMIT :examined + 1)", values)
+    row = fetch_one(f"SELECT count(*) FROM ({source} LIMIT +:examined + 1)", values)
     assert row is not None
     return int(row[0])
 

@@ -112,7 +112,7 @@ _TITLES = f"""
     FROM title_search t JOIN conversations c ON c.key = t.rowid
     LEFT JOIN projects p ON p.key = c.project_key
     WHERE title_search MATCH :match AND {{conditions}}
-    ORDER BY bm25(title_search), t.rowid DESC LIMIT :limit
+    ORDER BY bm25(title_search), t.rowid DESC LIMIT +:limit
 """
 
 

@@ -164,7 +164,7 @@ def list_tool_uses(
     rows = fetch_all(
         f"SELECT t.key, m.id, {_COLUMNS} FROM tool_uses t {_JOINS}"
         f" JOIN messages m ON m.key = t.message_key WHERE {where} AND t.key > :after"
-        " ORDER BY t.key LIMIT :limit OFFSET :offset",
+        " ORDER BY t.key LIMIT +:limit OFFSET :offset",
         {**values, "after": after, "limit": limit + 1, "offset": offset},
     )
     return make_page(

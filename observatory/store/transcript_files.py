@@ -386,7 +386,7 @@ def list_errors(key: int, *, scope: Scope, limit: int, offset: int) -> Page:
 def _bad_lines(key: int, *, limit: int, offset: int) -> list[dict[str, Any]]:
     rows = fetch_all(
         "SELECT line, byte_start, byte_end, reason FROM transcript_errors WHERE file_key = ?"
-        " ORDER BY line, byte_start LIMIT ? OFFSET ?",
+        " ORDER BY line, byte_start LIMIT +? OFFSET ?",
         (key, limit, offset),
     )
     return [

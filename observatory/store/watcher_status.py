@@ -13,15 +13,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from observatory.store.locks import is_held
+from observatory.store.locks import WATCH_LOCK, is_held
 from observatory.timestamps import milliseconds_between, now
 
-# A sample: its name, its labels, its value. The supervisor, which is small, comes by here: nothing
-# of prometheus-client may be imported.
+# A sample: its name, its labels, its value.
 Kept = tuple[str, dict[str, str], float]
-LOCK = "watch"
-# Held while the watcher waits for the lock ``ingest``: who holds that one gives way.
-WAITING_LOCK = "watch-waiting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +65,7 @@ def watcher_status_path(database_path: str | Path) -> Path:
 def read_watcher_status(database_path: str | Path) -> WatcherStatus:
     """Return what the watcher of a database does, or did last when it is stopped."""
     status = _read(watcher_status_path(database_path))
-    return status if is_held(database_path, LOCK) else replace(status, state="stopped")
+    return status if is_held(database_path, WATCH_LOCK) else replace(status, state="stopped")
 
 
 def read_watcher_counts(database_path: str | Path) -> dict[str, list[Kept]]:

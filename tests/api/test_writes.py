@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -282,6 +283,36 @@ def test_messages_are_written_with_tools_and_usage(client, own):
     assert client.get(f"/api/messages/{made['id']}").json["data"] == made
     [use] = client.get(f"{own}/tool-uses").json["data"]["tool_uses"]
     assert use["result"] == "a.txt"
+
+
+@pytest.mark.parametrize(("tokens", "rounded"), [(1, 0), (2, 0), (3, 1), (6, 2), (10, 2), (14, 4)])
+def test_a_cost_is_rounded_to_the_even_microdollar(tokens, rounded, client, own):
+    usage = {"input_tokens": tokens, "output_tokens": 0}
+    body = {
+        "role": "assistant",
+        "content": "At 250 nanodollars each.",
+        "metadata": {"model": "claude-3-haiku", "usage": usage},
+    }
+    made = client.post_json(f"{own}/messages", body, status=201).json["data"]
+    assert made["metadata"]["usage"]["cost_microdollars"] == rounded == round(tokens * 250 / 1000)
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    model=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=9),
+    temperature=st.floats(0, 10),
+)
+def test_what_is_said_of_a_message_comes_back(model, temperature, client, own):
+    word = f"<{model}>"
+    metadata = {"model": word, "stop_reason": word, "temperature": temperature, "max_tokens": 5}
+    sent = {"role": "user", "content": "x", "metadata": metadata}
+    made = client.post_json(f"{own}/messages", sent).json["data"]
+    answer = client.get(f"/api/messages/{made['id']}")
+    shown = answer.json["data"]["metadata"]
+    assert shown["notes"] == {name: shown[name] for name in shown["notes"]}
+    assert {name: shown[name] for name in metadata} == metadata
+    # SQLite makes this part, and writes it as all others are written.
+    assert orjson.dumps(answer.json) == answer.body
 
 
 def test_a_batch_is_written_in_order(client, own):

@@ -25,9 +25,9 @@ _MARGIN = 1.15 if sys.version_info[:2] == (3, 11) else 1.6
 # Per request, and per line.
 UNITS = {
     "health": 0.18,
-    "list": 0.69,
+    "list": 0.59,
     "one": 0.42,
-    "messages": 4.4,
+    "messages": 3.5,
     INGEST: 0.92,
 }
 _TURNS = 25

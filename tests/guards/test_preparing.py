@@ -1,0 +1,23 @@
+"""Hot requests run statements that are prepared already: SQLite plans none of them anew.
+
+It does for a value that its plan may depend on, as a bound ``LIMIT`` is; with ``LIMIT +?`` it can
+not. Planning a page of messages took as long as reading 20 of them.
+"""
+
+from __future__ import annotations
+
+from tests.guards.asking import QUESTIONS, Asker
+from tests.guards.counting import count_planned
+
+# What is planned anew, since the plan may be another for a conversation or project of which
+# SQLite knows that it is large; and peewee's statements, and what is asked for on the side. Each is
+# a debt: once it is paid, its line has to go.
+DEBTS = {"tool uses", "project", "files", "file", "new conversation", "new message"}
+
+
+def test_hot_requests_plan_no_statement_anew(small: Asker) -> None:
+    planned = {}
+    for name, question in QUESTIONS.items():
+        small.ask(question)
+        planned[name] = count_planned(lambda question=question: small.ask(question))
+    assert {name for name, count in planned.items() if count} == DEBTS
