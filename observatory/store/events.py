@@ -533,7 +533,7 @@ class Page(NamedTuple):
 # So many events are looked at for one answer, wanted or not.
 MAX_LOOKED_AT = 5000
 _PIECE = 500
-_PIECE_BEHIND = "SELECT max(id), count(*) FROM (SELECT id FROM events WHERE id > ? LIMIT ?)"
+_PIECE_BEHIND = "SELECT max(id), count(*) FROM (SELECT id FROM events WHERE id > ? LIMIT +?)"
 
 
 @dataclass(frozen=True, slots=True)

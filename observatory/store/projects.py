@@ -221,7 +221,8 @@ def list_projects(*, scope: Scope, limit: int, offset: int) -> Page:
     """Return one page of projects, the most recently active first."""
     wanted = scope.condition("p.key")
     rows = fetch_all(
-        f"{_select_projects(scope, wanted)} ORDER BY last_activity_at DESC, p.key LIMIT +? OFFSET ?",
+        f"{_select_projects(scope, wanted)}"
+        " ORDER BY last_activity_at DESC, p.key LIMIT +? OFFSET ?",
         (limit + 1, offset),
     )
     counted = fetch_one(f"SELECT count(*) FROM projects p WHERE {wanted}")

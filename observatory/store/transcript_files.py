@@ -299,7 +299,8 @@ def list_files(*, scope: Scope, status: str | None, limit: int, offset: int) -> 
     values = {"status": status, "limit": limit + 1, "offset": offset}
     counted = fetch_one(f"SELECT count(*) FROM transcript_files f WHERE {wanted}", values)
     rows = fetch_all(
-        f"{_FILES} WHERE {wanted} ORDER BY f.last_modified DESC, f.key LIMIT :limit OFFSET :offset",
+        f"{_FILES} WHERE {wanted} ORDER BY f.last_modified DESC, f.key"
+        " LIMIT +:limit OFFSET :offset",
         values,
     )
     return Page(

@@ -9,10 +9,8 @@ from __future__ import annotations
 from tests.guards.asking import QUESTIONS, Asker
 from tests.guards.counting import count_planned
 
-# What is planned anew, since the plan may be another for a conversation or project of which
-# SQLite knows that it is large; and peewee's statements, and what is asked for on the side. Each is
-# a debt: once it is paid, its line has to go.
-DEBTS = {"tool uses", "project", "files", "file", "new conversation", "new message"}
+# What a write does on the side is planned anew. It is a debt: once it is paid, its line has to go.
+DEBTS = {"new conversation", "new message"}
 
 
 def test_hot_requests_plan_no_statement_anew(small: Asker) -> None:
