@@ -37,6 +37,7 @@ def _remove_metrics_folder() -> None:
 
 from observatory.accounts.signing_in import make_link_token, make_setup_token
 from observatory.errors import ObservatoryError, SettingsError
+from observatory.fair_shares import SHARES
 from observatory.log import configure_logging
 from observatory.loopback import is_loopback, make_address
 from observatory.memory import keep_memory_flat
@@ -227,9 +228,10 @@ def _keep_daemon(server: Any) -> None:
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """Forget the gauges of a worker that ended, and add what it counted to that of others."""
+    """Forget what a worker that ended had open, and add what it counted to that of others."""
     from prometheus_client import multiprocess
 
+    SHARES.forget(worker.age)
     multiprocess.mark_process_dead(worker.pid)
     _ended.add(worker.pid)
     # The system gives numbers again.

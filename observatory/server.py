@@ -29,6 +29,7 @@ from observatory.api.answers import JSON, make_error
 from observatory.api.errors import BUSY, BY_STATUS, MENDING_SECONDS, find_storage_failure
 from observatory.api.exchange import PROTECTING_HEADERS, make_request_id
 from observatory.errors import ObservatoryError
+from observatory.fair_shares import SHARES
 from observatory.live.handing_over import CAN_HAND_OVER, UPGRADED, Stream
 from observatory.live.hub import Hub
 from observatory.log import log, log_request
@@ -151,6 +152,8 @@ _LINGER_SECONDS = 2.0
 # The system has no more for this process, or at all; a worker that ends takes its streams along.
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _EXHAUSTED_SECONDS = 0.1
+# So long takes another worker to wake up, and to take what waits.
+_GIVE_WAY_SECONDS = 0.0005
 # A turn to write that lasts as long is no queue that moves, but a lock that somebody else holds.
 _STUCK_SECONDS = 1.0
 
@@ -261,12 +264,21 @@ class Worker(ThreadWorker):
         """Take a connection, or a part of those that wait when there are many already.
 
         Between two calls all others are answered that have asked, so of a thousand clients that
-        come at once the last would wait for a thousand rounds. Few are taken one by one, so that
-        workers share them.
+        come at once the last would wait for a thousand rounds. Few are taken one by one, and who
+        has fewer takes them first, so that workers share them.
         """
+        SHARES.tell(self.age, self.nr_conns)
+        if SHARES.has_less(self.nr_conns):
+            time.sleep(_GIVE_WAY_SECONDS)
         for _ in range(1 + self.nr_conns // 2):
             if self.nr_conns >= self.worker_connections or not self._take(listener):
                 break
+        SHARES.tell(self.age, self.nr_conns)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Answer who has asked, and tell how many connections are left."""
+        super().wait_for_and_dispatch_events(timeout)
+        SHARES.tell(self.age, self.nr_conns)
 
     def _take(self, listener: Any) -> bool:
         """Take a connection and read what it has sent already; tell whether there may be more."""

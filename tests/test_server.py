@@ -432,3 +432,39 @@ def test_bodies_that_are_too_deep_or_too_long_are_refused(server, body, length, 
         answer = stream.read()
     assert int(answer.split()[1]) == status
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == code
+
+
+def count_sockets(pid: int) -> int:
+    """Return how many sockets a process has open; one may be closed while they are counted."""
+    found = 0
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            found += os.readlink(descriptor).startswith("socket:")
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def test_workers_share_connections(tmp_path):
+    with serving(Home(tmp_path), "--no-ingest", WEB_WORKERS="2") as server:
+        workers = workers_of(server.process.pid, 2)
+        wait_for(
+            lambda: len({count_sockets(worker) for worker in workers}) == 1, what="no requests"
+        )
+        before = {worker: count_sockets(worker) for worker in workers}
+
+        def count_taken() -> list[int]:
+            return [count_sockets(worker) - before[worker] for worker in workers]
+
+        clients = [http.client.HTTPConnection("127.0.0.1", server.port) for _ in range(40)]
+        for client in clients:
+            client.connect()
+        for client in clients:
+            client.request("GET", "/health")
+        for client in clients:
+            with client.getresponse() as answer:
+                answer.read()
+        # Neither has it all, though one of them may not have been awake at first.
+        assert min(count_taken()) >= 8
+        for client in clients:
+            client.close()
