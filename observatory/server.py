@@ -268,9 +268,11 @@ class Worker(ThreadWorker):
         has fewer takes them first, so that workers share them.
         """
         SHARES.tell(self.age, self.nr_conns)
+        most = 1 + self.nr_conns // 2
         if SHARES.has_less(self.nr_conns):
             time.sleep(_GIVE_WAY_SECONDS)
-        for _ in range(1 + self.nr_conns // 2):
+            most = 1
+        for _ in range(most):
             if self.nr_conns >= self.worker_connections or not self._take(listener):
                 break
         SHARES.tell(self.age, self.nr_conns)
