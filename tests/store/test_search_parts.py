@@ -6,10 +6,11 @@ import random
 
 import pytest
 
-from observatory.store import search, search_parts
+from observatory.store import search, search_matches, search_parts
 from observatory.store.database import execute, fetch_all, one_moment
 from observatory.store.search_parts import list_parts
 from observatory.store.verifying import prepare_verifying, verify_database
+from tests.guards.counting import list_statements
 from tests.transcripts_for_tests import Transcript
 
 SESSION = "11111111-1111-4111-8111-111111111111"
@@ -156,3 +157,17 @@ def test_closed_parts_become_one_piece_each(archive, monkeypatch):
 def test_how_many_rows_a_part_has_is_read(archive, monkeypatch):
     index_again(monkeypatch, 25)
     assert [search_parts.count_rows(part.table) for part in list_parts()] == [25, 25, 10]
+
+
+@pytest.mark.parametrize("sort", ["relevance", "time"])
+def test_what_is_everywhere_is_looked_for_in_the_newest_parts(archive, client, monkeypatch, sort):
+    monkeypatch.setattr(search_matches, "CANDIDATES", 10)
+    index_again(monkeypatch, 12)
+
+    def list_asked(q: str) -> set[str]:
+        statements = list_statements(lambda: client.get("/api/search", {"q": q, "sort": sort}))
+        return {part.table for part in list_parts() if f"FROM {part.table} " in str(statements)}
+
+    newest, oldest = list_parts()[-1].table, list_parts()[0].table
+    assert list_asked("apple") == {newest}
+    assert oldest in list_asked("nowhere")
