@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from observatory import __main__ as command_line
+from observatory import endings
 from observatory import timestamps
 from observatory.live import upkeep
 from observatory.store import budget_checks
@@ -256,7 +257,7 @@ def test_an_ingest_looks_at_its_end(client, db, write, projects, monkeypatch, ca
     write(transcript)
     monkeypatch.setenv("DB_PATH", str(db))
     # Lines of the log would go to this test's standard error for good.
-    monkeypatch.setattr(command_line, "configure_logging", lambda **_: None)
+    monkeypatch.setattr(endings, "configure_logging", lambda **_: None)
     assert command_line.main(["ingest", str(projects)]) == 0
     capsys.readouterr()
     # The command closes its connection.
