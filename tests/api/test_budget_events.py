@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from observatory import __main__ as command_line
-from observatory import endings
-from observatory import timestamps
+from observatory import endings, timestamps
 from observatory.live import upkeep
 from observatory.store import budget_checks
 from observatory.store.database import connect, execute, fetch_all, writing
