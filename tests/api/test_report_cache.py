@@ -13,7 +13,7 @@ from falcon import testing
 from observatory.accounts.permissions import READ
 from observatory.api.report_cache import ReportCache
 
-MAX_BYTES = 1024 * 1024
+MAX_BYTES = 256 * 1024
 
 
 def ask(cache: ReportCache, tag: str, report: dict[str, Any]) -> None:

@@ -19,9 +19,10 @@ def test_nothing_hostile_runs_in_an_exported_page(
 
 
 def test_an_exported_page_is_usable_by_all(site, make_page, look, tmp_path, axe, assert_quiet):
-    longest = site.find_conversation(sort_by="message_count")
+    # Not the longest, in which axe looks at the same for a quarter of a minute.
+    long = site.find_conversation(sort_by="message_count", offset="20")
     file = tmp_path / "exported.html"
-    file.write_bytes(site.server.get(f"/api/conversations/{longest}/export?format=html")[1])
+    file.write_bytes(site.server.get(f"/api/conversations/{long}/export?format=html")[1])
     page = make_page(look=look, origin="file://")
     page.goto(file.as_uri())
     axe(page)

@@ -54,7 +54,7 @@ def shown() -> dict[str, Any]:
     batch_bytes=st.integers(1, 3000),
 )
 @settings(
-    max_examples=1000 if EXPLORES else 80,
+    max_examples=1000 if EXPLORES else 50,
     deadline=None,
     derandomize=not EXPLORES,
     suppress_health_check=list(HealthCheck),

@@ -138,7 +138,7 @@ def _grow(target: Path, step: bytes) -> None:
     is_escaped=st.booleans(),
 )
 @settings(
-    max_examples=2000 if EXPLORES else 150,
+    max_examples=2000 if EXPLORES else 100,
     deadline=None,
     derandomize=not EXPLORES,
     suppress_health_check=list(HealthCheck),

@@ -78,11 +78,14 @@ def _conversation(row: tuple[Any, ...]) -> tuple[dict[str, Any], Numbers]:
 def count_active(asked: Asked) -> dict[str, int]:
     """Return in how many sessions and subagents something was said in a period, by their kind."""
     there = asked.and_among("c")
+    # Of those in it as a whole the index tells.
     rows = fetch_all(
-        "SELECT c.kind, count(*) FROM conversations c INDEXED BY conversations_by_span"
+        "SELECT c.kind, sum(CASE WHEN c.created_at >= :start AND c.updated_at < :end"
+        " THEN c.message_count > c.copied_message_count"
+        " ELSE EXISTS (SELECT 1 FROM conversation_usage u WHERE u.conversation_key = c.key"
+        " AND u.start >= :first AND u.start < :last AND u.messages > 0) END)"
+        " FROM conversations c INDEXED BY conversations_by_span"
         " WHERE c.deleted_at IS NULL AND c.updated_at >= :start AND c.created_at < :end"
-        " AND EXISTS (SELECT 1 FROM conversation_usage u WHERE u.conversation_key = c.key"
-        " AND u.start >= :first AND u.start < :last AND u.messages > 0)"
         f"{there} GROUP BY c.kind",
         _span(asked.period),
     )
