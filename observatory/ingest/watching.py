@@ -28,6 +28,7 @@ from observatory.ingest.sidecars import take_late_agent_types
 from observatory.ingest.turns import Stopped, watchers_turn
 from observatory.ingest.uploads import is_upload, stored_uploads
 from observatory.log import log
+from observatory.memory import return_free_memory
 from observatory.metrics import WATCHER_FAILURES, keep_samples
 from observatory.store.database import (
     DatabaseError,
@@ -418,6 +419,7 @@ class _Watcher:
         ):
             self._update(state="running")
             give_back_memory(cache_mib=_CACHE_MIB)
+            return_free_memory()
             log.info(
                 "watch_caught_up",
                 folders={each.status.path: each.status.mode for each in self._watches},

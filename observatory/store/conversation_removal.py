@@ -106,8 +106,9 @@ def list_removals() -> list[int]:
     return [
         key
         for (key,) in fetch_all(
-            "SELECT c.key FROM conversations c"
-            " JOIN deleted_conversations d ON d.id = c.id AND d.kind = c.kind ORDER BY c.key DESC"
+            # In this order: else each conversation is read, to find the few that are in the other.
+            "SELECT c.key FROM deleted_conversations d"
+            " CROSS JOIN conversations c ON c.id = d.id AND c.kind = d.kind ORDER BY c.key DESC"
         )
     ]
 

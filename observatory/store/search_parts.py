@@ -13,7 +13,7 @@ from typing import NamedTuple
 from observatory.store.database import count_changes, execute, fetch_all, fetch_one
 
 # So many keys of messages; copies have a key, and are not indexed.
-PART_KEYS = 20_000
+PART_KEYS = 30_000
 COLUMNS = "text, thinking, tool_input, tool_result, cjk"
 # The index gathers this many bytes in memory before it writes a segment (1 MiB by default). Large
 # batches make few, large segments, and so little merging.
