@@ -72,7 +72,7 @@ _TICK_SECONDS = 0.5
 # Another writer is waited for that long; then there is time to look at signals.
 _BUSY_MS = 1000
 # Enough for live lines; while it catches up the watcher has a larger one.
-_CACHE_MIB = 8
+_CACHE_MIB = 4
 # Two changes within one tick of a file system's clock, 10 ms at most, can look the same.
 _RECENT_NS = 1_000_000_000
 _JOIN_SECONDS = 2.0
