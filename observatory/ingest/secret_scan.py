@@ -20,6 +20,7 @@ from observatory.redaction.masking import Findings, listed, redact, redact_cut, 
 from observatory.store import erasing
 from observatory.store import secret_rows as rows
 from observatory.store.database import empty_log, writing
+from observatory.store.label_names import forget_gone_names
 from observatory.store.secret_rows import StoredMessage, StoredToolUse
 from observatory.store.secrets import insert_found
 from observatory.transcripts.content import mcp_server
@@ -221,6 +222,8 @@ class _Scan:
     def _clean_up(self) -> None:
         """Leave nothing of what was masked in the index and in the file."""
         if self.is_masking:
+            with writing():
+                forget_gone_names()
             is_first = True
             while erasing.merge_index(is_first=is_first):
                 is_first = False

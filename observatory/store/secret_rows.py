@@ -25,6 +25,7 @@ from observatory.store.event_notes import (
 from observatory.store.places import forget_project as forget_places
 from observatory.store.projects import merge_visibility
 from observatory.store.retention import merge_policies
+from observatory.store.rollups import refresh_rollups
 from observatory.store.search_language import spaced_message, spaced_title
 from observatory.store.totals import read_total, set_total
 
@@ -167,6 +168,8 @@ def update_texts(messages: list[StoredMessage], uses: list[StoredToolUse]) -> No
         " WHERE key IN (SELECT value FROM json_each(?))",
         (json.dumps(list(keys)),),
     )
+    # Names of tools and paths of files are in the sums, too.
+    refresh_rollups(key for (key,) in changed)
     # Who shows them is to read them again.
     note_conversations(CONVERSATION_UPDATED, (key for (key,) in changed))
 

@@ -63,7 +63,8 @@ def test_a_page_that_works_on_after_loading_is_not_interactive_until_then(browse
             if settled.longest_task_ms:
                 break
         assert settled.longest_task_ms >= 120
-        assert settled.interactive_ms >= page.evaluate("window.ended")
+        # Chromium tells times of tasks in whole milliseconds or so.
+        assert settled.interactive_ms >= page.evaluate("window.ended") - 2
 
 
 def test_a_conversation_is_found_for_its_view(browser, place, site):
