@@ -77,26 +77,3 @@ def count_calls(work: Callable[[], object]) -> int:
         sys.setprofile(None)
     # The one that ends the counting.
     return calls - 1
-
-
-def count_planned(work: Callable[[], object]) -> int:
-    """Return how many parts of statements SQLite plans when something is done once more.
-
-    It asks for leave when it does. Whom it asks is told anew to it, which costs one round of
-    planning everything, so it is done twice.
-    """
-    connection, asked = database.connection(), 0
-
-    def note(*_: object) -> int:
-        nonlocal asked
-        asked += 1
-        return 0
-
-    connection.set_authorizer(note)
-    try:
-        work()
-        asked = 0
-        work()
-        return asked
-    finally:
-        connection.set_authorizer(None)

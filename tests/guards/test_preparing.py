@@ -7,7 +7,7 @@ not. Planning a page of messages took as long as reading 20 of them.
 from __future__ import annotations
 
 from tests.guards.asking import QUESTIONS, Asker
-from tests.guards.counting import count_planned
+from tests.guards.counting import count_compiling
 
 # What a write does on the side is planned anew. It is a debt: once it is paid, its line has to go.
 DEBTS = {"new conversation", "new message"}
@@ -17,5 +17,5 @@ def test_hot_requests_plan_no_statement_anew(small: Asker) -> None:
     planned = {}
     for name, question in QUESTIONS.items():
         small.ask(question)
-        planned[name] = count_planned(lambda question=question: small.ask(question))
+        planned[name] = count_compiling(lambda question=question: small.ask(question))
     assert {name for name, count in planned.items() if count} == DEBTS
