@@ -11,14 +11,11 @@ import pytest
 
 from observatory.ingest.archive_import import import_archive
 from observatory.store.archive_records import RECORDS
-from observatory.store.database import execute, fetch_all, one_moment
-from observatory.store.verifying import (
-    prepare_verifying,
-    verify_database,
-)
+from observatory.store.database import fetch_all
 from tests.filled_homes import read
 from tests.moved_archives import OTHER, SESSION, TASKS, edited, fill
 from tests.processes import Home
+from tests.verified import find_faults
 
 HEADER = {"type": "header", "format": "observatory-archive", "version": "1.0"}
 
@@ -55,11 +52,7 @@ def write(path: Path, *records: Any, header: Any = HEADER) -> Path:
 
 def check_sound() -> None:
     """Assert that `observatory verify` finds nothing wrong with the connected database."""
-    prepare_verifying()
-    with one_moment():
-        assert [check for check in verify_database() if check.wrong] == []
-    for (table,) in fetch_all("SELECT name FROM temp.sqlite_master WHERE name LIKE '%_words'"):
-        execute(f"DROP TABLE temp.{table}")
+    assert find_faults() == []
 
 
 def changing(record_type: str, **values: Any) -> Callable[[dict[str, Any]], Any]:

@@ -12,7 +12,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from operator import sub
 from typing import Any
 
 from observatory.store import rollup_tables as tables
@@ -196,15 +195,14 @@ def _add(sums: Sums, known: dict[_Part, _Row], changed: Iterable[_Row]) -> None:
     more: dict[_Cell, list[int]] = {}
     for row in changed:
         old = known.get(row[:place])
-        numbers = row[place + 1 :]
+        numbers = list(row[place + 1 :])
         if old is not None:
-            numbers = tuple(map(sub, numbers, old[place + 1 :]))
-            for number in sums.where_largest:
-                numbers = (*numbers[:number], row[place + 1 + number], *numbers[number + 1 :])
+            for at, before in enumerate(old[place + 1 :]):
+                numbers[at] -= 0 if at in sums.where_largest else before
         for cell in _list_sums(sums, row[place], row[1], row[2:place]):
             kept = more.get(cell)
             if kept is None:
-                more[cell] = list(numbers)
+                more[cell] = numbers.copy()
                 continue
             for at, number in enumerate(numbers):
                 kept[at] = max(kept[at], number) if at in sums.where_largest else kept[at] + number

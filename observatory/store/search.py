@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from observatory.store import search_parts as parts
 from observatory.store.database import execute, fetch_one, writing
@@ -66,19 +67,20 @@ def _index(first_key: int, last_key: int) -> None:
     part = parts.find_newest()
     while last_key - part.first >= parts.PART_KEYS:
         end = max(part.first + parts.PART_KEYS, first_key) - 1
-        _index_into(part, first_key, end)
+        _insert(part, "key BETWEEN ? AND ?", (first_key, end))
         # Where messages were deleted keys are missing, and no part is begun for those.
         row = fetch_one("SELECT min(key) FROM messages WHERE key > ?", (end,))
         assert row is not None
         part, first_key = parts.begin_part(row[0]), row[0]
-    _index_into(part, first_key, last_key)
+    _insert(part, "key BETWEEN ? AND ?", (first_key, last_key))
 
 
-def _index_into(part: parts.Part, first_key: int, last_key: int) -> None:
+def _insert(part: parts.Part, wanted: str, values: tuple[Any, ...]) -> None:
+    """Insert the texts of the messages for which a condition holds."""
     execute(
         f"INSERT INTO {part.table} (rowid, {parts.COLUMNS})"
-        f" SELECT key, {parts.COLUMNS} FROM searchable_messages WHERE key BETWEEN ? AND ?",
-        (first_key, last_key),
+        f" SELECT key, {parts.COLUMNS} FROM searchable_messages WHERE {wanted}",
+        values,
     )
 
 
@@ -100,10 +102,9 @@ def forget(keys: Iterable[int]) -> None:
 def index_again(keys: Iterable[int]) -> None:
     """Index messages that came to have text after the watermark had passed them."""
     for part, within in _divide(sorted(keys)):
-        execute(
-            f"INSERT INTO {part.table} (rowid, {parts.COLUMNS})"
-            f" SELECT key, {parts.COLUMNS} FROM searchable_messages"
-            " WHERE key IN (SELECT value FROM json_each(?)) AND key <="
+        _insert(
+            part,
+            "key IN (SELECT value FROM json_each(?)) AND key <="
             " (SELECT value FROM totals WHERE name = 'indexed_message_key')",
             (json.dumps(within),),
         )

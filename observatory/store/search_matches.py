@@ -7,7 +7,7 @@ says when there were more.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
@@ -249,60 +249,53 @@ def _find(
         )
     is_whole = not conditions and not has_hidden
     try:
-        if not parts:
-            return _find_anything(form, values, texts, is_whole=is_whole)
-        found, is_exact = _find_in_parts(
-            form, values, texts, parts, is_ranked=is_ranked, is_whole=is_whole
-        )
+        sources = _list_sources(parts, values, texts, is_ranked=is_ranked)
+        found, is_exact = _find_in_turn(form, values, sources, is_whole=is_whole)
         if is_ranked and len(found) > 1:
             is_all = query.is_one_term and is_whole and not is_within
             weigh_alike(found, query.terms, is_all=is_all)
-        return [row for _, rows in found for row in rows], is_exact
+        return [row for rows in found.values() for row in rows], is_exact
     except DatabaseError as error:
         if "fts5" in str(error) or "malformed MATCH" in str(error):
             raise InvalidParameter("q", "This can not be searched for; use fewer signs.") from error
         raise
 
 
-def _find_anything(
-    form: str, values: dict[str, Any], texts: str | None, *, is_whole: bool
-) -> tuple[list[tuple[Any, ...]], bool]:
-    """Return the newest messages that pass the filters, and whether these are all."""
-    within = f" AND key IN ({texts})" if texts else ""
-    source = (
-        "SELECT key, 0.0 AS rank FROM messages WHERE key BETWEEN :floor AND :ceiling"
-        f" AND copy_of_key IS NULL{within} ORDER BY key DESC"
-    )
-    rows = fetch_all(form.format(source=source), values)
-    if len(rows) > CANDIDATES:
-        return rows[:CANDIDATES], False
-    return rows, is_whole or _count_examined(source, values) <= EXAMINED
+def _list_sources(
+    parts: list[Part], values: dict[str, Any], texts: str | None, *, is_ranked: bool
+) -> Iterator[tuple[str, str]]:
+    """Yield tables, the newest first, and what gives the messages in them: all, without words."""
+    if not parts:
+        within = f" AND key IN ({texts})" if texts else ""
+        yield (
+            "messages",
+            "SELECT key, 0.0 AS rank FROM messages WHERE key BETWEEN :floor AND :ceiling"
+            f" AND copy_of_key IS NULL{within} ORDER BY key DESC",
+        )
+    for part in reversed(parts):
+        if part.first <= values["ceiling"] and part.last >= values["floor"]:
+            yield part.table, _source(part.table, texts=texts, is_ranked=is_ranked)
 
 
-def _find_in_parts(
+def _find_in_turn(
     form: str,
     values: dict[str, Any],
-    texts: str | None,
-    parts: list[Part],
+    sources: Iterable[tuple[str, str]],
     *,
-    is_ranked: bool,
     is_whole: bool,
-) -> tuple[list[tuple[Part, list[tuple[Any, ...]]]], bool]:
-    """Return the candidates of each part that has some, the newest first, and whether it is all.
+) -> tuple[dict[str, list[tuple[Any, ...]]], bool]:
+    """Return the candidates by the table that has them, and whether these are all that match.
 
     What is found everywhere is found in the newest parts, so the others are not asked.
     """
-    found: list[tuple[Part, list[tuple[Any, ...]]]] = []
-    for part in reversed(parts):
-        if part.first > values["ceiling"] or part.last < values["floor"]:
-            continue
-        source = _source(part.table, texts=texts, is_ranked=is_ranked)
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    for table, source in sources:
         rows = fetch_all(form.format(source=source), values)
         if len(rows) >= values["limit"]:
-            found.append((part, rows[:-1]))
+            found[table] = rows[:-1]
             return found, False
         if rows:
-            found.append((part, rows))
+            found[table] = rows
             values["limit"] -= len(rows)
         if not is_whole:
             values["examined"] -= _count_examined(source, values)

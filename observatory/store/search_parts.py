@@ -45,11 +45,7 @@ def name_table(number: int) -> str:
 
 def list_parts() -> list[Part]:
     """Return all parts, the oldest first; there is one at least."""
-    return make_parts(fetch_all("SELECT number, first_key FROM search_parts ORDER BY number"))
-
-
-def make_parts(rows: list[tuple[int, int]]) -> list[Part]:
-    """Return the parts of which the rows of ``search_parts`` tell, in their order."""
+    rows = fetch_all("SELECT number, first_key FROM search_parts ORDER BY number")
     ends = [first - 1 for _, first in rows[1:]] + [NO_END]
     return [Part(number, first, end) for (number, first), end in zip(rows, ends, strict=True)]
 

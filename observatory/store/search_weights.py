@@ -17,42 +17,43 @@ from typing import Any
 import orjson
 
 from observatory.store.database import fetch_one
-from observatory.store.search_parts import Part, count_rows
+from observatory.store.search_parts import count_rows
 
 # A word that more than half of all rows have would count against them.
 _LEAST_WEIGHT = 1e-6
 
 
 def weigh_alike(
-    found: list[tuple[Part, list[tuple[Any, ...]]]], terms: Sequence[str], *, is_all: bool
+    found: dict[str, list[tuple[Any, ...]]], terms: Sequence[str], *, is_all: bool
 ) -> None:
     """Set the ranks of candidates, rows of key, rank and more, to what one table would give them.
 
     Args:
-        found: The candidates of each part; the rows are replaced.
+        found: The candidates of each part by the name of its table; the rows are replaced.
         terms: The words and phrases that were looked for, as FTS5 takes them.
         is_all: Whether that is all that has the only term, but for the last part, which may have
             more.
     """
-    row_counts = [count_rows(part.table) for part, _ in found]
+    row_counts = list(map(count_rows, found))
     total = sum(row_counts)
+    parts = list(found.items())
     ranks: defaultdict[int, float] = defaultdict(float)
     for term in terms:
-        known = found[:-1] if is_all else []
+        known = parts[:-1] if is_all else []
         matches = [(len(rows), {row[0]: row[1] for row in rows}) for _, rows in known]
-        matches += [_read_matches(part, rows, term) for part, rows in found[len(known) :]]
+        matches += [_read_matches(table, rows, term) for table, rows in parts[len(known) :]]
         weight = _weigh(total, sum(count for count, _ in matches))
         for rows_of_part, (count, own) in zip(row_counts, matches, strict=True):
             scale = weight / _weigh(rows_of_part, count)
             for key, rank in own.items():
                 ranks[key] += rank * scale
-    for place, (part, rows) in enumerate(found):
+    for table, rows in parts:
         # Rounded, so that what is equally good stays so, and the newest of it comes first.
-        found[place] = (part, [(row[0], round(ranks[row[0]], 9), *row[2:]) for row in rows])
+        found[table] = [(row[0], round(ranks[row[0]], 9), *row[2:]) for row in rows]
 
 
 def _read_matches(
-    part: Part, rows: list[tuple[Any, ...]], term: str
+    table: str, rows: list[tuple[Any, ...]], term: str
 ) -> tuple[int, dict[int, float]]:
     """Return how many rows of a part have a term, and the ranks by key of the candidates."""
     keys = orjson.dumps([row[0] for row in rows]).decode()
@@ -60,7 +61,7 @@ def _read_matches(
     row = fetch_one(
         "SELECT count(*), json_group_object(key, rank) FILTER (WHERE rank IS NOT NULL) FROM ("
         "SELECT rowid AS key, CASE WHEN +rowid IN (SELECT value FROM json_each(?))"
-        f" THEN bm25({part.table}) END AS rank FROM {part.table} WHERE {part.table} MATCH ?"
+        f" THEN bm25({table}) END AS rank FROM {table} WHERE {table} MATCH ?"
         " LIMIT -1)",
         (keys, term),
     )

@@ -7,11 +7,11 @@ import random
 import pytest
 
 from observatory.store import search, search_matches, search_parts
-from observatory.store.database import execute, fetch_all, one_moment
+from observatory.store.database import execute, fetch_all
 from observatory.store.search_parts import list_parts
-from observatory.store.verifying import prepare_verifying, verify_database
 from tests.guards.counting import list_statements
 from tests.transcripts_for_tests import Transcript
+from tests.verified import find_faults
 
 SESSION = "11111111-1111-4111-8111-111111111111"
 OTHER = "22222222-2222-4222-8222-222222222222"
@@ -64,15 +64,6 @@ def look_for(client, q: str, **parameters) -> list[tuple[str, float]]:
     return [(hit["message_id"], hit["rank"]) for hit in answer["data"]["hits"]]
 
 
-def list_faults() -> list[object]:
-    prepare_verifying()
-    with one_moment():
-        faults = [check for check in verify_database() if check.wrong]
-    for (table,) in fetch_all("SELECT name FROM temp.sqlite_master WHERE name LIKE '%_words'"):
-        execute(f"DROP TABLE temp.{table}")
-    return faults
-
-
 @pytest.mark.parametrize("batch_messages", [7, 100])
 @pytest.mark.parametrize("part_keys", [1, 7, 59, 60, 61])
 def test_what_is_found_in_many_parts_is_found_in_one(
@@ -90,7 +81,7 @@ def test_what_is_found_in_many_parts_is_found_in_one(
         assert client.get("/api/conversations", {"search": q}).json["data"] == listed[q]["data"]
         snippets = client.get("/api/search", {"q": q}).json["data"]["hits"]
         assert all("<mark>" in hit["snippet"] for hit in snippets)
-    assert list_faults() == []
+    assert find_faults() == []
 
 
 @pytest.mark.parametrize("q", ["pear", "pear OR plum", "pear plum", "pear -plum"])
@@ -125,7 +116,7 @@ def test_what_changes_changes_in_its_own_part(archive, client, monkeypatch):
     after = [fetch_all(f"SELECT id FROM {part.table}_docsize") for part in list_parts()]
     assert after[:4] == before[:4]
     assert after[5:] == [[], [], [], []]
-    assert list_faults() == []
+    assert find_faults() == []
 
 
 def test_no_part_is_begun_for_keys_that_nobody_has(archive, monkeypatch):
@@ -136,7 +127,7 @@ def test_no_part_is_begun_for_keys_that_nobody_has(archive, monkeypatch):
 def test_a_row_in_the_wrong_part_is_found(archive, monkeypatch):
     index_again(monkeypatch, 30)
     execute("INSERT INTO message_search (rowid, text) VALUES (40, 'apple')")
-    [fault] = list_faults()
+    [fault] = find_faults()
     assert "row 40 is in it and not there" in fault.examples
 
 
@@ -151,7 +142,7 @@ def test_closed_parts_become_one_piece_each(archive, monkeypatch):
     while search.merge_segments():
         pass
     assert [search_parts.count_segments(part.table) for part in list_parts()][:2] == [1, 1]
-    assert list_faults() == []
+    assert find_faults() == []
 
 
 def test_how_many_rows_a_part_has_is_read(archive, monkeypatch):
