@@ -1,4 +1,4 @@
-"""Small reads that the event loop answers itself, without a thread.
+"""Small reads that the event loop answers itself, and small writes that share a thread.
 
 Handing a request to a thread and back costs more than answering it: two switches of the
 interpreter's lock, a parser that is made for everything, and two calls of the system for the
@@ -47,14 +47,18 @@ _LINE = re.compile(
     + rb")?"
     rb"|/api/messages/" + _ID + rb") HTTP/1\.1\r\n"
 )
+_WRITE_LINE = re.compile(
+    rb"POST (?=/)(/api/conversations(?:/" + _ID + rb"/messages)?) HTTP/1\.1\r\n"
+)
+_HEAD_END = b"\r\n\r\n"
 _HEADER = re.compile(
     rb"([!#$%&'*+.^`|~0-9A-Za-z-]{1,64}):[ \t]*((?:[!-~](?:[ \t!-~]*[!-~])?)?)[ \t]*\r\n"
 )
+# What tells of a body.
+_OF_BODIES = frozenset({"HTTP_CONTENT_LENGTH", "HTTP_CONTENT_TYPE"})
 # What changes how a request is to be read, or where it came from.
 _UNUSUAL = frozenset(
     {
-        "HTTP_CONTENT_LENGTH",
-        "HTTP_CONTENT_TYPE",
         "HTTP_EXPECT",
         "HTTP_SCRIPT_NAME",
         "HTTP_PATH_INFO",
@@ -78,7 +82,7 @@ class Kept:
         scheme_headers: Which variables tell the scheme, and what they hold where it is TLS.
     """
 
-    __slots__ = ("_head", "_headers", "_scheme_headers", "_variables")
+    __slots__ = ("_headers", "_scheme_headers", "_told", "_variables")
 
     def __init__(
         self,
@@ -96,7 +100,8 @@ class Kept:
             "SERVER_PORT": str(server[1]),
         }
         self._scheme_headers = scheme_headers
-        self._head: bytes | None = None
+        # Headers as they came, and whether a body came with them.
+        self._told: tuple[bytes, bool] | None = None
         self._headers: dict[str, Any] = {}
 
     def read(self, arrived: bytes | bytearray) -> dict[str, Any] | None:
@@ -108,19 +113,43 @@ class Kept:
         line = _LINE.match(arrived)
         if line is None or len(arrived) > _MOST_BYTES:
             return None
-        head = bytes(arrived[line.end() :])
-        if head != self._head:
-            headers = _read_headers(head)
+        return self._make_variables(line, bytes(arrived[line.end() :]), body=b"")
+
+    def read_write(self, arrived: bytes | bytearray) -> dict[str, Any] | None:
+        """Return a small write as variables of WSGI, or ``None`` for another request.
+
+        Args:
+            arrived: A request with all of its body, and perhaps something behind it.
+        """
+        line = _WRITE_LINE.match(arrived)
+        if line is None:
+            return None
+        end = arrived.find(_HEAD_END, 0, _MOST_BYTES) + len(_HEAD_END)
+        if end < line.end():
+            return None
+        body = bytes(arrived[end:])
+        variables = self._make_variables(line, bytes(arrived[line.end() : end]), body=body)
+        if variables is None or variables.get("CONTENT_LENGTH") != str(len(body)):
+            return None
+        variables["REQUEST_METHOD"] = "POST"
+        return variables
+
+    def _make_variables(
+        self, line: re.Match[bytes], head: bytes, *, body: bytes
+    ) -> dict[str, Any] | None:
+        told = head, bool(body)
+        if told != self._told:
+            headers = _read_headers(head, has_body=bool(body))
             if headers is None or not self._tell_scheme(headers):
                 return None
-            self._head, self._headers = head, {**self._variables, **headers}
+            self._told, self._headers = told, {**self._variables, **headers}
         target = line[1].decode("ascii")
         path, _, query = target.partition("?")
         variables = self._headers.copy()
         variables["PATH_INFO"] = path
         variables["QUERY_STRING"] = query
         variables["RAW_URI"] = target
-        variables["wsgi.input"] = io.BytesIO()
+        variables["wsgi.input"] = io.BytesIO(body)
         return variables
 
     def _tell_scheme(self, headers: dict[str, Any]) -> bool:
@@ -132,7 +161,7 @@ class Kept:
         return len(told) < 2
 
 
-def _read_headers(head: bytes) -> dict[str, Any] | None:
+def _read_headers(head: bytes, *, has_body: bool) -> dict[str, Any] | None:
     """Return headers as variables of WSGI, or ``None`` where anything is unusual."""
     headers: dict[str, Any] = {}
     position = 0
@@ -141,7 +170,9 @@ def _read_headers(head: bytes) -> dict[str, Any] | None:
         if found is None:
             break
         name = f"HTTP_{found[1].decode('ascii').upper().replace('-', '_')}"
-        if name in headers or name in _UNUSUAL:
+        if name in _OF_BODIES and has_body:
+            name = name.removeprefix("HTTP_")
+        if name in headers or name in _UNUSUAL or name in _OF_BODIES:
             return None
         headers[name] = found[2].decode("ascii")
         position = found.end()

@@ -11,7 +11,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
@@ -54,6 +54,7 @@ from observatory.store.database import (
     connect,
     seconds_of_turn,
 )
+from observatory.store.together import run_together
 
 
 class Refusal(NamedTuple):
@@ -154,6 +155,8 @@ _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _EXHAUSTED_SECONDS = 0.1
 # So long takes another worker to wake up, and to take what waits.
 _GIVE_WAY_SECONDS = 0.0005
+# Small writes that share a thread and a transaction: the first is answered when the last is kept.
+_MOST_TOGETHER = 32
 # A turn to write that lasts as long is no queue that moves, but a lock that somebody else holds.
 _STUCK_SECONDS = 1.0
 
@@ -178,6 +181,8 @@ class Connection(TConn):
     def __init__(self, cfg: Any, client: PatientSocket, address: Any, server: Any) -> None:
         super().__init__(cfg, client, address, server)
         self.kept: Kept | None = None
+        # Its request, where that is a small write.
+        self.variables: dict[str, Any] | None = None
         # Whether its request holds one of the threads that may write.
         self.writes = False
         # Where it stands in line for its timeout: it may have been given more time since.
@@ -222,8 +227,12 @@ class Worker(ThreadWorker):
             or str(self.cfg.proxy_protocol) not in ("off", "False")
             or os.environ.get("SCRIPT_NAME")
         )
+        # Threads that requests have which may write, and those requests that wait for one.
         self._writes = 0
         self._waiting_writes: deque[Any] = deque()
+        # Those of them that share one.
+        self._small_writes: deque[Any] = deque()
+        self._is_together = False
         # The shorter one: graceful_timeout is how long a request may take.
         self._write_patience = min(BUSY_TIMEOUT_MS / 1000, float(self.cfg.graceful_timeout))
 
@@ -395,19 +404,7 @@ class Worker(ThreadWorker):
         variables = None if conn.kept is None else conn.kept.read(conn.arrived)
         if variables is None:
             return False
-        ends = not self.alive or not self.cfg.keepalive
-        ends = ends or len(self.keepalived_conns) >= self.max_keepalived
-        left = b""
-        try:
-            left = self._make_answer(variables, conn.sock, ends=ends)
-            left = left[conn.sock.send(left) :]
-        except BlockingIOError:
-            pass
-        except OSError:
-            left, ends = b"", True
-        except Exception as error:
-            self.handle_error(None, conn.sock, conn.client, error)
-            ends = True
+        left, ends = self._answer_at_once(conn, variables, ends=self._ends_connections())
         if is_waiting and not left and not ends:
             conn.timeout = time.monotonic() + self.cfg.keepalive
             return True
@@ -415,15 +412,38 @@ class Worker(ThreadWorker):
             self.poller.unregister(conn.sock)
             self.keepalived_conns.remove(conn)
         if left:
-            sending = self.tpool.submit(self._send_rest, conn, left, ends=ends)
-            sending.add_done_callback(
-                lambda sent: self.method_queue.defer(self.finish_request, conn, sent)
-            )
+            self._send_later(conn, left, ends=ends)
         elif ends:
             self._leave(conn)
         else:
             self._keep(conn)
         return True
+
+    def _ends_connections(self) -> bool:
+        """Tell whether connections end with the next answer."""
+        has_many = len(self.keepalived_conns) >= self.max_keepalived
+        return not self.alive or not self.cfg.keepalive or has_many
+
+    def _answer_at_once(
+        self, conn: Any, variables: dict[str, Any], *, ends: bool
+    ) -> tuple[bytes, bool]:
+        """Answer a small request, and wait for nobody.
+
+        Returns:
+            What the system did not take of the answer, and whether the connection ends.
+        """
+        left = b""
+        try:
+            left = self._make_answer(variables, conn.sock, ends=ends)
+            left = left[conn.sock.send(left) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            return b"", True
+        except Exception as error:
+            self.handle_error(None, conn.sock, conn.client, error)
+            return b"", True
+        return left, ends
 
     def _make_answer(
         self, variables: dict[str, Any], client: PatientSocket, *, ends: bool
@@ -442,7 +462,7 @@ class Worker(ThreadWorker):
             if hasattr(pieces, "close"):
                 pieces.close()
 
-    def _send_rest(self, conn: Any, left: bytes, *, ends: bool) -> bool:
+    def _send_rest(self, conn: Any, left: bytes | bytearray, *, ends: bool) -> bool:
         """Send what the system did not take at once. Runs in a thread."""
         conn.sock.settimeout(SEND_SECONDS)
         try:
@@ -465,34 +485,85 @@ class Worker(ThreadWorker):
 
     def _give_thread(self, conn: Any) -> None:
         """Have a request answered at once, or when it is its turn among those that may write."""
-        conn.writes = may_write(conn.arrived)
-        if conn.writes and self._writes >= self.cfg.threads:
-            conn.timeout = time.monotonic() + self._write_patience
-            self._waiting_writes.append(conn)
+        if not may_write(conn.arrived):
+            self.enqueue_req(conn)
             return
-        self._writes += conn.writes
-        self.enqueue_req(conn)
+        conn.timeout = time.monotonic() + self._write_patience
+        conn.variables = None if conn.kept is None else conn.kept.read_write(conn.arrived)
+        (self._waiting_writes if conn.variables is None else self._small_writes).append(conn)
+        self._begin_writes()
+
+    def _begin_writes(self) -> None:
+        """Give threads to requests that may write, in their order, as long as there are any."""
+        while self._writes < self.cfg.threads:
+            small = None if self._is_together or not self._small_writes else self._small_writes[0]
+            first = self._waiting_writes[0] if self._waiting_writes else None
+            if small is not None and (first is None or small.timeout <= first.timeout):
+                self._begin_together()
+            elif first is not None:
+                self._waiting_writes.popleft()
+                self._writes += 1
+                first.writes = True
+                self.enqueue_req(first)
+            else:
+                return
+
+    def _begin_together(self) -> None:
+        """Give a thread to the small writes that wait."""
+        self._writes += 1
+        self._is_together = True
+        count = min(len(self._small_writes), _MOST_TOGETHER)
+        conns = [self._small_writes.popleft() for _ in range(count)]
+        ends = self._ends_connections()
+        tasks = [partial(self._answer_at_once, conn, conn.variables, ends=ends) for conn in conns]
+        running = self.tpool.submit(run_together, tasks)
+        running.add_done_callback(
+            lambda ended: self.method_queue.defer(self._end_together, conns, ended)
+        )
+
+    def _end_together(self, conns: list[Any], ended: Future[list[Future[Any]]]) -> None:
+        """Go on with connections whose small writes were answered."""
+        self._is_together = False
+        self._writes -= 1
+        self._begin_writes()
+        has_failed = ended.cancelled() or ended.exception() is not None
+        for number, conn in enumerate(conns):
+            left, ends = (b"", True) if has_failed else ended.result()[number].result()
+            conn.variables = None
+            conn.begin(bytearray())
+            if left:
+                self._send_later(conn, left, ends=ends)
+            elif ends:
+                self._leave(conn)
+            else:
+                self._keep(conn)
+
+    def _send_later(self, conn: Any, left: bytes | bytearray, *, ends: bool) -> None:
+        """Have a thread send what the system did not take at once."""
+        sending = self.tpool.submit(self._send_rest, conn, left, ends=ends)
+        sending.add_done_callback(
+            lambda sent: self.method_queue.defer(self.finish_request, conn, sent)
+        )
 
     def _end_write(self) -> None:
         """Give the thread of a request that may have written to the next one."""
         self._writes -= 1
-        if self._waiting_writes:
-            self._writes += 1
-            self.enqueue_req(self._waiting_writes.popleft())
+        self._begin_writes()
 
     def _refuse_waiting_writes(self) -> None:
         """Refuse who has waited for as long as a thread would wait for the database's lock.
 
         Only while somebody else holds that: what waits for other requests will have its turn.
         """
-        while (
-            self._waiting_writes
-            and self._waiting_writes[0].timeout <= time.monotonic()
-            and seconds_of_turn() > _STUCK_SECONDS
-        ):
-            conn = self._waiting_writes.popleft()
-            write_refusal(conn.sock, conn.client, _BUSY)
-            self._leave(conn)
+        for waiting in (self._small_writes, self._waiting_writes):
+            while (
+                waiting
+                and waiting[0].timeout <= time.monotonic()
+                and seconds_of_turn() > _STUCK_SECONDS
+            ):
+                conn = waiting.popleft()
+                write_refusal(conn.sock, conn.client, _BUSY)
+                self._leave(conn)
 
     def handle(self, conn: Any) -> Any:
         """Answer a request that has arrived. Runs in a thread."""

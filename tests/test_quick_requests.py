@@ -1,4 +1,4 @@
-"""Small reads that the event loop answers itself: read and answered as all others are."""
+"""Small reads and writes that are not read by gunicorn: read and answered as all others are."""
 
 from __future__ import annotations
 
@@ -146,11 +146,49 @@ def test_the_unusual_is_read_by_gunicorn(request_):
     assert keep().read(request_) is None
 
 
-def compare(request: bytes, read: dict[str, Any]) -> None:
+WRITES = [b"/api/conversations", b"/api/conversations/4f2a-1/messages"]
+OF_JSON = b"Content-Type: application/json\r\nContent-Length: 7\r\n" + USUAL
+
+
+@pytest.mark.parametrize("target", WRITES)
+def test_small_writes_are_read_here(target):
+    request = b"POST " + target + b" HTTP/1.1\r\n" + OF_JSON + b'{"a":1}'
+    read = keep().read_write(request)
+    assert read is not None
+    compare(request, read, body=b'{"a":1}')
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"PUT /api/conversations HTTP/1.1\r\n" + OF_JSON + b'{"a":1}',
+        b"POST /api/conversations?a=b HTTP/1.1\r\n" + OF_JSON + b'{"a":1}',
+        b"POST /api/conversations/ HTTP/1.1\r\n" + OF_JSON + b'{"a":1}',
+        b"POST /api/conversations/4f2a-1/restore HTTP/1.1\r\n" + OF_JSON + b'{"a":1}',
+        b"POST /api/files/upload HTTP/1.1\r\n" + OF_JSON + b'{"a":1}',
+        b"POST /api/conversations HTTP/1.0\r\n" + OF_JSON + b'{"a":1}',
+        b"POST /api/conversations HTTP/1.1\r\n" + OF_JSON + b'{"a":1',
+        b"POST /api/conversations HTTP/1.1\r\n" + OF_JSON + b'{"a":1} ',
+        b"POST /api/conversations HTTP/1.1\r\nConnection: close\r\n" + OF_JSON + b'{"a":1}',
+        b"POST /api/conversations HTTP/1.1\r\nExpect: 100-continue\r\n" + OF_JSON + b'{"a":1}',
+        b"POST /api/conversations HTTP/1.1\r\nContent-Length: 7\r\n" + OF_JSON + b'{"a":1}',
+        b"POST /api/conversations HTTP/1.1\r\nContent-Length: 07\r\n" + USUAL + b'{"a":1}',
+        b"POST /api/conversations HTTP/1.1\r\nContent-Length: 0\r\n" + USUAL,
+        b"POST /api/conversations HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + USUAL + b"0\r\n",
+        b"POST /api/conversations HTTP/1.1\r\n" + USUAL,
+        b"POST /api/conversations HTTP/1.1\r\nA: " + b"x" * 8000 + b"\r\n" + OF_JSON + b'{"a":1}',
+        b"POST /api/conversations HTTP/1.1\r\n",
+    ],
+)
+def test_other_writes_are_read_by_gunicorn(request_):
+    assert keep().read_write(request_) is None
+
+
+def compare(request: bytes, read: dict[str, Any], *, body: bytes = b"") -> None:
     """Fail unless gunicorn reads a request in the same way."""
     expected = read_as_gunicorn(request)
     assert expected is not None, request
-    assert read.pop("wsgi.input").read() == b""
+    assert read.pop("wsgi.input").read() == body
     assert {name: value for name, value in read.items() if name not in OWN} == {
         name: value for name, value in expected.items() if name not in OWN
     }
@@ -186,6 +224,35 @@ def test_what_is_read_here_is_what_gunicorn_reads(target, headers, has_host):
     read = keep().read(request)
     if read is not None:
         compare(request, read)
+
+
+@given(
+    st.sampled_from([target.decode() for target in WRITES]),
+    st.lists(lines, max_size=8),
+    st.binary(max_size=30),
+    st.sampled_from([0, 0, 0, -1, 1]),
+)
+def test_writes_that_are_read_here_are_what_gunicorn_reads(target, headers, body, more):
+    length = f"Content-Length: {len(body) + more}"
+    head = "\r\n".join([f"POST {target} HTTP/1.1", *headers, length, "", ""])
+    request = head.encode("latin-1") + body
+    read = keep().read_write(request)
+    if read is not None:
+        compare(request, read, body=body)
+
+
+def test_reads_and_writes_of_one_connection_do_not_mix():
+    kept = keep()
+    for method, target, headers, body in (
+        (b"GET", b"/health", USUAL, b""),
+        (b"POST", b"/api/conversations", OF_JSON, b'{"a":1}'),
+        (b"POST", b"/api/conversations", OF_JSON, b'{"b":2}'),
+        (b"GET", b"/health", USUAL, b""),
+    ):
+        request = method + b" " + target + b" HTTP/1.1\r\n" + headers + body
+        read = kept.read_write(request) if body else kept.read(request)
+        assert read is not None
+        compare(request, read, body=body)
 
 
 def test_the_next_request_of_a_connection_brings_what_it_asks_for():

@@ -21,8 +21,8 @@ from observatory.errors import PreconditionFailed
 from observatory.redaction.masking import Findings, Listed, listed, redact, redact_json
 from observatory.store import idempotency
 from observatory.store.conversation_changes import MAX_TAGS
-from observatory.store.database import writing
 from observatory.store.message_changes import TOOL_STATUSES, NewMessage, NewToolCall
+from observatory.store.together import write_together
 from observatory.timestamps import parse_moment
 
 TITLE_CHARACTERS = 200
@@ -314,8 +314,17 @@ def answer_once(
     *,
     status: int,
     act: Callable[[], Any],
+    read: Callable[[Any], Any] = lambda done: done,
 ) -> bool:
     """Act and answer with what comes back; with an Idempotency-Key act on the first request only.
+
+    Args:
+        req: The request.
+        resp: Its answer.
+        body: By which another request of the same key is told.
+        status: Of the answer, where it acts.
+        act: Changes something.
+        read: Returns what to answer from what that returned.
 
     Returns:
         Whether it acted.
@@ -327,7 +336,7 @@ def answer_once(
     key = req.get_header("Idempotency-Key")
     if key is None:
         resp.status = falcon.code_to_http_status(status)
-        answer(req, resp, act())
+        answer(req, resp, read(act()))
         return True
     if not _IDEMPOTENCY_KEY.fullmatch(key):
         raise ValidationError("Takes 1 to 255 visible characters.", "Idempotency-Key")
@@ -335,18 +344,26 @@ def answer_once(
     path = f"{req.method} {req.path}"
     identity = identity_of(req)
     sender = identity.name
-    with writing():
+
+    def act_once() -> tuple[tuple[int, str] | None, Any]:
         first = idempotency.find_answer(
             key, sender=sender, path=path, body_hash=body_hash, scope=identity.scope
         )
-        if first is None:
-            data = orjson.dumps(act()).decode()
-            idempotency.insert_answer(
-                key, sender=sender, path=path, body_hash=body_hash, status=status, data=data
-            )
-        else:
-            status, data = first
-            resp.set_header("Idempotency-Replayed", "true")
+        return first, act() if first is None else None
+
+    def keep(acted: tuple[tuple[int, str] | None, Any]) -> tuple[bool, int, str]:
+        first, done = acted
+        if first is not None:
+            return False, *first
+        data = orjson.dumps(read(done)).decode()
+        idempotency.insert_answer(
+            key, sender=sender, path=path, body_hash=body_hash, status=status, data=data
+        )
+        return True, status, data
+
+    has_acted, status, data = write_together(act_once, keep)
+    if not has_acted:
+        resp.set_header("Idempotency-Replayed", "true")
     resp.status = falcon.code_to_http_status(status)
     answer(req, resp, orjson.Fragment(data))
-    return first is None
+    return has_acted

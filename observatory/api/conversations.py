@@ -12,7 +12,7 @@ from orjson import Fragment
 from observatory.api import schemas
 from observatory.api.answers import answer, answer_page
 from observatory.api.auth import actor_of, scope_of
-from observatory.api.bodies import read_json, read_object
+from observatory.api.bodies import loader, read_json, read_object
 from observatory.api.columns import FieldNames
 from observatory.api.conversation_changes import (
     ChangeConversation,
@@ -157,8 +157,8 @@ class Conversations:
         if path:
             path = normalise_project_path(path)
 
-        def create() -> Fragment:
-            identifier = insert_conversation(
+        def create() -> str:
+            return insert_conversation(
                 title=body["title"],
                 project_path=path,
                 project_name=project_name(path) if path else None,
@@ -166,9 +166,11 @@ class Conversations:
                 scope=scope,
                 found=body["found"],
             )
+
+        def read(identifier: str) -> Fragment:
             return get_conversation(identifier, scope=scope)
 
-        answer_once(req, resp, raw, status=201, act=create)
+        answer_once(req, resp, raw, status=201, act=create, read=read)
 
 
 class Conversation:
@@ -283,7 +285,10 @@ class ConversationMessages:
         read_params(req, NoParams)
         raw, body = read_object(req)
         is_batch = "messages" in body
-        loaded = MessageBatch().load(body)["messages"] if is_batch else [MessageBody().load(body)]
+        if is_batch:
+            loaded = loader(MessageBatch).load(body)["messages"]
+        else:
+            loaded = [loader(MessageBody).load(body)]
         messages = []
         for message in loaded:
             # Looking for secrets can take long, and no query ends it.
@@ -291,11 +296,13 @@ class ConversationMessages:
             messages.append(new_message(message))
         scope = scope_of(req)
 
-        def write() -> dict[str, Any]:
-            ids = insert_messages(conversation_id, messages, scope=scope, price=_price)
+        def write() -> list[str]:
+            return insert_messages(conversation_id, messages, scope=scope, price=_price)
+
+        def read(ids: list[str]) -> dict[str, Any]:
             return {"message_ids": ids} if is_batch else get_message(ids[0], scope=scope)
 
-        answer_once(req, resp, raw, status=201, act=write)
+        answer_once(req, resp, raw, status=201, act=write, read=read)
 
 
 def _price(calls: Sequence[ApiCallRow]) -> None:

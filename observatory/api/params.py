@@ -18,6 +18,7 @@ from observatory.timestamps import parse_moment
 MAX_QUERY_CHARACTERS = 4096
 MAX_OFFSET = 10_000_000
 _MAX_KEY = 2**53
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class WholeNumber(fields.Integer):
@@ -50,7 +51,7 @@ class Text(fields.String):
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)
-        if text is None or "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
+        if text is None or "\0" in text or (not text.isascii() and _SURROGATE.search(text)):
             raise ValidationError("Takes text without control characters.")
         return text
 

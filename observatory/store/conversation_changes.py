@@ -26,6 +26,7 @@ from observatory.store.retention import note_restored
 from observatory.store.scopes import Scope
 from observatory.store.search_language import spaced_title
 from observatory.store.secrets import Found, delete_findings_of, insert_found
+from observatory.store.together import write_together
 from observatory.timestamps import now
 
 MAX_TAGS = 50
@@ -47,7 +48,8 @@ def insert_conversation(
     """
     conversation_id = str(uuid.uuid4())
     moment = now()
-    with writing():
+
+    def insert() -> None:
         project_key = (
             ensure_project(project_path, name=project_name or project_path)
             if project_path
@@ -73,6 +75,8 @@ def insert_conversation(
         insert_found(found, conversation_key=row[0])
         note_conversations(CONVERSATION_STARTED, [row[0]])
         refresh_conversations([row[0]], started=[row[0]])
+
+    write_together(insert)
     return conversation_id
 
 

@@ -8,7 +8,10 @@ covering or partial indexes. It costs a few per cent of an ingest and can not dr
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+import threading
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
 
 from observatory.store.conversation_documents import make_documents
 from observatory.store.database import execute, execute_many, fetch_all
@@ -84,6 +87,44 @@ def find_miscounted(first_key: int, last_key: int) -> list[str]:
     return [row[0] for row in fetch_all(_MISCOUNTED, (first_key, last_key))]
 
 
+class _Later(threading.local):
+    """What this thread counts again at the end of a block: since when, and what is noted of it."""
+
+    wanted: dict[int, _Change] | None = None
+
+
+class _Change(NamedTuple):
+    since: int
+    is_noted: bool
+
+
+_later = _Later()
+
+
+@contextmanager
+def putting_off() -> Iterator[None]:
+    """Count conversations at the end of a block, once each, instead of with each change in it."""
+    _later.wanted = {}
+    try:
+        yield
+        wanted = _later.wanted
+    finally:
+        _later.wanted = None
+    for since in sorted({change.since for change in wanted.values()}):
+        keys = {key: change for key, change in wanted.items() if change.since == since}
+        started = [key for key, change in keys.items() if change.is_noted]
+        refresh_conversations(keys, started=started, since=since)
+
+
+def _put_off(
+    wanted: dict[int, _Change], keys: Iterable[int], started: Collection[int], since: int
+) -> None:
+    for key in keys:
+        before = wanted.get(key, _Change(since, is_noted=True))
+        is_noted = before.is_noted and key in started
+        wanted[key] = _Change(min(since, before.since), is_noted)
+
+
 def refresh_conversations(
     keys: Iterable[int], *, started: Collection[int] = (), since: int = 0
 ) -> None:
@@ -98,6 +139,9 @@ def refresh_conversations(
         since: The beginning of a quarter of an hour, in Unix seconds, before which nothing that is
             summed up changed; 0 when that is not known.
     """
+    if _later.wanted is not None:
+        _put_off(_later.wanted, keys, started, since)
+        return
     changed = sorted(keys)
     execute_many(RECOUNT, [(key,) for key in changed])
     refresh_rollups(changed, since=since)

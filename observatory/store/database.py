@@ -305,7 +305,7 @@ def writing(*, moves: str | None = "revision") -> Iterator[None]:
     """
     failure: BaseException | None = None
     locked: float | None = None
-    is_outermost = not database.in_transaction()
+    is_outermost = not is_writing()
     began = time.perf_counter()
     transaction = _Transaction() if is_outermost else database.atomic()
     try:
@@ -335,6 +335,17 @@ def writing(*, moves: str | None = "revision") -> Iterator[None]:
     if is_outermost:
         # What is done is told, however long that takes: who hears of no success repeats it.
         end_time_limit()
+
+
+def is_writing() -> bool:
+    """Tell whether this thread is in a write transaction."""
+    return bool(database.in_transaction())
+
+
+def read_write_mark() -> tuple[int, bool]:
+    """Return what is another thing once this thread changed anything, or has no transaction."""
+    connection = database.connection()
+    return connection.total_changes, connection.in_transaction
 
 
 def _is_patient() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import orjson
@@ -14,12 +15,13 @@ from observatory.store import archive, search
 from observatory.store.archive import ApiCallRow, ToolUseRow
 from observatory.store.conversation_changes import lock_own_conversation
 from observatory.store.counters import refresh_conversations
-from observatory.store.database import execute, execute_many, fetch_one, writing
+from observatory.store.database import execute, execute_many, fetch_one
 from observatory.store.event_notes import note_messages, note_tool_uses
 from observatory.store.rollups import begin_quarter
 from observatory.store.scopes import Scope
 from observatory.store.search_language import spaced_message
 from observatory.store.secrets import FindingRow, Found, insert_findings
+from observatory.store.together import write_together
 from observatory.timestamps import now
 
 TOOL_STATUSES = ("success", "error", "rejected", "interrupted", "running")
@@ -82,71 +84,77 @@ def insert_messages(
         NotFound: There is no such conversation.
         Conflict: It is a transcript's, or a tool call's id is already there.
     """
-    with writing():
-        conversation_key = lock_own_conversation(conversation_id, scope=scope)
-        row = fetch_one(
-            "SELECT coalesce(max(position), 0) FROM messages WHERE conversation_key = ?",
-            (conversation_key,),
-        )
-        position = row[0] if row else 0
-        key, call_key = archive.next_message_key(), archive.next_api_call_key()
-        rows: list[tuple[Any, ...]] = []
-        calls: list[ApiCallRow] = []
-        uses: list[ToolUseRow] = []
-        spaced: list[tuple[int, str]] = []
-        for offset, message in enumerate(messages):
-            message_key, identifier = key + offset, str(uuid.uuid4())
-            moment = message.timestamp or now()
-            call = _api_call(message, conversation_key, call_key + len(calls), identifier)
-            if call is not None:
-                call.position, call.message_key = position + offset + 1, message_key
-                call.created_at = moment
-                calls.append(call)
-            rows.append(
-                (
-                    message_key,
-                    identifier,
-                    conversation_key,
-                    position + offset + 1,
-                    message.role,
-                    _KINDS[message.role],
-                    moment,
-                    message.model,
-                    call.key if call else None,
-                    orjson.dumps(message.notes).decode() if message.notes else None,
-                    message.content,
-                )
+    return write_together(partial(_insert_messages, conversation_id, messages, scope, price))
+
+
+def _insert_messages(
+    conversation_id: str,
+    messages: Sequence[NewMessage],
+    scope: Scope,
+    price: Callable[[Sequence[ApiCallRow]], None],
+) -> list[str]:
+    conversation_key = lock_own_conversation(conversation_id, scope=scope)
+    row = fetch_one(
+        "SELECT coalesce(max(position), 0) FROM messages WHERE conversation_key = ?",
+        (conversation_key,),
+    )
+    position = row[0] if row else 0
+    key, call_key = archive.next_message_key(), archive.next_api_call_key()
+    rows: list[tuple[Any, ...]] = []
+    calls: list[ApiCallRow] = []
+    uses: list[ToolUseRow] = []
+    spaced: list[tuple[int, str]] = []
+    for offset, message in enumerate(messages):
+        message_key, identifier = key + offset, str(uuid.uuid4())
+        moment = message.timestamp or now()
+        call = _api_call(message, conversation_key, call_key + len(calls), identifier)
+        if call is not None:
+            call.position, call.message_key = position + offset + 1, message_key
+            call.created_at = moment
+            calls.append(call)
+        rows.append(
+            (
+                message_key,
+                identifier,
+                conversation_key,
+                position + offset + 1,
+                message.role,
+                _KINDS[message.role],
+                moment,
+                message.model,
+                call.key if call else None,
+                orjson.dumps(message.notes).decode() if message.notes else None,
+                message.content,
             )
-            uses += [
-                _tool_use(use, conversation_key, message_key, moment) for use in message.tool_calls
-            ]
-            found = spaced_message(
-                (message.content, *(use.result or "" for use in message.tool_calls)),
-                parameters=(use.parameters for use in message.tool_calls),
-            )
-            if found:
-                spaced.append((message_key, found))
-        _refuse_known(conversation_key, uses)
-        execute_many(_INSERT, rows)
-        price(calls)
-        archive.upsert_api_calls(calls)
-        archive.upsert_tool_uses(uses)
-        archive.insert_cjk(spaced)
-        insert_findings(
-            FindingRow(key + offset, None, *finding)
-            for offset, message in enumerate(messages)
-            for finding in message.found
         )
-        if rows:
-            search.index_at_once(rows[0][0], rows[-1][0])
-        _stretch(conversation_key, [row[6] for row in rows])
-        note_messages((conversation_key, row[0]) for row in rows)
-        note_tool_uses(
-            (conversation_key, use.tool_use_id) for use in uses if use.status != "running"
+        uses += [
+            _tool_use(use, conversation_key, message_key, moment) for use in message.tool_calls
+        ]
+        found = spaced_message(
+            (message.content, *(use.result or "" for use in message.tool_calls)),
+            parameters=(use.parameters for use in message.tool_calls),
         )
-        since = begin_quarter(min(row[6] for row in rows)) if rows else 0
-        refresh_conversations([conversation_key], since=since)
-        return [row[1] for row in rows]
+        if found:
+            spaced.append((message_key, found))
+    _refuse_known(conversation_key, uses)
+    execute_many(_INSERT, rows)
+    price(calls)
+    archive.upsert_api_calls(calls)
+    archive.upsert_tool_uses(uses)
+    archive.insert_cjk(spaced)
+    insert_findings(
+        FindingRow(key + offset, None, *finding)
+        for offset, message in enumerate(messages)
+        for finding in message.found
+    )
+    if rows:
+        search.index_at_once(rows[0][0], rows[-1][0])
+    _stretch(conversation_key, [row[6] for row in rows])
+    note_messages((conversation_key, row[0]) for row in rows)
+    note_tool_uses((conversation_key, use.tool_use_id) for use in uses if use.status != "running")
+    since = begin_quarter(min(row[6] for row in rows)) if rows else 0
+    refresh_conversations([conversation_key], since=since)
+    return [row[1] for row in rows]
 
 
 def _refuse_known(conversation_key: int, uses: list[ToolUseRow]) -> None:

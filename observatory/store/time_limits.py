@@ -49,6 +49,11 @@ def check_time_limit() -> None:
         raise TimeLimitReached
 
 
+def read_time_limit() -> float | None:
+    """Return when this thread's work has to end, by ``perf_counter``, or ``None``."""
+    return _limit.until
+
+
 def seconds_left() -> float | None:
     """Return how long this thread may go on working, or ``None`` for as long as it takes."""
     return None if _limit.until is None else max(0.0, _limit.until - perf_counter())

@@ -40,10 +40,16 @@ def count_in_flight(server: Server) -> int:
 
 
 def start_writes(pool: ThreadPoolExecutor, server: Server, number: int) -> list[Future[Answer]]:
-    """Let clients write, and return once all threads for that wait."""
+    """Let clients write, and return once all threads for that wait.
+
+    Small writes share one of them, but for those that end their connections.
+    """
     path, body = "/api/conversations", {"title": "during"}
-    started = [pool.submit(send, server, "POST", path, body) for _ in range(number)]
-    wait_for(lambda: count_in_flight(server) == THREADS, what="writes to wait")
+    ends = [{}, {"Connection": "close"}]
+    started = [
+        pool.submit(send, server, "POST", path, body, **ends[each % 2]) for each in range(number)
+    ]
+    wait_for(lambda: count_in_flight(server) >= THREADS, what="writes to wait")
     return started
 
 
