@@ -54,7 +54,7 @@ from observatory.store.database import (
     connect,
     seconds_of_turn,
 )
-from observatory.store.together import run_together
+from observatory.store.together import End, run_together
 
 
 class Refusal(NamedTuple):
@@ -521,14 +521,16 @@ class Worker(ThreadWorker):
             lambda ended: self.method_queue.defer(self._end_together, conns, ended)
         )
 
-    def _end_together(self, conns: list[Any], ended: Future[list[Future[Any]]]) -> None:
+    def _end_together(self, conns: list[Any], ended: Future[list[End]]) -> None:
         """Go on with connections whose small writes were answered."""
         self._is_together = False
         self._writes -= 1
         self._begin_writes()
         has_failed = ended.cancelled() or ended.exception() is not None
-        for number, conn in enumerate(conns):
-            left, ends = (b"", True) if has_failed else ended.result()[number].result()
+        for conn, end in zip(
+            conns, [End()] * len(conns) if has_failed else ended.result(), strict=True
+        ):
+            left, ends = end.result or (b"", True)
             conn.variables = None
             conn.begin(bytearray())
             if left:

@@ -58,8 +58,8 @@ def insert_conversation(
         check_writable(project_key, project_path, scope=scope)
         row = fetch_one(
             "INSERT INTO conversations (id, kind, source, project_key, title, cjk,"
-            " title_rank, created_at, updated_at)"
-            " VALUES (?, 'session', 'api', ?, ?, ?, ?, ?, ?) RETURNING key",
+            " title_rank, created_at, updated_at, metadata)"
+            " VALUES (?, 'session', 'api', ?, ?, ?, ?, ?, ?, ?) RETURNING key",
             (
                 conversation_id,
                 project_key,
@@ -68,10 +68,11 @@ def insert_conversation(
                 USER_TITLE,
                 moment,
                 moment,
+                _encode({name: v for name, v in metadata.items() if v is not None}),
             ),
         )
         assert row is not None
-        set_metadata(row[0], {name: v for name, v in metadata.items() if v is not None})
+        _insert_tags(row[0], metadata.get("tags") or ())
         insert_found(found, conversation_key=row[0])
         note_conversations(CONVERSATION_STARTED, [row[0]])
         refresh_conversations([row[0]], started=[row[0]])
@@ -264,13 +265,16 @@ def _metadata(key: int) -> dict[str, Any]:
 
 def set_metadata(key: int, metadata: dict[str, Any]) -> None:
     """Set what users say of a conversation, and its tags, which are part of that."""
-    text = json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
-    execute("UPDATE conversations SET metadata = ? WHERE key = ?", (text, key))
-    _set_tags(key, metadata.get("tags") or [])
-
-
-def _set_tags(key: int, tags: Iterable[str]) -> None:
+    execute("UPDATE conversations SET metadata = ? WHERE key = ?", (_encode(metadata), key))
     execute("DELETE FROM conversation_tags WHERE conversation_key = ?", (key,))
+    _insert_tags(key, metadata.get("tags") or ())
+
+
+def _encode(metadata: dict[str, Any]) -> str:
+    return json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
+
+
+def _insert_tags(key: int, tags: Iterable[str]) -> None:
     execute_many(
         "INSERT INTO conversation_tags (tag, conversation_key) VALUES (?, ?)"
         " ON CONFLICT DO NOTHING",

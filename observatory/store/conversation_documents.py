@@ -112,6 +112,7 @@ def make_documents(key: int) -> tuple[str, str]:
     row = fetch_one(_DETAILS, (key,))
     assert row is not None
     agent_id, agent_type, run_id, prompts, copied, copied_from, calls, unpriced, under = row[:9]
+    usage = fetch_all(_USAGE_BY_MODEL, (key,)) if calls else []
     details = {
         "prompt_count": prompts,
         "copied_from": copied_from,
@@ -122,7 +123,7 @@ def make_documents(key: int) -> tuple[str, str]:
         "api_call_count": calls,
         "unpriced_call_count": unpriced,
         "undercounted_call_count": under,
-        "usage_by_model": [_model_usage(model) for model in fetch_all(_USAGE_BY_MODEL, (key,))],
+        "usage_by_model": [_model_usage(model) for model in usage],
     }
     return orjson.dumps(_summary(row[9:])).decode(), orjson.dumps(details).decode()
 

@@ -158,6 +158,8 @@ def _insert_messages(
 
 
 def _refuse_known(conversation_key: int, uses: list[ToolUseRow]) -> None:
+    if not uses:
+        return
     ids = [use.tool_use_id for use in uses]
     known = archive.find_tool_use_ids(conversation_key, ids)
     if known or len(set(ids)) < len(ids):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import cache
 
 from observatory.store.database import execute, execute_many, fetch_all, fetch_one
 from observatory.store.rollup_tables import EVERYWHERE
@@ -38,12 +39,13 @@ def settle_places(keys: Iterable[int]) -> tuple[dict[int, int], bool]:
         that was somewhere before stands elsewhere.
     """
     places: dict[int, int] = {}
+    ensure = cache(_ensure_place)
     have_moved = False
     waiting = list(keys)
     while waiting:
         moved: list[tuple[int, int]] = []
         for key, known, own, projects in fetch_all(_ABOVE, (json.dumps(waiting),)):
-            place = _ensure_place(own, sorted(json.loads(projects)))
+            place = ensure(own, projects)
             places[key] = place
             if place != known:
                 moved.append((place, key))
@@ -69,8 +71,8 @@ def count_misplaced(keys: Iterable[int]) -> int:
     )
 
 
-def _ensure_place(project_key: int, projects: list[int]) -> int:
-    above = json.dumps(projects)
+def _ensure_place(project_key: int, projects: str) -> int:
+    above = json.dumps(sorted(json.loads(projects)))
     row = fetch_one(
         "SELECT key FROM places WHERE project_key = ? AND above = ?", (project_key, above)
     )

@@ -192,21 +192,29 @@ def _only_adds(sums: Sums, old: _Row | None, new: _Row) -> bool:
 def _add(sums: Sums, known: dict[_Part, _Row], changed: Iterable[_Row]) -> None:
     """Add to sums by how much more parts are that are in them, which may be less."""
     place = 2 + len(sums.names)
-    more: dict[_Cell, list[int]] = {}
+    parts: dict[_Cell, list[int]] = {}
     for row in changed:
         old = known.get(row[:place])
         numbers = list(row[place + 1 :])
         if old is not None:
             for at, before in enumerate(old[place + 1 :]):
                 numbers[at] -= 0 if at in sums.where_largest else before
-        for cell in _list_sums(sums, row[place], row[1], row[2:place]):
-            kept = more.get(cell)
-            if kept is None:
-                more[cell] = numbers.copy()
-                continue
-            for at, number in enumerate(numbers):
-                kept[at] = max(kept[at], number) if at in sums.where_largest else kept[at] + number
+        # Many conversations add to the same sums.
+        _add_numbers(sums, parts, (row[place], *row[1:place]), numbers)
+    more: dict[_Cell, list[int]] = {}
+    for (where, start, *names), numbers in parts.items():
+        for cell in _list_sums(sums, where, start, tuple(names)):
+            _add_numbers(sums, more, cell, numbers)
     execute_many(sums.add_to_sum, [(*cell, *numbers) for cell, numbers in more.items()])
+
+
+def _add_numbers(sums: Sums, more: dict[_Cell, list[int]], cell: _Cell, numbers: list[int]) -> None:
+    kept = more.get(cell)
+    if kept is None:
+        more[cell] = numbers.copy()
+        return
+    for at, number in enumerate(numbers):
+        kept[at] = max(kept[at], number) if at in sums.where_largest else kept[at] + number
 
 
 def _list_sums(sums: Sums, place: int, start: int, names: tuple[Any, ...]) -> Iterator[_Cell]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -28,6 +27,14 @@ from observatory.store.time_limits import end_time_limit, read_time_limit
 
 _S = TypeVar("_S")
 _T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class End:
+    """What came of a task."""
+
+    result: Any = None
+    error: BaseException | None = None
 
 
 class _Here(threading.local):
@@ -66,12 +73,12 @@ class _Running:
         result: _T = write.result
         return result
 
-    def run(self, tasks: Sequence[Callable[[], Any]]) -> list[Future[Any]]:
+    def run(self, tasks: Sequence[Callable[[], Any]]) -> list[End]:
         """Run tasks until all have ended."""
-        ends: list[Future[Any]] = [Future() for _ in tasks]
+        ends = [End() for _ in tasks]
         for task, end in zip(tasks, ends, strict=True):
             end_time_limit()
-            greenlet(_end).switch(task, end)
+            greenlet(_run).switch(task, end)
         while self._waiting:
             writes, self._waiting = self._waiting, []
             _write(writes)
@@ -88,7 +95,7 @@ def _as_it_is(result: Any) -> Any:
     return result
 
 
-def run_together(tasks: Sequence[Callable[[], Any]]) -> list[Future[Any]]:
+def run_together(tasks: Sequence[Callable[[], Any]]) -> list[End]:
     """Run tasks side by side in this thread, and return what came of each.
 
     Each runs by itself until it comes to ``write_together``.
@@ -118,11 +125,11 @@ def write_together(act: Callable[[], _T], then: Callable[[_T], _S] = _as_it_is) 
         return then(act())
 
 
-def _end(task: Callable[[], Any], end: Future[Any]) -> None:
+def _run(task: Callable[[], Any], end: End) -> None:
     try:
-        end.set_result(task())
+        end.result = task()
     except BaseException as error:
-        end.set_exception(error)
+        end.error = error
 
 
 def _write(writes: Sequence[_Write]) -> None:

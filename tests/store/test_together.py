@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ from observatory.store.database import (
 from observatory.store.message_changes import NewMessage, NewToolCall, insert_messages
 from observatory.store.scopes import WHOLE
 from observatory.store.time_limits import end_time_limit, read_time_limit
-from observatory.store.together import run_together, write_together
+from observatory.store.together import End, run_together, write_together
 from tests.verified import find_faults
 
 TOKENS = {
@@ -56,9 +55,9 @@ def read_revision() -> int:
     return int(revision)
 
 
-def outcomes(ends: Sequence[Future[Any]]) -> list[Any]:
+def outcomes(ends: Sequence[End]) -> list[Any]:
     """Return results, or the kinds of errors."""
-    return [type(end.exception()) if end.exception() else end.result() for end in ends]
+    return [end.result if end.error is None else type(end.error) for end in ends]
 
 
 def test_all_is_one_transaction(db):
@@ -156,7 +155,7 @@ def test_all_wait_for_the_lock_once(db):
     holder.close()
     assert outcomes(ends) == [OperationalError] * 3
     assert tries == []
-    assert len({id(end.exception()) for end in ends}) == 3
+    assert len({id(end.error) for end in ends}) == 3
 
 
 def test_each_has_its_own_time(db):
@@ -203,7 +202,7 @@ def test_then_sees_documents_as_they_will_be(db):
         )
 
     ends = run_together([partial(task, title) for title in "abc"])
-    told = [orjson.loads(orjson.dumps(end.result())) for end in ends]
+    told = [orjson.loads(orjson.dumps(end.result)) for end in ends]
     assert [(each["title"], each["project_path"]) for each in told] == [
         (title, "/p") for title in "abc"
     ]
