@@ -8,12 +8,11 @@ from typing import Any
 from observatory.store.analytics import figures
 from observatory.store.analytics.conversations import list_conversation_sums
 from observatory.store.analytics.figures import Numbers
+from observatory.store.analytics.over_time import list_times, read_times
 from observatory.store.analytics.periods import UNITS, Bucket, as_text
 from observatory.store.analytics.reading import (
-    BUCKET,
     PROJECT,
     Asked,
-    divide,
     name_projects,
     read_sums,
 )
@@ -86,19 +85,17 @@ def _largest_first(
 def _read_times(
     asked: Asked, unit: str, breakdown: str | None, measures: Sequence[str]
 ) -> list[tuple[dict[str, Any], Numbers]]:
-    buckets, segments = divide(asked, unit, USAGE)
-    by = (BUCKET,) if breakdown is None else (BUCKET, breakdown)
-    rows = read_sums(USAGE, asked, by=by, segments=segments, only=asked.only, measures=measures)
+    buckets = list_times(asked, unit, USAGE)
+    times = [time_of(bucket) for bucket in buckets]
+    by = () if breakdown is None else (breakdown,)
+    rows = read_times(USAGE, asked, unit, buckets, by=by, measures=measures, only=asked.only)
     if breakdown is None:
         found = {row[0]: figures.number(row[1:], measures) for row in rows}
         nothing = dict.fromkeys(measures, 0)
-        return [
-            (time_of(bucket), found.get(place, nothing)) for place, bucket in enumerate(buckets)
-        ]
+        return [(time, found.get(place, nothing)) for place, time in enumerate(times)]
     named = _namer(breakdown, {row[1] for row in rows})
     divided = [
-        ({**time_of(buckets[row[0]]), **named(row[1])}, figures.number(row[2:], measures))
-        for row in rows
+        ({**times[row[0]], **named(row[1])}, figures.number(row[2:], measures)) for row in rows
     ]
     return [each for each in divided if breakdown == PROJECT or each[1]["api_calls"]]
 
