@@ -28,15 +28,16 @@ _TREE = f"""
     ORDER BY c.created_at, c.key
 """
 # All subagents below sessions, with what both cost. There is an index of those with a parent. What
-# has no parent is in no circle, so nothing is found twice. Subagents are looked up after their
-# session, for only those of which it is in the period.
+# has no parent is in no circle, so nothing is found twice. With coalesce subagents are looked
+# up after their session, and only those of one in the period.
 _SESSIONS = """
     WITH RECURSIVE below (root, own, key, cost, tokens, calls, unpriced) AS (
         SELECT p.key, p.cost_nanodollars, c.key, c.cost_nanodollars, c.total_tokens,
             c.api_call_count, c.unpriced_call_count
         FROM conversations c INDEXED BY conversations_by_parent
-        CROSS JOIN conversations p ON p.key = c.parent_key AND p.parent_key IS NULL
-        WHERE c.parent_key IS NOT NULL AND p.updated_at >= :start AND p.created_at < :end
+        JOIN conversations p ON p.key = c.parent_key AND p.parent_key IS NULL
+        WHERE c.parent_key IS NOT NULL AND p.deleted_at IS NULL
+            AND p.updated_at >= :start AND p.created_at < :end
             AND coalesce(p.deleted_at, c.deleted_at) IS NULL{there}
         UNION ALL
         SELECT below.root, below.own, c.key, c.cost_nanodollars, c.total_tokens,
