@@ -52,9 +52,8 @@ def read_times(
     by = (BUCKET, *by)
     # The largest of something can not be taken away, and which projects are there must be told. Of
     # hours, and of places by themselves, there is not less to read, but more to be looked up.
-    is_together = asked.scope.is_whole and asked.project_key is None
     is_divided = PROJECT in by or bool({*measures} & {*sums.largest})
-    if unit == "hour" or is_divided or not is_together:
+    if unit == "hour" or is_divided or not asked.is_together:
         segments = [each for place, time in enumerate(times) for each in split(place, *time[1:])]
         return read_sums(sums, asked, by=by, measures=measures, segments=segments, only=only)
     segments, moved = split_at_edges(times)

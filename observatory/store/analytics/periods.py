@@ -252,6 +252,11 @@ def split_at_edges(buckets: Sequence[Bucket]) -> tuple[list[Segment], list[Segme
     ]
 
 
+def split_nearby(start: int, end: int) -> list[Segment]:
+    """Return what a span is read from, where what reaches over its ends may be taken away again."""
+    return [Segment(0, *each) for each in _split_from_to(start, end)]
+
+
 @lru_cache(maxsize=8192)
 def _split_from_to(start: int, end: int) -> tuple[tuple[int, int, int, int], ...]:
     """Return what lies between two times, the second of which may be earlier, with signs."""

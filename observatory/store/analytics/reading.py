@@ -45,6 +45,11 @@ class Asked:
         """What the names of the sums of usage must be."""
         return {} if self.model is None else {"model": self.model}
 
+    @property
+    def is_together(self) -> bool:
+        """Whether it is of all places, of which there are sums together."""
+        return self.scope.is_whole and self.project_key is None
+
     def and_there(self, conversations: str) -> str:
         """Return what narrows a statement to the scope and the project, as Scope.and_there does."""
         return self.scope.and_there(conversations) + self._and_of_project(conversations)
@@ -89,6 +94,7 @@ def read_sums(
     measures: Sequence[str] | None = None,
     segments: Iterable[Segment] | None = None,
     only: Mapping[str, str | int] | None = None,
+    among: Mapping[str, Sequence[int]] | None = None,
     places: list[int] | None = None,
     order_by: str | None = None,
     limit: int | None = None,
@@ -103,6 +109,7 @@ def read_sums(
         measures: Which measures; by default all.
         segments: The spans to read; by default the period.
         only: Names of the sums with what they must be.
+        among: Names of the sums with what they must be one of.
         places: Only of these places, which are there for who asks.
         order_by: The measure of which the largest come first.
         limit: Largest number of rows.
@@ -122,13 +129,17 @@ def read_sums(
     is_together = sums.has_together and sums.names[0] not in (*by, *(only or ()))
     names = sums.names[1:] if is_together else sums.names
     is_row_each = len(places) == 1 and {*by} == {BUCKET, *names} and _are_single(spans)
-    sql = _statement(sums, by, measures, spans, places, tuple(only or ()), is_row_each=is_row_each)
+    narrowed = "".join(f" AND r.{name} = :{name}" for name in only or ())
+    for name in among or ():
+        narrowed += f" AND r.{name} IN (SELECT value FROM json_each(:{name}))"
+    sql = _statement(sums, by, measures, spans, places, narrowed, is_row_each=is_row_each)
     levels = TOGETHER if is_together else 0
     parameters: dict[str, Any] = {
         "segments": _as_json((span for span in spans if span.level != QUARTER), more_levels=levels),
         "quarters": _as_json(span for span in spans if span.level == QUARTER),
         "places": json.dumps(places),
         **(only or {}),
+        **{name: json.dumps(wanted) for name, wanted in (among or {}).items()},
     }
     if order_by is not None:
         place = len(by) + measures.index(order_by) + 1
@@ -164,17 +175,16 @@ def _statement(
     measures: Sequence[str],
     spans: list[Segment],
     places: list[int],
-    only: tuple[str, ...],
+    narrowed: str,
     *,
     is_row_each: bool,
 ) -> str:
     columns = ("start", "place_key", *sums.names, *measures)
-    named = "".join(f" AND r.{name} = :{name}" for name in only)
     rollups = [span for span in spans if span.level != QUARTER]
     quarters = [span for span in spans if span.level == QUARTER]
-    sources = [(_read_rollups(sums, columns) + named, rollups)] if rollups else []
+    sources = [(_read_rollups(sums, columns) + narrowed, rollups)] if rollups else []
     if quarters:
-        sources.append((_read_parts(sums, columns, places) + named, quarters))
+        sources.append((_read_parts(sums, columns, places) + narrowed, quarters))
     if is_row_each:
         # Nothing is to be summed up, and all is in order.
         return f"SELECT {', '.join((*by, *measures))} FROM ({sources[0][0]})"
