@@ -78,12 +78,17 @@ def microdollars(nanodollars: int) -> int:
 
 def usage_figures(row: Numbers) -> dict[str, Any]:
     """Return tokens, and what is to be known of them."""
-    # All are taken out at once, and the dictionary is made in one: a year by day and model has two
-    # thousand of them.
+    return usage_figures_of(_for_usage(row))
+
+
+def usage_figures_of(values: Sequence[int]) -> dict[str, Any]:
+    """Return the same of the measures of FOR_USAGE, in their order."""
+    # A year by day and model has two thousand of them: without a dictionary of measures, and one of
+    # the costs inside of another, they take half as long.
     (
         calls, unpriced, unpriced_tokens, nanodollars, used, output, written, read, written_5m,
         written_1h, searches, undercounted, undercounted_tokens,
-    ) = _for_usage(row)  # fmt: skip
+    ) = values  # fmt: skip
     costs = cost(nanodollars, calls=calls, unpriced=unpriced)
     prompt_tokens = used + written + read
     return {
@@ -114,6 +119,11 @@ def cost_of(row: Numbers) -> dict[str, Any]:
         "unpriced_calls": row["unpriced_calls"],
         "unpriced_tokens": row["unpriced_tokens"],
     }
+
+
+def cost_figures_of(values: Sequence[int]) -> dict[str, Any]:
+    """Return the same as ``cost_figures`` of the measures of FOR_COSTS, in their order."""
+    return cost_figures(number(values, FOR_COSTS))
 
 
 def cost_figures(row: Numbers) -> dict[str, Any]:
