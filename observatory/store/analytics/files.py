@@ -51,9 +51,9 @@ def _list_first(asked: Asked, *, sort_by: str, limit: int, offset: int) -> list[
     put_in_order = partial(read, order_by=sort_by, limit=limit, offset=offset)
     if asked.is_together:
         segments = split_nearby(asked.period.start, asked.period.end)
-        ranked = put_in_order(measures=(sort_by,), segments=segments)
-        # Among those of nothing there may be some of which all was taken away again.
-        if all(each.sign > 0 for each in segments) or (len(ranked) == limit and ranked[-1][1]):
+        ranked = put_in_order(measures=(sort_by,), segments=segments, is_zero_left_out=True)
+        # Behind those with anything come all others, which are not among these.
+        if len(ranked) == limit and ranked[-1][1]:
             keys = [key for key, _ in ranked]
             found = {row[0]: row for row in read(among={"path_key": keys})}
             return [found[key] for key in keys]

@@ -99,6 +99,7 @@ def read_sums(
     order_by: str | None = None,
     limit: int | None = None,
     offset: int = 0,
+    is_zero_left_out: bool = False,
 ) -> list[tuple[Any, ...]]:
     """Return sums as rows: what they are by, then the measures.
 
@@ -114,6 +115,7 @@ def read_sums(
         order_by: The measure of which the largest come first.
         limit: Largest number of rows.
         offset: How many of them to pass over.
+        is_zero_left_out: Whether what adds nothing to that measure is not read.
     """
     measures = sums.measures if measures is None else measures
     spans = list(split(0, asked.period.start, asked.period.end) if segments is None else segments)
@@ -130,6 +132,8 @@ def read_sums(
     names = sums.names[1:] if is_together else sums.names
     is_row_each = len(places) == 1 and {*by} == {BUCKET, *names} and _are_single(spans)
     narrowed = "".join(f" AND r.{name} = :{name}" for name in only or ())
+    if is_zero_left_out:
+        narrowed += f" AND r.{order_by} > 0"
     for name in among or ():
         narrowed += f" AND r.{name} IN (SELECT value FROM json_each(:{name}))"
     sql = _statement(sums, by, measures, spans, places, narrowed, is_row_each=is_row_each)
