@@ -17,7 +17,7 @@ def list_tags(*, limit: int, scope: Scope) -> list[dict[str, Any]]:
     """
     rows = fetch_all(
         f"SELECT t.tag, count(*) FROM conversation_tags t{_that_are_there(scope)}"
-        " GROUP BY t.tag ORDER BY count(*) DESC, t.tag LIMIT ?",
+        " GROUP BY t.tag ORDER BY count(*) DESC, t.tag LIMIT +?",
         (limit,),
     )
     return [{"tag": tag, "conversation_count": count} for tag, count in rows]
