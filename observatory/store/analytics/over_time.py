@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from operator import add, sub
+from operator import add, neg, sub
 from typing import Any
 
 from observatory.store.analytics.periods import Bucket, list_buckets, split, split_at_edges
@@ -73,13 +73,14 @@ def _move(
 ) -> list[tuple[Any, ...]]:
     """Return rows with parts taken from the units of time that they name, for those before."""
     found: dict[_Key, tuple[int, ...]] = {row[:width]: row[width:] for row in rows}
-    for place, *others in parts:
-        names, numbers = others[: width - 1], others[width - 1 :]
-        nothing = (0,) * len(numbers)
+    for part in parts:
+        place, numbers = part[0], part[width:]
         if place:
-            before = (place - 1, *names)
-            found[before] = tuple(map(add, found.get(before, nothing), numbers))
+            before = (place - 1, *part[1:width])
+            known = found.get(before)
+            found[before] = tuple(map(add, known, numbers)) if known else numbers
         if place < number:
-            after = (place, *names)
-            found[after] = tuple(map(sub, found.get(after, nothing), numbers))
+            after = part[:width]
+            known = found.get(after)
+            found[after] = tuple(map(sub, known, numbers) if known else map(neg, numbers))
     return [(*key, *found[key]) for key in sorted(found)]

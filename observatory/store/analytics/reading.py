@@ -219,7 +219,8 @@ def _sum_up(by: Mapping[str, str], measures: Mapping[str, str], source: str) -> 
     return f"SELECT {columns} FROM {source}{grouped}"
 
 
-# In their order: what is read for one bucket after the other is not sorted to be grouped.
+# In their order: what is read for one bucket after the other is not sorted to be grouped. And each
+# is taken apart once: without an order SQLite would do so again for each row that it compares.
 _SPANS = (
     "(SELECT value ->> 0 AS bucket, value ->> 1 AS level, value ->> 2 AS first,"
     " value ->> 3 AS last, value ->> 4 AS sign FROM json_each(:{}) ORDER BY 1) s"
