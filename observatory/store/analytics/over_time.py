@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from operator import add, neg, sub
 from typing import Any
 
 from observatory.store.analytics.periods import Bucket, list_buckets, split, split_at_edges
 from observatory.store.analytics.reading import BUCKET, PROJECT, Asked, clip, read_sums
+from observatory.store.database import Reading
 from observatory.store.rollup_tables import Sums
 
 # What rows are of: the place of their unit of time, and names.
@@ -57,10 +59,12 @@ def read_times(
         segments = [each for place, time in enumerate(times) for each in split(place, *time[1:])]
         return read_sums(sums, asked, by=by, measures=measures, segments=segments, only=only)
     segments, moved = split_at_edges(times)
-    rows = read_sums(sums, asked, by=by, measures=measures, segments=segments, only=only)
-    if not moved:
-        return rows
-    parts = read_sums(sums, asked, by=by, measures=measures, segments=moved, only=only)
+    # Of one moment: what came in between would be taken from a day in which it was not yet read.
+    with closing(Reading()):
+        rows = read_sums(sums, asked, by=by, measures=measures, segments=segments, only=only)
+        if not moved:
+            return rows
+        parts = read_sums(sums, asked, by=by, measures=measures, segments=moved, only=only)
     return _move(rows, parts, width=len(by), number=len(times))
 
 
