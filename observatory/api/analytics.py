@@ -29,7 +29,6 @@ from observatory.store.analytics import (
     tools,
     usage,
 )
-from observatory.store.analytics.figures import Numbers
 from observatory.store.analytics.periods import UNITS
 from observatory.store.analytics.reading import Asked
 from observatory.store.rollup_building import are_built
@@ -161,21 +160,17 @@ def _overview(asked: Asked, params: Params) -> Parts:
     }
 
 
-def _usage_by(
-    make: Callable[[Numbers], Parts], measures: tuple[str, ...]
-) -> Callable[[Asked, Params], Parts]:
+def _usage_by(make: usage.Figures, measures: tuple[str, ...]) -> Callable[[Asked, Params], Parts]:
     def read(asked: Asked, params: Params) -> Parts:
-        rows = usage.read_groups(
+        rows = usage.read_rows(
             asked,
             group_by=params["group_by"],
             breakdown=params["breakdown"],
             limit=params["limit"],
             measures=measures,
+            make=make,
         )
-        return {
-            "rows": [{**names, **make(row)} for names, row in rows],
-            "unpriced_models": usage.read_unpriced(asked),
-        }
+        return {"rows": rows, "unpriced_models": usage.read_unpriced(asked)}
 
     return read
 
@@ -253,13 +248,13 @@ REPORTS: dict[str, Report] = {
     "token-usage": Report(
         UsageParams,
         schemas.TokenUsageReport,
-        _usage_by(figures.usage_figures, figures.FOR_USAGE),
+        _usage_by(figures.usage_figures_of, figures.FOR_USAGE),
         _usage_total,
     ),
     "costs": Report(
         UsageParams,
         schemas.CostReport,
-        _usage_by(figures.cost_figures, figures.FOR_COSTS),
+        _usage_by(figures.cost_figures_of, figures.FOR_COSTS),
         _cost_total,
     ),
     "tools": Report(ToolParams, schemas.ToolReport, _tools, _tool_total),

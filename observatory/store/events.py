@@ -294,13 +294,15 @@ def _find_budgets(keys: Iterable[int | None]) -> dict[int, _Budget]:
     return {key: _Budget(*values) for key, *values in rows}
 
 
+# Left alone, SQLite reads all conversations, for each of which it looks among those few.
 _ABOVE = """
     WITH RECURSIVE above (start, depth, key, parent_key) AS (
         SELECT key, 0, key, parent_key FROM conversations
         WHERE key IN (SELECT value FROM json_each(?))
         UNION SELECT above.start, above.depth + 1, c.key, c.parent_key FROM above
-        JOIN conversations c ON c.key = above.parent_key WHERE above.depth < 100)
-    SELECT above.start, c.id, c.project_key FROM above JOIN conversations c ON c.key = above.key
+        CROSS JOIN conversations c ON c.key = above.parent_key WHERE above.depth < 100)
+    SELECT above.start, c.id, c.project_key
+    FROM above CROSS JOIN conversations c ON c.key = above.key
     WHERE above.depth >= ? ORDER BY above.start, above.depth
 """
 

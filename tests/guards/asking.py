@@ -146,6 +146,7 @@ QUESTIONS = {
     "search, best first": Question("/api/search?q=session7&limit=20"),
     "search for a phrase": Question("/api/search?q=%22session7,+turn%22&limit=20"),
     "projects": Question("/api/projects"),
+    "tags": Question("/api/tags"),
     "project": Question("/api/projects/{project}"),
     "files": Question("/api/files?limit=20"),
     "file": Question("/api/files/{file}"),

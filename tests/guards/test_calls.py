@@ -30,6 +30,7 @@ CALLS = {
     "search, best first": 693,
     "search for a phrase": 692,
     "projects": 204,
+    "tags": 162,
     "project": 1147,
     "files": 251,
     "file": 200,

@@ -12,6 +12,7 @@ from tests.guards.plans import find_faults, pretend_growth
 # Parts of statements that sort, or read, what is few by itself; and what that is.
 FEW = {
     "c.parent_key = ": "the subagents of one conversation",
+    "FROM conversation_tags t": "tags, each with how many conversations have it",
     "FROM projects p WHERE": "projects, each with its sums",
     "json_each(": "rows that a page, or a change, names",
 }

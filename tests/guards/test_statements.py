@@ -25,6 +25,7 @@ STATEMENTS = {
     "search, best first": 8,
     "search for a phrase": 8,
     "projects": 3,
+    "tags": 2,
     "project": 22,
     "files": 5,
     "file": 4,

@@ -19,6 +19,7 @@ from observatory.store.message_changes import NewMessage, NewToolCall, insert_me
 from observatory.store.scopes import WHOLE, Scope
 from observatory.store.secret_rows import update_project
 from observatory.timestamps import format_timestamp
+from tests.guards.counting import count_steps
 from tests.transcripts_for_tests import Transcript
 
 CONVERSATION = {"project_path": "/home/ada/engine", "project_name": "engine", "metadata": {}}
@@ -134,6 +135,25 @@ def test_a_conversation_is_told_with_what_it_started(write, ingest):
     ingest()
     ids = {event["conversation_id"] for event in told(conversation_id=agent.session_id)}
     assert ids == {agent.session_id, f"{agent.session_id}.abc"}
+
+
+def test_whom_subagents_belong_to_is_found_without_reading_other_conversations(write, ingest):
+    agent = Transcript(prefix="c")
+    agent.common |= {"isSidechain": True, "agentId": "abc"}
+    agent.prompt("inside")
+    write(a_session())
+    write(agent, f"-work/{agent.session_id}/subagents/agent-abc.jsonl")
+    ingest()
+    last = latest()
+
+    def count() -> int:
+        return count_steps(lambda: events.read_events(0, limit=500, until=last))
+
+    alone = count()
+    for _ in range(100):
+        make_conversation()
+    execute("ANALYZE")
+    assert count() <= 1.05 * alone
 
 
 def test_what_clients_write_is_told(db):

@@ -12,7 +12,7 @@ from observatory.store.analytics import figures
 from observatory.store.analytics.figures import Numbers
 from observatory.store.analytics.periods import Period, as_text
 from observatory.store.analytics.reading import Asked
-from observatory.store.database import fetch_all
+from observatory.store.database import fetch_all, fetch_one
 from observatory.store.rollup_tables import USAGE
 
 # Those in the period as a whole: by an index, the most expensive first.
@@ -77,19 +77,22 @@ def _conversation(row: tuple[Any, ...]) -> tuple[dict[str, Any], Numbers]:
 
 def count_active(asked: Asked) -> dict[str, int]:
     """Return in how many sessions and subagents something was said in a period, by their kind."""
-    there = asked.and_among("c")
-    # Of those in it as a whole the index tells.
-    rows = fetch_all(
-        "SELECT c.kind, sum(CASE WHEN c.created_at >= :start AND c.updated_at < :end"
-        " THEN c.message_count > c.copied_message_count"
-        " ELSE EXISTS (SELECT 1 FROM conversation_usage u WHERE u.conversation_key = c.key"
-        " AND u.start >= :first AND u.start < :last AND u.messages > 0) END)"
+    # Of those in it as a whole the index tells. Counted in one go: by kind they were sorted, which
+    # took three times as long.
+    row = fetch_one(
+        "SELECT count(*), sum(c.kind = 'subagent')"
         " FROM conversations c INDEXED BY conversations_by_span"
         " WHERE c.deleted_at IS NULL AND c.updated_at >= :start AND c.created_at < :end"
-        f"{there} GROUP BY c.kind",
+        " AND CASE WHEN c.created_at >= :start AND c.updated_at < :end"
+        " THEN c.message_count > c.copied_message_count"
+        " ELSE EXISTS (SELECT 1 FROM conversation_usage u WHERE u.conversation_key = c.key"
+        " AND u.start >= :first AND u.start < :last AND u.messages > 0) END"
+        f"{asked.and_among('c')}",
         _span(asked.period),
     )
-    return {"session": 0, "subagent": 0, **dict(rows)}
+    assert row is not None
+    number, subagents = row[0], row[1] or 0
+    return {"session": number - subagents, "subagent": subagents}
 
 
 def list_longest(asked: Asked, *, limit: int) -> list[dict[str, Any]]:

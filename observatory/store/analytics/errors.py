@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from observatory.store.analytics.figures import share
-from observatory.store.analytics.reading import BUCKET, Asked, divide, read_sums
+from observatory.store.analytics.over_time import list_times, read_times
+from observatory.store.analytics.reading import Asked, read_sums
 from observatory.store.analytics.usage import time_of
 from observatory.store.rollup_tables import TOOLS, USAGE
 
@@ -38,17 +39,15 @@ def read_errors_over_time(asked: Asked, *, unit: str) -> list[dict[str, Any]]:
     Raises:
         InvalidParameter: There are too many of them.
     """
-    buckets, segments = divide(asked, unit, USAGE)
-    found = [{**time_of(bucket), "tool_uses": 0, **dict.fromkeys(_KINDS, 0)} for bucket in buckets]
-    for place, status, uses in read_sums(
-        TOOLS, asked, by=(BUCKET, "status"), measures=("uses",), segments=segments
+    times = list_times(asked, unit, USAGE)
+    found = [{**time_of(bucket), "tool_uses": 0, **dict.fromkeys(_KINDS, 0)} for bucket in times]
+    for place, status, uses in read_times(
+        TOOLS, asked, unit, times, by=("status",), measures=("uses",)
     ):
         found[place]["tool_uses"] += uses
         if status in _STATUSES:
             found[place][f"tool_{status}"] += uses
-    for place, *numbers in read_sums(
-        USAGE, asked, by=(BUCKET,), measures=_OF_MESSAGES, segments=segments
-    ):
+    for place, *numbers in read_times(USAGE, asked, unit, times, measures=_OF_MESSAGES):
         found[place].update(zip(_OF_MESSAGES, numbers, strict=True))
     return found
 

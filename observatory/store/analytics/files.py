@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from observatory.store.analytics.periods import as_text
+from observatory.store.analytics.periods import as_text, split_nearby
 from observatory.store.analytics.reading import Asked, read_sums
 from observatory.store.database import fetch_all
 from observatory.store.file_paths import find_path, name_paths
@@ -22,15 +23,12 @@ def list_files(
     those by a conversation that had edited the file before. ``conversations`` are those that used
     it first in the period, ``editing_conversations`` those that edited it first then.
     """
-    only = {}
-    if path is not None:
+    if path is None:
+        rows = _list_first(asked, sort_by=sort_by, limit=limit, offset=offset)
+    else:
         key = find_path(path)
-        if key is None:
-            return []
-        only = {"path_key": key}
-    rows = read_sums(
-        FILES, asked, by=("path_key",), only=only, order_by=sort_by, limit=limit, offset=offset
-    )
+        only = {} if key is None else {"path_key": key}
+        rows = read_sums(FILES, asked, by=("path_key",), only=only) if only and not offset else []
     paths = name_paths(row[0] for row in rows)
     return [
         {
@@ -40,6 +38,26 @@ def list_files(
         }
         for key, *numbers in rows
     ]
+
+
+def _list_first(asked: Asked, *, sort_by: str, limit: int, offset: int) -> list[tuple[int, ...]]:
+    """Return the sums of the paths of which a measure is the largest, in order.
+
+    Of everything together all files are put in order by this measure alone, and only then all is
+    read of the first: to put them in order with all their measures took twice as long. Of places by
+    themselves to read them twice is what takes long.
+    """
+    read = partial(read_sums, FILES, asked, by=("path_key",))
+    put_in_order = partial(read, order_by=sort_by, limit=limit, offset=offset)
+    if asked.is_together:
+        segments = split_nearby(asked.period.start, asked.period.end)
+        ranked = put_in_order(measures=(sort_by,), segments=segments, is_zero_left_out=True)
+        # Behind those with anything come all others, which are not among these.
+        if len(ranked) == limit and ranked[-1][1]:
+            keys = [key for key, _ in ranked]
+            found = {row[0]: row for row in read(among={"path_key": keys})}
+            return [found[key] for key in keys]
+    return put_in_order()
 
 
 _USING = """

@@ -8,7 +8,7 @@ from observatory.store.analytics import figures
 from observatory.store.analytics.activity import read_activity
 from observatory.store.analytics.reading import Asked
 from observatory.store.analytics.tools import read_tool_groups
-from observatory.store.analytics.usage import read_groups, read_total
+from observatory.store.analytics.usage import read_rows, read_total
 
 _TOOL = ("tool", "uses", "error_count", "success_rate", "p50_ms")
 
@@ -30,10 +30,9 @@ def read_overview(asked: Asked, *, limit: int) -> dict[str, list[dict[str, Any]]
         InvalidParameter: There are too many days.
     """
     found = {
-        group: [
-            {**names, **figures.usage_figures(row)}
-            for names, row in read_groups(asked, group_by=group, measures=figures.FOR_USAGE)
-        ]
+        group: read_rows(
+            asked, group_by=group, measures=figures.FOR_USAGE, make=figures.usage_figures_of
+        )
         for group in ("day", "model", "project")
     }
     tools = read_tool_groups(asked, group_by="tool")[:limit]

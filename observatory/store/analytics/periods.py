@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -33,12 +34,16 @@ _REMEMBERED = 16_384
 
 
 class Segment(NamedTuple):
-    """A span that is read from one level of sums: ``bucket`` is whose it is."""
+    """A span that is read from one level of sums: ``bucket`` is whose it is.
+
+    With a ``sign`` of -1 it is taken away.
+    """
 
     bucket: int
     level: int
     start: int
     end: int
+    sign: int = 1
 
 
 class Bucket(NamedTuple):
@@ -217,6 +222,75 @@ _SECONDS = {HOUR: HOUR_SECONDS, DAY: DAY_SECONDS}
 
 def _round_down(level: int, moment: int) -> int:
     return begin_month(moment) if level == MONTH else moment - moment % _SECONDS[level]
+
+
+def split_at_edges(buckets: Sequence[Bucket]) -> tuple[list[Segment], list[Segment]]:
+    """Return days or more as if they were of UTC, and what lies between their edges and those.
+
+    A day in New York is read as the one of UTC that begins four hours earlier. Those four hours are
+    taken from it, and added to the day before: they are less to read than all that a day has.
+
+    Args:
+        buckets: Days, weeks or months that follow each other.
+
+    Returns:
+        What they are read as, and what is to be taken from each and added to the one before
+        it; what stands at one more than there are is to be added to the last.
+    """
+    if not buckets:
+        return [], []
+    edges = [bucket.start for bucket in buckets] + [buckets[-1].end]
+    about = [_round_nearby(DAY, edge) for edge in edges]
+    return [
+        Segment(place, *each)
+        for place, span in enumerate(pairwise(about))
+        for each in _split(*span)
+    ], [
+        Segment(place, *each)
+        for place, (near, edge) in enumerate(zip(about, edges, strict=True))
+        for each in _split_from_to(near, edge)
+    ]
+
+
+def split_nearby(start: int, end: int) -> list[Segment]:
+    """Return what a span is read from, where what reaches over its ends may be taken away again."""
+    return [Segment(0, *each) for each in _split_from_to(start, end)]
+
+
+@lru_cache(maxsize=8192)
+def _split_from_to(start: int, end: int) -> tuple[tuple[int, int, int, int], ...]:
+    """Return what lies between two times, the second of which may be earlier, with signs."""
+    return tuple(_split_nearby(MONTH, start, end))
+
+
+def _split_nearby(level: int, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    if start > end:
+        for each, first, last, sign in _split_nearby(level, end, start):
+            yield each, first, last, -sign
+        return
+    if level == QUARTER:
+        if start < end:
+            yield QUARTER, start, end, 1
+        return
+    first, last = _round_nearby(level, start), _round_nearby(level, end)
+    if first >= last or abs(first - start) + abs(last - end) >= end - start:
+        yield from _split_nearby(level - 1, start, end)
+        return
+    yield from _split_nearby(level - 1, start, first)
+    yield level, first, last, 1
+    yield from _split_nearby(level - 1, last, end)
+
+
+def is_one_unit(level: int, start: int, end: int) -> bool:
+    """Tell whether a span is one hour, day or month of UTC, which is one sum."""
+    if level == MONTH:
+        return end_month(start) == end
+    return level != QUARTER and end - start == _SECONDS[level]
+
+
+def _round_nearby(level: int, moment: int) -> int:
+    down, up = _round_down(level, moment), _round_up(level, moment)
+    return down if moment - down < up - moment else up
 
 
 def _round_up(level: int, moment: int) -> int:

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from observatory.errors import NotFound
-from observatory.store.analytics.periods import Bucket, Period, Segment, list_buckets, split
+from observatory.store.analytics.periods import Period, Segment, is_one_unit, split
 from observatory.store.database import fetch_all, fetch_one
 from observatory.store.places import find_places, list_places
 from observatory.store.projects import find_project
@@ -42,6 +44,11 @@ class Asked:
     def only(self) -> dict[str, str]:
         """What the names of the sums of usage must be."""
         return {} if self.model is None else {"model": self.model}
+
+    @property
+    def is_together(self) -> bool:
+        """Whether it is of all places, of which there are sums together."""
+        return self.scope.is_whole and self.project_key is None
 
     def and_there(self, conversations: str) -> str:
         """Return what narrows a statement to the scope and the project, as Scope.and_there does."""
@@ -87,10 +94,12 @@ def read_sums(
     measures: Sequence[str] | None = None,
     segments: Iterable[Segment] | None = None,
     only: Mapping[str, str | int] | None = None,
+    among: Mapping[str, Sequence[int]] | None = None,
     places: list[int] | None = None,
     order_by: str | None = None,
     limit: int | None = None,
     offset: int = 0,
+    is_zero_left_out: bool = False,
 ) -> list[tuple[Any, ...]]:
     """Return sums as rows: what they are by, then the measures.
 
@@ -101,10 +110,12 @@ def read_sums(
         measures: Which measures; by default all.
         segments: The spans to read; by default the period.
         only: Names of the sums with what they must be.
+        among: Names of the sums with what they must be one of.
         places: Only of these places, which are there for who asks.
         order_by: The measure of which the largest come first.
         limit: Largest number of rows.
         offset: How many of them to pass over.
+        is_zero_left_out: Whether what adds nothing to that measure is not read.
     """
     measures = sums.measures if measures is None else measures
     spans = list(split(0, asked.period.start, asked.period.end) if segments is None else segments)
@@ -116,20 +127,23 @@ def read_sums(
             if PROJECT in by
             else find_places(asked.scope, project_key=asked.project_key)
         )
-    sql = _statement(sums, by, measures, spans, places, tuple(only or ()))
+    assert all(span.sign > 0 for span in spans) or not {*measures} & {*sums.largest}
     is_together = sums.has_together and sums.names[0] not in (*by, *(only or ()))
+    names = sums.names[1:] if is_together else sums.names
+    is_row_each = len(places) == 1 and {*by} == {BUCKET, *names} and _are_single(spans)
+    narrowed = "".join(f" AND r.{name} = :{name}" for name in only or ())
+    if is_zero_left_out:
+        narrowed += f" AND r.{order_by} > 0"
+    for name in among or ():
+        narrowed += f" AND r.{name} IN (SELECT value FROM json_each(:{name}))"
+    sql = _statement(sums, by, measures, spans, places, narrowed, is_row_each=is_row_each)
     levels = TOGETHER if is_together else 0
     parameters: dict[str, Any] = {
-        "segments": json.dumps(
-            [
-                (span.bucket, span.level + levels, span.start, span.end)
-                for span in spans
-                if span.level != QUARTER
-            ]
-        ),
-        "quarters": json.dumps([span for span in spans if span.level == QUARTER]),
+        "segments": _as_json((span for span in spans if span.level != QUARTER), more_levels=levels),
+        "quarters": _as_json(span for span in spans if span.level == QUARTER),
         "places": json.dumps(places),
         **(only or {}),
+        **{name: json.dumps(wanted) for name, wanted in (among or {}).items()},
     }
     if order_by is not None:
         place = len(by) + measures.index(order_by) + 1
@@ -138,6 +152,18 @@ def read_sums(
     rows = fetch_all(sql, parameters)
     # One row over nothing holds nothing.
     return rows if by else [tuple(value or 0 for value in row) for row in rows]
+
+
+def _are_single(spans: Sequence[Segment]) -> bool:
+    """Tell whether each of some spans is one unit of its level, and of another bucket."""
+    return len({span.bucket for span in spans}) == len(spans) and all(
+        span.sign > 0 and is_one_unit(span.level, span.start, span.end) for span in spans
+    )
+
+
+def _as_json(spans: Iterable[Segment], *, more_levels: int = 0) -> str:
+    told = [(bucket, level + more_levels, *others) for bucket, level, *others in spans]
+    return orjson.dumps(told).decode()
 
 
 _EXPRESSIONS = {
@@ -153,31 +179,60 @@ def _statement(
     measures: Sequence[str],
     spans: list[Segment],
     places: list[int],
-    only: tuple[str, ...],
+    narrowed: str,
+    *,
+    is_row_each: bool,
 ) -> str:
     columns = ("start", "place_key", *sums.names, *measures)
-    named = "".join(f" AND r.{name} = :{name}" for name in only)
-    sources = []
-    if any(span.level != QUARTER for span in spans):
-        sources.append(_read_rollups(sums, columns) + named)
-    if any(span.level == QUARTER for span in spans):
-        sources.append(_read_parts(sums, columns, places) + named)
-    grouped = ", ".join(_EXPRESSIONS.get(name, name) for name in by)
-    summed = ", ".join(f"{'max' if name in sums.largest else 'sum'}({name})" for name in measures)
+    rollups = [span for span in spans if span.level != QUARTER]
+    quarters = [span for span in spans if span.level == QUARTER]
+    sources = [(_read_rollups(sums, columns) + narrowed, rollups)] if rollups else []
+    if quarters:
+        sources.append((_read_parts(sums, columns, places) + narrowed, quarters))
+    if is_row_each:
+        # Nothing is to be summed up, and all is in order.
+        return f"SELECT {', '.join((*by, *measures))} FROM ({sources[0][0]})"
     joined = " JOIN places pl ON pl.key = place_key" if PROJECT in by else ""
-    return (
-        f"SELECT {grouped + ', ' if by else ''}{summed}"
-        f" FROM ({' UNION ALL '.join(sources)}){joined}"
-        + (f" GROUP BY {', '.join(str(n + 1) for n in range(len(by)))}" if by else "")
-    )
+    expressions = {name: _EXPRESSIONS.get(name, name) for name in by}
+    summed = [
+        _sum_up(expressions, _add_up(sums, measures, read), f"({source}){joined}")
+        for source, read in sources
+    ]
+    if len(summed) == 1:
+        return summed[0]
+    # Each by itself, so that it need not be sorted when it is in order.
+    again = _add_up(sums, measures, ())
+    return _sum_up({name: name for name in by}, again, f"({' UNION ALL '.join(summed)})")
+
+
+def _add_up(sums: Sums, measures: Iterable[str], spans: Iterable[Segment]) -> dict[str, str]:
+    """Return how each measure is added up, with the signs of what is read."""
+    signs = {span.sign for span in spans}
+    added = "sum(sign * {})" if len(signs) > 1 else "-sum({})" if signs == {-1} else "sum({})"
+    return {name: ("max({})" if name in sums.largest else added).format(name) for name in measures}
+
+
+def _sum_up(by: Mapping[str, str], measures: Mapping[str, str], source: str) -> str:
+    """Return what sums up a source; both mappings tell what is named how."""
+    columns = ", ".join(f"{how} AS {name}" for name, how in {**by, **measures}.items())
+    grouped = f" GROUP BY {', '.join(str(n + 1) for n in range(len(by)))}" if by else ""
+    return f"SELECT {columns} FROM {source}{grouped}"
+
+
+# In their order: what is read for one bucket after the other is not sorted to be grouped. And each
+# is taken apart once: without an order SQLite would do so again for each row that it compares.
+_SPANS = (
+    "(SELECT value ->> 0 AS bucket, value ->> 1 AS level, value ->> 2 AS first,"
+    " value ->> 3 AS last, value ->> 4 AS sign FROM json_each(:{}) ORDER BY 1) s"
+)
 
 
 def _read_rollups(sums: Sums, columns: Iterable[str]) -> str:
     return (
-        f"SELECT s.value ->> 0 AS bucket, {', '.join(f'r.{name}' for name in columns)}"
-        " FROM json_each(:segments) s CROSS JOIN json_each(:places) p"
-        f" CROSS JOIN {sums.rollups} r ON r.level = s.value ->> 1 AND r.place_key = p.value"
-        " AND r.start >= s.value ->> 2 AND r.start < s.value ->> 3"
+        f"SELECT s.bucket, s.sign, {', '.join(f'r.{name}' for name in columns)}"
+        f" FROM {_SPANS.format('segments')} CROSS JOIN json_each(:places) p"
+        f" CROSS JOIN {sums.rollups} r ON r.level = s.level AND r.place_key = p.value"
+        " AND r.start >= s.first AND r.start < s.last"
     )
 
 
@@ -188,10 +243,10 @@ def _read_parts(sums: Sums, columns: Iterable[str], places: list[int]) -> str:
         else " AND r.place_key IN (SELECT value FROM json_each(:places))"
     )
     return (
-        f"SELECT s.value ->> 0 AS bucket, {', '.join(f'r.{name}' for name in columns)}"
-        " FROM json_each(:quarters) s"
+        f"SELECT s.bucket, s.sign, {', '.join(f'r.{name}' for name in columns)}"
+        f" FROM {_SPANS.format('quarters')}"
         f" CROSS JOIN {sums.parts} r INDEXED BY {sums.parts}_by_time"
-        f" ON r.start >= s.value ->> 2 AND r.start < s.value ->> 3{there}"
+        f" ON r.start >= s.first AND r.start < s.last{there}"
     )
 
 
@@ -221,23 +276,6 @@ def clip(period: Period, sums: Sums, asked: Asked) -> Period | None:
         return None
     start, end = max(period.start, bounds[0]), min(period.end, bounds[1])
     return Period(start, end, period.zone) if start < end else None
-
-
-def divide(asked: Asked, unit: str, sums: Sums) -> tuple[list[Bucket], list[Segment]]:
-    """Return the units of time from the first with anything in the sums to the last.
-
-    And the spans that they are read from, each with the place of its unit.
-
-    Raises:
-        InvalidParameter: They are too many.
-    """
-    period = clip(asked.period, sums, asked)
-    buckets = [] if period is None else list_buckets(period, unit, within=asked.period)
-    return buckets, [
-        segment
-        for place, bucket in enumerate(buckets)
-        for segment in split(place, bucket.start, bucket.end)
-    ]
 
 
 def name_projects(keys: Iterable[int]) -> dict[int, dict[str, Any]]:

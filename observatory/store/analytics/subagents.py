@@ -27,25 +27,35 @@ _TREE = f"""
     SELECT {_COLUMNS} FROM conversations c WHERE c.key IN (SELECT key FROM below)
     ORDER BY c.created_at, c.key
 """
-# All subagents with their sessions' keys. There is an index of those with a parent.
+# All subagents below sessions, with what both cost. There is an index of those with a parent. What
+# has no parent is in no circle, so nothing is found twice. With coalesce subagents are looked
+# up after their session, and only those of one in the period.
 _SESSIONS = """
-    WITH RECURSIVE below (root, key) AS (
-        SELECT c.parent_key, c.key FROM conversations c INDEXED BY conversations_by_parent
+    WITH RECURSIVE below (root, own, key, cost, tokens, calls, unpriced) AS (
+        SELECT p.key, p.cost_nanodollars, c.key, c.cost_nanodollars, c.total_tokens,
+            c.api_call_count, c.unpriced_call_count
+        FROM conversations c INDEXED BY conversations_by_parent
         JOIN conversations p ON p.key = c.parent_key AND p.parent_key IS NULL
-        WHERE c.parent_key IS NOT NULL AND c.deleted_at IS NULL AND p.deleted_at IS NULL
-            AND p.updated_at >= :start AND p.created_at < :end{there}
-        UNION
-        SELECT below.root, c.key FROM below CROSS JOIN conversations c ON c.parent_key = below.key
+        WHERE c.parent_key IS NOT NULL AND p.deleted_at IS NULL
+            AND p.updated_at >= :start AND p.created_at < :end
+            AND coalesce(p.deleted_at, c.deleted_at) IS NULL{there}
+        UNION ALL
+        SELECT below.root, below.own, c.key, c.cost_nanodollars, c.total_tokens,
+            c.api_call_count, c.unpriced_call_count
+        FROM below CROSS JOIN conversations c ON c.parent_key = below.key
         WHERE c.deleted_at IS NULL
+    ), most AS (
+        SELECT root, count(*) AS number, sum(cost) AS cost, sum(tokens) AS tokens,
+            sum(calls) AS calls, sum(unpriced) AS unpriced
+        FROM below WHERE TRUE{below} GROUP BY root
+        ORDER BY max(own) + sum(cost) DESC, root DESC LIMIT :limit
     )
     SELECT s.id, s.title, p.path, s.agent_type, s.cost_nanodollars, s.total_tokens,
-        s.api_call_count, s.unpriced_call_count, count(*), sum(c.cost_nanodollars),
-        sum(c.total_tokens), sum(c.api_call_count), sum(c.unpriced_call_count)
-    FROM below CROSS JOIN conversations c ON c.key = below.key{below}
-    CROSS JOIN conversations s ON s.key = below.root
+        s.api_call_count, s.unpriced_call_count, most.number, most.cost, most.tokens, most.calls,
+        most.unpriced
+    FROM most CROSS JOIN conversations s ON s.key = most.root
     LEFT JOIN projects p ON p.key = s.project_key
-    GROUP BY below.root
-    ORDER BY s.cost_nanodollars + sum(c.cost_nanodollars) DESC, s.key DESC LIMIT :limit
+    ORDER BY s.cost_nanodollars + most.cost DESC, s.key DESC
 """
 
 
@@ -56,7 +66,7 @@ def list_sessions_with_subagents(asked: Asked, *, limit: int) -> list[dict[str, 
     """
     there = asked.and_among("p")
     rows = fetch_all(
-        _SESSIONS.format(there=there, below=asked.scope.and_among("c")),
+        _SESSIONS.format(there=there, below=asked.scope.and_among("below")),
         {
             "start": as_text(asked.period.start),
             "end": as_text(asked.period.end),

@@ -6,12 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from observatory.store.analytics.figures import tool_figures
+from observatory.store.analytics.over_time import list_times, read_times
 from observatory.store.analytics.periods import UNITS, as_text
 from observatory.store.analytics.reading import (
-    BUCKET,
     PROJECT,
     Asked,
-    divide,
     name_projects,
     read_sums,
 )
@@ -41,13 +40,15 @@ def read_tool_groups(
     """
     only = {} if tool is None else {"tool": tool}
     if group_by in UNITS:
-        buckets, segments = divide(asked, group_by, TOOLS)
-        rows = read_sums(TOOLS, asked, by=(BUCKET, *_OUTCOME), segments=segments, only=only)
+        times = list_times(asked, group_by, TOOLS)
+        rows = read_times(
+            TOOLS, asked, group_by, times, by=_OUTCOME, measures=TOOLS.measures, only=only
+        )
         found = _gather(rows)
         nothing: tuple[dict[str, int], dict[Any, int]] = (dict.fromkeys(TOOLS.measures, 0), {})
         return [
             {**time_of(bucket), **tool_figures(*found.get(place, nothing))}
-            for place, bucket in enumerate(buckets)
+            for place, bucket in enumerate(times)
         ]
     by = PROJECT if group_by == "project" else "tool"
     gathered = _gather(read_sums(TOOLS, asked, by=(by, *_OUTCOME), only=only))

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from observatory.store.analytics import figures
 from observatory.store.analytics.conversations import list_conversation_sums
 from observatory.store.analytics.figures import Numbers
+from observatory.store.analytics.over_time import list_times, read_times
 from observatory.store.analytics.periods import UNITS, Bucket, as_text
 from observatory.store.analytics.reading import (
-    BUCKET,
     PROJECT,
     Asked,
-    divide,
     name_projects,
     read_sums,
 )
@@ -21,7 +21,8 @@ from observatory.store.rollup_tables import USAGE
 
 GROUPS = (*UNITS, "model", "project", "conversation")
 BREAKDOWNS = ("model", "project")
-Figures = Callable[[Numbers], dict[str, Any]]
+# Makes figures of measures in their order.
+Figures = Callable[[Sequence[int]], dict[str, Any]]
 
 
 def read_total(asked: Asked) -> Numbers:
@@ -54,7 +55,8 @@ def read_groups(
         InvalidParameter: There are too many units of time.
     """
     if group_by in UNITS:
-        return _read_times(asked, group_by, breakdown, measures)
+        make = partial(figures.number, measures=measures)
+        return list(_read_times(asked, group_by, breakdown, measures, make))
     if group_by == "conversation":
         return list_conversation_sums(asked, limit=limit)
     by = PROJECT if group_by == "project" else "model"
@@ -62,6 +64,27 @@ def read_groups(
     named = _namer(by, (row[0] for row in rows))
     found = [(named(row[0]), figures.number(row[1:], measures)) for row in rows]
     return _largest_first(each for each in found if by == PROJECT or each[1]["api_calls"])
+
+
+def read_rows(
+    asked: Asked,
+    *,
+    group_by: str,
+    measures: Sequence[str],
+    make: Figures,
+    breakdown: str | None = None,
+    limit: int = 100,
+) -> list[dict[str, Any]]:
+    """Return the same as rows of what they are of, and of what is made of the measures.
+
+    Raises:
+        InvalidParameter: There are too many units of time.
+    """
+    if group_by in UNITS:
+        made = _read_times(asked, group_by, breakdown, measures, make)
+        return [{**names, **row} for names, row in made]
+    groups = read_groups(asked, group_by=group_by, limit=limit, measures=measures)
+    return [{**names, **make([row[name] for name in measures])} for names, row in groups]
 
 
 def _namer(by: str, keys: Iterable[Any]) -> Callable[[Any], dict[str, Any]]:
@@ -84,23 +107,23 @@ def _largest_first(
 
 
 def _read_times(
-    asked: Asked, unit: str, breakdown: str | None, measures: Sequence[str]
-) -> list[tuple[dict[str, Any], Numbers]]:
-    buckets, segments = divide(asked, unit, USAGE)
-    by = (BUCKET,) if breakdown is None else (BUCKET, breakdown)
-    rows = read_sums(USAGE, asked, by=by, segments=segments, only=asked.only, measures=measures)
+    asked: Asked, unit: str, breakdown: str | None, measures: Sequence[str], make: Figures
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    buckets = list_times(asked, unit, USAGE)
+    times = [time_of(bucket) for bucket in buckets]
+    by = () if breakdown is None else (breakdown,)
+    rows = read_times(USAGE, asked, unit, buckets, by=by, measures=measures, only=asked.only)
     if breakdown is None:
-        found = {row[0]: figures.number(row[1:], measures) for row in rows}
-        nothing = dict.fromkeys(measures, 0)
-        return [
-            (time_of(bucket), found.get(place, nothing)) for place, bucket in enumerate(buckets)
-        ]
+        found = {row[0]: row[1:] for row in rows}
+        nothing = (0,) * len(measures)
+        for place, time in enumerate(times):
+            yield time, make(found.get(place, nothing))
+        return
     named = _namer(breakdown, {row[1] for row in rows})
-    divided = [
-        ({**time_of(buckets[row[0]]), **named(row[1])}, figures.number(row[2:], measures))
-        for row in rows
-    ]
-    return [each for each in divided if breakdown == PROJECT or each[1]["api_calls"]]
+    calls = 2 + measures.index("api_calls")
+    for row in rows:
+        if breakdown == PROJECT or row[calls]:
+            yield {**times[row[0]], **named(row[1])}, make(row[2:])
 
 
 def time_of(bucket: Bucket) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
@@ -16,6 +17,7 @@ from observatory.store.analytics.periods import (
     list_offsets,
     make_period,
     split,
+    split_at_edges,
 )
 
 ZONES = sorted(available_timezones() - {"localtime"})
@@ -79,6 +81,33 @@ def test_what_a_span_is_read_from_has_no_gap_and_no_overlap(start, length):
     assert [parts[0].start, parts[-1].end] == [start, start + length]
     assert all(a.end == b.start for a, b in pairwise(parts))
     assert all(part.bucket == 7 and part.start < part.end for part in parts)
+
+
+@given(
+    zone=st.sampled_from(ZONES),
+    start=st.datetimes(datetime(1993, 1, 1), datetime(2040, 1, 1)),
+    hours=st.integers(1, 800),
+    unit=st.sampled_from([unit for unit in UNITS if unit != "hour"]),
+)
+def test_what_lies_between_edges_makes_up_for_what_units_are_read_as(zone, start, hours, unit):
+    start = start.replace(tzinfo=UTC)
+    end = start + timedelta(hours=min(hours, HOURS[unit]))
+    buckets = list_buckets(make_period(start, end, ZoneInfo(zone)), unit)
+    segments, moved = split_at_edges(buckets)
+    assert all(segment.sign == 1 and segment.start < segment.end for segment in segments)
+    read: Counter[tuple[int, int]] = Counter()
+    for place, _, first, last, sign in segments:
+        read.update({(place, quarter): sign for quarter in range(first, last, 900)})
+    for place, _, first, last, sign in moved:
+        for quarter in range(first, last, 900):
+            read[place, quarter] -= sign
+            read[place - 1, quarter] += sign
+    outside = (-1, len(buckets))
+    assert {key: n for key, n in read.items() if n and key[0] not in outside} == {
+        (place, quarter): 1
+        for place, bucket in enumerate(buckets)
+        for quarter in range(bucket.start, bucket.end, 900)
+    }
 
 
 @given(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from observatory.store.analytics import activity, conversations, figures, tools, usage
+from observatory.store.analytics import activity, conversations, figures, files, tools, usage
 from observatory.store.analytics.periods import Period, make_period
 from observatory.store.analytics.reading import Asked
 from observatory.store.database import fetch_all
@@ -48,7 +48,8 @@ def talk(write: Any, transcript: Transcript, number: int, path: str | None = Non
         transcript.prompt("go")
         name, identifier = ("Read", "Bash")[turn % 2], f"toolu_{transcript.prefix}{turn}"
         model = MODELS[(number + turn) % 3]
-        transcript.tool_use(name, {"command": "x"}, tool_use_id=identifier, model=model)
+        parameters = {"file_path": f"/src/{number % 3}{turn % 4}.py"} if turn % 2 == 0 else {}
+        transcript.tool_use(name, parameters, tool_use_id=identifier, model=model)
         transcript.number += number
         transcript.tool_result("y", tool_use_id=identifier, is_error=turn % 5 == 4)
     write(transcript, path)
@@ -153,6 +154,22 @@ def test_sums_equal_a_plain_count(archive, question):
         for status in ("success", "error"):
             shown[row["tool"], status] += row[f"{status}_count"]
     assert +shown == uses
+
+    reads = Counter(
+        path
+        for key, moment, path in fetch_all(
+            "SELECT conversation_key, started_at, path FROM tool_uses"
+            " WHERE path IS NOT NULL AND status = 'success'"
+        )
+        if is_asked(key, moment)
+    )
+    for sort_by, limit in (("reads", 500), ("reads", 2), ("edits", 2)):
+        listed = files.list_files(asked, path=None, sort_by=sort_by, limit=limit, offset=0)
+        found = {row["path"]: row["reads"] for row in listed}
+        assert found == {path: reads[path] for path in found}
+        assert len(listed) == min(limit, len(reads))
+        if sort_by == "reads":
+            assert [*found.values()] == sorted(reads.values(), reverse=True)[:limit]
 
 
 def test_the_archive_is_spread_out(archive):
