@@ -15,11 +15,15 @@ from orjson import Fragment, dumps
 
 from observatory.store.database import sqlite_version
 from observatory.store.message_rows import (
+    BLOCKS,
+    CALLS,
     CONTENT,
+    JOINS,
     METADATA,
     ORDER,
     TEXT_KEY,
     TOKEN_COUNT,
+    Place,
     copied_from,
     find_page,
     page_of,
@@ -42,22 +46,27 @@ _CALL = """
 
 
 @lru_cache(maxsize=64)
-def _page(scope: Scope) -> str:
+def _page(scope: Scope, *, has_copies: bool = True) -> str:
+    key, text, blocks, original, joins = "m.key", "m.content", "m.blocks", "NULL", CALLS
+    if has_copies:
+        key, text, blocks, original, joins = TEXT_KEY, CONTENT, BLOCKS, copied_from(scope), JOINS
     # What may hold anything is quoted; times, and what the schema lists, need not be.
-    return page_of(f"""
-        m.key, {TEXT_KEY}, m.position, m.role = 'assistant', {CONTENT},
+    columns = f"""
+        {key}, m.role = 'assistant', {text},
         CAST(concat('{{"id":', json_quote(m.id), ',"conversation_id":', :conversation_id,
             ',"position":', m.position, ',"role":"', m.role, '","kind":', json_quote(m.kind),
             ',"content":') AS BLOB),
-        CAST(concat('{_LENGTH}', octet_length({CONTENT}),
-            ',"blocks":', coalesce(o.blocks, m.blocks, 'null'), ',"timestamp":"', m.created_at,
+        CAST(concat('{_LENGTH}', octet_length({text}),
+            ',"blocks":', coalesce({blocks}, 'null'), ',"timestamp":"', m.created_at,
             '","token_count":', {TOKEN_COUNT}, ',"tool_calls":[') AS BLOB),
         CAST(concat('],"parent_id":', json_quote(m.parent_id),
-            ',"copied_from":', json_quote({copied_from(scope)}),
+            ',"copied_from":', json_quote({original}),
             ',"is_on_main_branch":', iif(m.is_on_main_branch, 'true', 'false'),
             ',"is_superseded":', iif(m.is_superseded, 'true', 'false'),
-            ',"metadata":', {METADATA}, '}}') AS BLOB)
-    """)
+            ',"metadata":', {METADATA}, '}}') AS BLOB),
+        m.position, m.key
+    """
+    return page_of(columns, joins=joins)
 
 
 def write_messages(
@@ -81,9 +90,12 @@ def write_messages(
         conversation_id, scope=scope, limit=limit, offset=offset, cursor=cursor, around=around
     )
     rows = read_rows(
-        _page(scope), place, limit=limit, conversation_id=dumps(conversation_id).decode()
+        _page(scope, has_copies=place.has_copies),
+        place,
+        limit=limit,
+        conversation_id=dumps(conversation_id).decode(),
     )
-    calls, results = _write_calls(rows, place.conversation_key, scope)
+    calls, results = _write_calls(rows, place, scope)
     has_more = len(rows) > limit
     shown = rows[:limit]
     return Page(
@@ -92,22 +104,22 @@ def write_messages(
         limit=limit,
         offset=place.offset,
         has_more=has_more,
-        next_cursor=encode_cursor(ORDER, (shown[-1][2], shown[-1][0])) if has_more else None,
+        next_cursor=encode_cursor(ORDER, shown[-1][-2:]) if has_more else None,
     )
 
 
 def _write_calls(
-    rows: list[tuple[Any, ...]], conversation_key: int, scope: Scope
+    rows: list[tuple[Any, ...]], place: Place, scope: Scope
 ) -> tuple[dict[int, list[bytes]], dict[int, bytes]]:
     """Return the tool calls of messages, and the texts that they were answered with, both by key.
 
     What a tool gave back stands in its message and again in the call that asked for it.
     """
-    texts = {row[1]: row[4] for row in rows}
+    texts = {row[0]: row[2] for row in rows}
     uses = read_uses(
-        [row[1] for row in rows if row[3]],
-        has_copies=any(row[1] != row[0] for row in rows),
-        conversation_key=conversation_key,
+        [row[0] for row in rows if row[1]],
+        has_copies=place.has_copies and any(row[0] != row[7] for row in rows),
+        conversation_key=place.conversation_key,
         scope=scope,
         shown=_CALL,
     )
@@ -136,7 +148,7 @@ def _write_rows(
     rows: list[tuple[Any, ...]], calls: dict[int, list[bytes]], results: dict[int, bytes]
 ) -> bytes:
     pieces = [b"["]
-    for _key, key, _position, _is_assistant, text, head, middle, end in rows:
+    for key, _is_assistant, text, head, middle, end, _position, _key in rows:
         if not text.isascii():
             # What SQLite has counted are bytes.
             middle = f"{_LENGTH}{len(text)}".encode() + middle[middle.index(b",", 1) :]

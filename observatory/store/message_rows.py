@@ -65,11 +65,15 @@ TOKEN_COUNT = f"CASE WHEN a.message_key = m.key THEN {_PROMPT} + a.output_tokens
 # The key of the message that has the text, and what it called: the original of a copy.
 TEXT_KEY = "coalesce(m.copy_of_key, m.key)"
 CONTENT = "coalesce(o.content, m.content)"
-JOINS = """
-    LEFT JOIN messages o ON o.key = m.copy_of_key
-    LEFT JOIN api_calls a ON a.key = m.api_call_key
+BLOCKS = "coalesce(o.blocks, m.blocks)"
+CALLS = "LEFT JOIN api_calls a ON a.key = m.api_call_key"
+JOINS = f"LEFT JOIN messages o ON o.key = m.copy_of_key {CALLS}"
+_CONVERSATION = """
+    SELECT key, message_count, EXISTS (
+        SELECT 1 FROM messages m
+        WHERE m.conversation_key = conversations.key AND m.copy_of_key IS NOT NULL)
+    FROM conversations WHERE id = ? AND deleted_at IS NULL
 """
-_CONVERSATION = "SELECT key, message_count FROM conversations WHERE id = ? AND deleted_at IS NULL"
 _USES = """
     SELECT message_key, tool_use_id, status, started_at, result, result_message_key,
         execution_time_ms, {shown}
@@ -94,10 +98,14 @@ def copied_from(scope: Scope) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a page begins; ``start`` is ``None`` where nothing is left."""
+    """Where a page begins; ``start`` is ``None`` where nothing is left.
+
+    ``has_copies`` tells whether any message of the conversation is a copy.
+    """
 
     conversation_key: int
     total: int
+    has_copies: bool
     offset: int
     start: tuple[Any, ...] | None
 
@@ -120,7 +128,7 @@ def find_page(
     found = fetch_one(_CONVERSATION + scope.and_there("conversations"), (conversation_id,))
     if found is None:
         raise NotFound("conversation", conversation_id)
-    key, total = found
+    key, total, has_copies = found
     if around is not None:
         offset = find_place(around, key)[0] // limit * limit
     start: tuple[Any, ...] | None
@@ -128,13 +136,13 @@ def find_page(
         start = decode_cursor(cursor, order=ORDER, types=(int, int))
     else:
         start = find_start(key, offset)
-    return Place(key, total, offset, start)
+    return Place(key, total, has_copies != 0, offset, start)
 
 
-def page_of(columns: str) -> str:
+def page_of(columns: str, *, joins: str = JOINS) -> str:
     """Return SQL of columns of the messages of a page."""
     return f"""
-        SELECT {columns} FROM messages m {JOINS}
+        SELECT {columns} FROM messages m {joins}
         WHERE m.conversation_key = :conversation AND (m.position, m.key) > (:position, :key)
         ORDER BY m.position, m.key LIMIT +:limit
     """

@@ -14,6 +14,7 @@ from observatory.errors import NotFound
 from observatory.store.cutting import cut_json
 from observatory.store.database import fetch_all, fetch_one
 from observatory.store.message_rows import (
+    BLOCKS,
     CONTENT,
     JOINS,
     METADATA,
@@ -35,7 +36,7 @@ from observatory.store.tool_uses import shown_status
 def _columns(scope: Scope) -> str:
     return f"""
         m.key, {TEXT_KEY}, m.position, m.id, m.role, m.kind, {CONTENT},
-        coalesce(o.blocks, m.blocks), m.created_at, m.parent_id, {copied_from(scope)},
+        {BLOCKS}, m.created_at, m.parent_id, {copied_from(scope)},
         m.is_on_main_branch, m.is_superseded, {TOKEN_COUNT}, {METADATA}
     """
 
