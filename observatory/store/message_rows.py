@@ -70,7 +70,7 @@ CALLS = "LEFT JOIN api_calls a ON a.key = m.api_call_key"
 JOINS = f"LEFT JOIN messages o ON o.key = m.copy_of_key {CALLS}"
 _CONVERSATION = """
     SELECT key, message_count, EXISTS (
-        SELECT 1 FROM messages m
+        SELECT 1 FROM messages m INDEXED BY messages_copies
         WHERE m.conversation_key = conversations.key AND m.copy_of_key IS NOT NULL)
     FROM conversations WHERE id = ? AND deleted_at IS NULL
 """

@@ -102,6 +102,11 @@ def test_a_page_of_messages_walks_the_conversation(db, form, scope):
     assert scope.is_whole or "SEARCH oc USING INTEGER PRIMARY KEY (rowid=?)" in steps
 
 
+def test_whether_a_conversation_has_copies_is_asked_of_the_copies_alone(db):
+    steps = plan(message_rows._CONVERSATION, ("x",))
+    assert "SEARCH m USING INDEX messages_copies (conversation_key=?)" in steps
+
+
 def test_tool_calls_are_found_by_their_messages(db):
     steps = plan(message_rows._USES.format(shown="name"), ("[1,2]",))
     assert any("tool_uses_by_message" in step for step in steps)
