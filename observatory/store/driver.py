@@ -19,7 +19,7 @@ _MEMSTATUS = 9
 
 
 def leave_out_locks(driver: Any) -> None:
-    """Tell the library so, before it has a connection, for it is ended and begun anew.
+    """Tell the library so, unless it has a connection already, for it is ended and begun anew.
 
     Only one that the driver brings along: one of the system may be in use by others.
     """
@@ -30,6 +30,9 @@ def leave_out_locks(driver: Any) -> None:
         library = ctypes.CDLL(extension.__file__)
         # What comes after the first is handed over in another way on some machines.
         library.sqlite3_config.argtypes = [ctypes.c_int]
+        library.sqlite3_memory_used.restype = ctypes.c_longlong
+        if library.sqlite3_memory_used():
+            return
         library.sqlite3_shutdown()
         library.sqlite3_config(_MULTITHREAD)
         library.sqlite3_config(_MEMSTATUS, 0)
