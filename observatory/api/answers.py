@@ -32,7 +32,7 @@ def answer_rows(
     req: falcon.Request,
     resp: falcon.Response,
     noun: str,
-    rows: list[Any],
+    rows: Any,
     pagination: dict[str, Any],
     **others: Any,
 ) -> None:

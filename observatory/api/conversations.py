@@ -56,6 +56,7 @@ from observatory.store.conversations import (
     list_conversations,
 )
 from observatory.store.message_changes import insert_messages
+from observatory.store.message_pages import CAN_WRITE, write_messages
 from observatory.store.messages import get_message, list_messages
 from observatory.store.time_limits import check_time_limit
 from observatory.store.tool_uses import list_tool_uses
@@ -276,8 +277,13 @@ class ConversationMessages:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, conversation_id: str) -> None:
         """Answer with a page of messages."""
-        params = read_params(req, MessageParams)
-        page = list_messages(conversation_id, **params, scope=scope_of(req))
+        params, scope = read_params(req, MessageParams), scope_of(req)
+        is_whole = params["max_characters"] is None and not hasattr(req.context, "columns")
+        if is_whole and CAN_WRITE:
+            place = {name: params[name] for name in ("limit", "offset", "cursor", "around")}
+            page = write_messages(conversation_id, **place, scope=scope)
+        else:
+            page = list_messages(conversation_id, **params, scope=scope)
         answer_page(req, resp, "messages", page)
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, conversation_id: str) -> None:

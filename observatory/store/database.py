@@ -22,6 +22,7 @@ import peewee
 
 from observatory.errors import DatabaseReplaced, TimeLimitReached
 from observatory.metrics import WRITE_TIMEOUTS, observe_write
+from observatory.store.driver import leave_out_locks
 from observatory.store.handed_over_lock import Turns
 from observatory.store.locks import passing
 from observatory.store.time_limits import (
@@ -32,6 +33,7 @@ from observatory.store.time_limits import (
 )
 
 _driver = peewee.sqlite3  # type: ignore[attr-defined]
+leave_out_locks(_driver)
 # Of a value that is neither number nor text the driver asks what it is stored as. Without an answer
 # it looks in four places and fails in each, which takes longer than inserting the row.
 _driver.register_adapter(type(None), dict[None, None]().get)

@@ -16,9 +16,12 @@ _MAX_CURSOR_CHARACTERS = 2000
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A run of rows out of ``total``; ``next_cursor`` is ``None`` on the last page."""
+    """A run of rows out of ``total``; ``next_cursor`` is ``None`` on the last page.
 
-    rows: list[Any]
+    The rows are a list, or a ``Fragment`` of one that is written as JSON already.
+    """
+
+    rows: Any
     total: int
     limit: int
     offset: int

@@ -48,6 +48,11 @@ class ParsedQuery:
         """Whether one word or phrase is all that is looked for."""
         return len(self.terms) == 1 and self.match == _expression([list(self.terms)], [])
 
+    @property
+    def is_phrase(self) -> bool:
+        """Whether words that stand one behind the other are all that is looked for."""
+        return self.is_one_term and " " in self.terms[0]
+
 
 def spaced_cjk(text: str) -> str:
     """Return the lines of a text that have Chinese, Japanese or Korean in them, taken apart.

@@ -7,8 +7,9 @@ says when there were more.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import orjson
@@ -52,31 +53,36 @@ class Candidate(NamedTuple):
     """A message that matches; a smaller ``rank`` is better.
 
     ``key`` is the message that has the text, ``shown_key`` the one to show: itself, or a copy of it
-    in another conversation.
+    in another conversation. ``time`` is that of the text, where the newest are asked for first.
     """
 
     key: int
     rank: float
     shown_key: int
+    time: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Matches:
     """The bounded set of messages that match, in the order asked for.
 
-    ``is_exact`` is false when there are more than were looked at. ``ceiling`` is the newest message
-    that could be found; later pages look no further. ``times`` has the time of each message by key
-    when they are in that order. ``request`` has the filters that stand in ``query`` too. ``parts``
-    are those of the index, none when no words were looked for.
+    ``rows`` are the values of candidates; to make those of a thousand takes as long as to find
+    them. ``is_exact`` is false when there are more than were looked at. ``ceiling`` is the newest
+    message that could be found; later pages look no further. ``request`` has the filters that stand
+    in ``query`` too. ``parts`` are those of the index, none when no words were looked for.
     """
 
     query: ParsedQuery
     request: SearchRequest
     parts: list[Part]
-    candidates: list[Candidate]
-    times: dict[int, str]
+    rows: list[tuple[Any, ...]]
     is_exact: bool
     ceiling: int
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """All messages that match."""
+        return [Candidate(*row) for row in self.rows]
 
 
 IN_PROJECT = (
@@ -170,15 +176,13 @@ def find_matches(
         ceiling = row[0] if row else 0
     parts = list_parts() if parsed.match else []
     rows, is_exact = _find(parsed, request, ceiling, parts, scope=scope, is_ranked=not newest_first)
-    # Without Python's part of making one: they are a thousand.
-    candidates = [tuple.__new__(Candidate, row) for row in rows]
-    times: dict[int, str] = {}
+    # They come so, mostly. Both sorts leave what is equal in this order.
+    rows.sort(key=itemgetter(0), reverse=True)
     if newest_first:
-        times = read_column((c.key for c in candidates), "created_at")
-        candidates.sort(key=lambda c: (times[c.key], c.key), reverse=True)
+        rows.sort(key=itemgetter(3), reverse=True)
     else:
-        candidates.sort(key=lambda c: (c.rank, -c.key))
-    return Matches(parsed, request, parts, candidates, times, is_exact, ceiling)
+        rows.sort(key=itemgetter(1))
+    return Matches(parsed, request, parts, rows, is_exact, ceiling)
 
 
 def read_column(keys: Iterable[int], column: str) -> dict[int, Any]:
@@ -186,14 +190,13 @@ def read_column(keys: Iterable[int], column: str) -> dict[int, Any]:
 
     As one row: after each row Python's lock is given back and waited for, a thousand times.
     """
-    wanted = list(keys)
     row = fetch_one(
-        f"SELECT json_group_array({column}) FROM (SELECT m.{column} FROM json_each(?) w"
-        " CROSS JOIN messages m ON m.key = w.value ORDER BY w.id)",
-        (orjson.dumps(wanted).decode(),),
+        f"SELECT json_group_array(m.key), json_group_array(m.{column}) FROM json_each(?) w"
+        " CROSS JOIN messages m ON m.key = w.value",
+        (orjson.dumps(list(keys)).decode(),),
     )
     assert row is not None
-    return dict(zip(wanted, orjson.loads(row[0]), strict=True))
+    return dict(zip(*map(orjson.loads, row), strict=True))
 
 
 def _has_trash() -> bool:
@@ -234,23 +237,26 @@ def _find(
     texts = _TEXTS_OF_ONE if is_within else _few_texts(scope)
     if not conditions and not has_hidden and not is_within:
         # Nothing to look up: what FTS5 gives is the answer.
-        form = "SELECT key, rank, key FROM ({source} LIMIT +:limit)"
+        form = _form(is_ranked=is_ranked)
     else:
         shown = "f.key"
         if is_within:
             shown = _SHOWN.format(there="d.key = :conversation_key")
         elif has_hidden:
             shown = _SHOWN.format(there=f"d.deleted_at IS NULL{scope.and_among('d')}")
-        form = (
-            "SELECT f.key, f.rank, m.key FROM ({source} LIMIT +:examined) f"
-            f" CROSS JOIN messages m ON m.key = {shown}"
-            " CROSS JOIN conversations c ON c.key = m.conversation_key"
-            f" WHERE {' AND '.join(conditions) or 'true'} LIMIT +:limit"
+        form = _form(
+            is_ranked=is_ranked,
+            bound="examined",
+            shown="m.key",
+            joins=f" CROSS JOIN messages m ON m.key = {shown}"
+            " CROSS JOIN conversations c ON c.key = m.conversation_key",
+            end=f" WHERE {' AND '.join(conditions) or 'true'} LIMIT +:limit",
         )
     is_whole = not conditions and not has_hidden
     try:
         sources = _list_sources(parts, values, texts, is_ranked=is_ranked)
-        found, is_exact = _find_in_turn(form, values, sources, is_whole=is_whole)
+        read = fetch_all if is_ranked else _read_newest
+        found, is_exact = _find_in_turn(read, form, values, sources, is_whole=is_whole)
         if is_ranked and len(found) > 1:
             is_all = query.is_one_term and is_whole and not is_within
             weigh_alike(found, query.terms, is_all=is_all)
@@ -277,7 +283,38 @@ def _list_sources(
             yield part.table, _source(part.table, texts=texts, is_ranked=is_ranked)
 
 
+def _form(
+    *,
+    is_ranked: bool,
+    bound: str = "limit",
+    shown: str = "f.key",
+    joins: str = "",
+    end: str = "",
+) -> str:
+    """Return the statement that gives the values of candidates of a ``{source}``.
+
+    Newest first their times are among them, and all of a kind are in one list as JSON: after each
+    row Python's lock is given back and waited for, and keys need not be handed over once more.
+    """
+    source = f"({{source}} LIMIT +:{bound}) f{joins}"
+    if is_ranked:
+        return f"SELECT f.key, f.rank, {shown} FROM {source}{end}"
+    return (
+        "SELECT json_group_array(key), json_group_array(shown), json_group_array(time) FROM ("
+        f"SELECT f.key, {shown} AS shown, t.created_at AS time"
+        f" FROM {source} CROSS JOIN messages t ON t.key = f.key{end})"
+    )
+
+
+def _read_newest(sql: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """Return the rows of a statement that gives lists."""
+    [lists] = fetch_all(sql, values)
+    keys, shown, times = map(orjson.loads, lists)
+    return list(zip(keys, [0.0] * len(keys), shown, times, strict=True))
+
+
 def _find_in_turn(
+    read: Callable[[str, dict[str, Any]], list[tuple[Any, ...]]],
     form: str,
     values: dict[str, Any],
     sources: Iterable[tuple[str, str]],
@@ -290,7 +327,7 @@ def _find_in_turn(
     """
     found: dict[str, list[tuple[Any, ...]]] = {}
     for table, source in sources:
-        rows = fetch_all(form.format(source=source), values)
+        rows = read(form.format(source=source), values)
         if len(rows) >= values["limit"]:
             found[table] = rows[:-1]
             return found, False

@@ -13,7 +13,7 @@ import orjson
 from observatory.store.conversation_documents import UNTITLED
 from observatory.store.database import fetch_all
 from observatory.store.scopes import Scope
-from observatory.store.search_language import JOINT
+from observatory.store.search_language import JOINT, ParsedQuery
 from observatory.store.search_matches import (
     CONDITIONS,
     IN_PROJECT,
@@ -74,18 +74,20 @@ def _read_snippets(keys: list[int], matches: Matches) -> dict[int, str]:
     for part in matches.parts:
         within = [key for key in keys if part.first <= key <= part.last]
         if within:
-            snippets |= _read_snippets_of(part.table, within, matches.query.match)
+            snippets |= _read_snippets_of(part.table, within, matches.query)
     return snippets
 
 
-def _read_snippets_of(table: str, keys: list[int], match: str) -> dict[int, str]:
+def _read_snippets_of(table: str, keys: list[int], query: ParsedQuery) -> dict[int, str]:
     # One walk over the matches between the first and the last, and not one search for each: with
-    # the plus, SQLite does not hand the keys to FTS5.
+    # the plus, SQLite does not hand the keys to FTS5. But to find out whether a phrase is in a text
+    # is what takes long, so that is done for these texts only.
+    column = "rowid" if query.is_phrase else "+rowid"
     rows = fetch_all(
         f"SELECT rowid, snippet({table}, -1, '{_OPEN}', '{_CLOSE}', '…', {SNIPPET_TOKENS})"
         f" FROM {table} WHERE {table} MATCH ? AND rowid BETWEEN ? AND ?"
-        " AND +rowid IN (SELECT value FROM json_each(?))",
-        (match, min(keys), max(keys), orjson.dumps(keys).decode()),
+        f" AND {column} IN (SELECT value FROM json_each(?))",
+        (query.match, min(keys), max(keys), orjson.dumps(keys).decode()),
     )
     return {key: _mark(text) for key, text in rows}
 

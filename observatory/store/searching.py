@@ -66,19 +66,19 @@ def search_messages(
     elif cursor is not None:
         ceiling, offset = _decode_offset(cursor, order)
     matches = find_matches(request, scope=scope, newest_first=newest_first, ceiling=ceiling)
-    found = matches.candidates
+    found = matches.rows
     if position is not None:
-        offset = sum([matches.times[c.key], c.key] >= position for c in found)
-    shown = found[offset : offset + limit]
+        offset = sum([time, key] >= position for key, _rank, _shown, time in found)
+    shown = [Candidate(*row) for row in found[offset : offset + limit]]
     next_cursor = None
     if len(found) > offset + limit:
-        last = shown[-1].key
-        place = (matches.times[last], last) if newest_first else (offset + limit,)
+        last = shown[-1]
+        place = (last.time, last.key) if newest_first else (offset + limit,)
         next_cursor = encode_cursor(order, (matches.ceiling, *place))
     return SearchPage(
         hits=read_hits(shown, matches=matches) if shown else [],
         titles=find_titles(matches, scope=scope) if offset == 0 and cursor is None else [],
-        facets=count_facets(found) if with_facets else None,
+        facets=count_facets(matches.candidates) if with_facets else None,
         pagination=_paginate(matches, len(found), limit, offset, next_cursor),
     )
 
@@ -139,10 +139,9 @@ def search_conversations(
         ceiling, offset = _decode_offset(cursor, order)
     matches = find_matches(request, scope=scope, newest_first=newest_first, ceiling=ceiling)
     grouped: dict[int, list[Candidate]] = {}
-    conversation_keys = read_column(
-        (candidate.shown_key for candidate in matches.candidates), "conversation_key"
-    )
-    for candidate in matches.candidates:
+    candidates = matches.candidates
+    conversation_keys = read_column((each.shown_key for each in candidates), "conversation_key")
+    for candidate in candidates:
         grouped.setdefault(conversation_keys[candidate.shown_key], []).append(candidate)
     shown = list(grouped.items())[offset : offset + limit]
     keys = orjson.dumps([key for key, _ in shown]).decode()
@@ -173,6 +172,6 @@ def search_conversations(
     return SearchPage(
         hits=conversations,
         titles=find_titles(matches, scope=scope) if offset == 0 else [],
-        facets=count_facets(matches.candidates) if with_facets else None,
+        facets=count_facets(candidates) if with_facets else None,
         pagination=_paginate(matches, len(grouped), limit, offset, next_cursor),
     )

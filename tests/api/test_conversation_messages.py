@@ -96,6 +96,32 @@ def test_a_message_shows_its_tool_calls_with_their_results(client, session):
     ]
 
 
+ODD_TEXTS = (
+    "",
+    "\x01\x1f\x7f\x80 \b\t\n\f\r",
+    "\"quoted\" \\ \\u0000 </script> 'single'",
+    "→ é \u2028 \ufeff \U0001f600",
+    '",' * 20 + '"content":',
+)
+
+
+@pytest.mark.parametrize("text", ODD_TEXTS)
+def test_whole_messages_are_written_as_those_are_that_could_be_cut(client, write, ingest, text):
+    """They are put together by SQLite, and these by orjson."""
+    transcript = numbered(1)
+    for role in (transcript.prompt, transcript.answer):
+        role(text)
+    transcript.tool_use(f"odd{text}", {"a": 1.0, "text": text})
+    transcript.tool_result(text)
+    transcript.tool_use("Bash", {}, tool_use_id="toolu_2")
+    write(transcript)
+    ingest()
+    path = f"/api/conversations/{session_id(1)}/messages"
+    whole, cuttable = (client.get(path + query).body for query in ("", "?max_characters=100000"))
+    assert whole.rpartition(b',"timestamp":')[0] == cuttable.rpartition(b',"timestamp":')[0]
+    assert whole.count(b"content_length") == 5
+
+
 def test_a_page_holds_100_messages_unless_asked_otherwise(client, many):
     data = ask(client, many)
     assert len(data["messages"]) == data["pagination"]["limit"] == 100

@@ -27,8 +27,8 @@ UNITS = {
     "health": 0.18,
     "list": 0.59,
     "one": 0.42,
-    "messages": 3.5,
-    INGEST: 0.92,
+    "messages": 2.8,
+    INGEST: 0.78,
 }
 _TURNS = 25
 

@@ -8,6 +8,8 @@ from observatory.store import (
     archive,
     conversations,
     counters,
+    message_pages,
+    message_rows,
     messages,
     reconciling,
     webhook_deliveries,
@@ -86,17 +88,27 @@ def test_a_projects_list_walks_its_index(db):
     assert any("conversations_by_project" in step for step in steps)
 
 
-def test_a_page_of_messages_walks_the_conversation(db):
+@pytest.mark.parametrize("form", [messages, message_pages])
+@pytest.mark.parametrize("scope", [WHOLE, Scope(hidden=frozenset({1}))])
+def test_a_page_of_messages_walks_the_conversation(db, form, scope):
     steps = plan(
-        messages._PAGE,
-        {"conversation": 1, "position": -1, "key": -1, "limit": 101, "offset": 0},
+        form._page(scope),
+        {"conversation": 1, "position": -1, "key": -1, "limit": 101, "conversation_id": '"x"'},
     )
     assert steps[0].startswith("SEARCH m USING INDEX messages_in_order (conversation_key=? AND")
-    assert not any("SCAN" in step or "TEMP B-TREE" in step for step in steps)
+    scans = {step for step in steps if "SCAN" in step or "TEMP B-TREE" in step}
+    # What stands above a conversation that was started by another.
+    assert scans == (set() if scope.is_whole else {"SCAN above"})
+    assert scope.is_whole or "SEARCH oc USING INTEGER PRIMARY KEY (rowid=?)" in steps
+
+
+def test_whether_a_conversation_has_copies_is_asked_of_the_copies_alone(db):
+    steps = plan(message_rows._CONVERSATION, ("x",))
+    assert "SEARCH m USING INDEX messages_copies (conversation_key=?)" in steps
 
 
 def test_tool_calls_are_found_by_their_messages(db):
-    steps = plan(messages._TOOL_USES, ("[1,2]",))
+    steps = plan(message_rows._USES.format(shown="name"), ("[1,2]",))
     assert any("tool_uses_by_message" in step for step in steps)
 
 
