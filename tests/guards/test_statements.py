@@ -36,8 +36,8 @@ STATEMENTS = {
     "live status": 3,
     # With three for how long to wait for the lock, and those of the sums that reports are made of:
     # four levels of time, for each place; and four that keep the sums of the project.
-    "new conversation": 52,
-    "new message": 56,
+    "new conversation": 49,
+    "new message": 54,
 }
 
 
