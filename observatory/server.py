@@ -155,8 +155,10 @@ _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _EXHAUSTED_SECONDS = 0.1
 # So long takes another worker to wake up, and to take what waits.
 _GIVE_WAY_SECONDS = 0.0005
-# Small writes that share a thread and a transaction: the first is answered when the last is kept.
+# Small writes that share a thread and a transaction: the first is answered when the last is kept,
+# and all have to be kept in the time that one may take, which many messages in one body need.
 _MOST_TOGETHER = 32
+_MOST_BYTES_TOGETHER = MAX_WAITING_BYTES
 # A turn to write that lasts as long is no queue that moves, but a lock that somebody else holds.
 _STUCK_SECONDS = 1.0
 
@@ -512,14 +514,24 @@ class Worker(ThreadWorker):
         """Give a thread to the small writes that wait."""
         self._writes += 1
         self._is_together = True
-        count = min(len(self._small_writes), _MOST_TOGETHER)
-        conns = [self._small_writes.popleft() for _ in range(count)]
+        conns = self._take_small_writes()
         ends = self._ends_connections()
         tasks = [partial(self._answer_at_once, conn, conn.variables, ends=ends) for conn in conns]
         running = self.tpool.submit(run_together, tasks)
         running.add_done_callback(
             lambda ended: self.method_queue.defer(self._end_together, conns, ended)
         )
+
+    def _take_small_writes(self) -> list[Any]:
+        """Take the first of the small writes that wait, and others as long as all are small."""
+        conns = [self._small_writes.popleft()]
+        left = _MOST_BYTES_TOGETHER - len(conns[0].arrived)
+        while self._small_writes and len(conns) < _MOST_TOGETHER:
+            left -= len(self._small_writes[0].arrived)
+            if left < 0:
+                break
+            conns.append(self._small_writes.popleft())
+        return conns
 
     def _end_together(self, conns: list[Any], ended: Future[list[End]]) -> None:
         """Go on with connections whose small writes were answered."""

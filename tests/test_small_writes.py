@@ -123,6 +123,17 @@ def test_those_that_wait_are_kept_in_one_transaction(home, server, clients):
     assert [client.port for client in clients] == ports
 
 
+def test_what_is_not_so_small_shares_no_transaction(home, server, clients):
+    """Each may take as long as one, which many messages in one body need."""
+    own = server.post("/api/conversations", {"title": "own"})["id"]
+    body = {"messages": [{"role": "user", "content": "word " * 8}] * 700}
+    assert len(json.dumps(body)) > 32 * 1024
+    here = f"/api/conversations/{own}/messages"
+    taken = send_together(home, server, clients, [(here, body)] * CLIENTS)
+    assert {client.answer()[0] for client in clients} == {201}
+    assert taken >= CLIENTS
+
+
 def test_each_is_told_what_became_of_its_own(home, server, clients):
     own = server.post("/api/conversations", {"title": "own"})["id"]
     here = f"/api/conversations/{own}/messages"
