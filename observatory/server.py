@@ -538,10 +538,15 @@ class Worker(ThreadWorker):
         self._is_together = False
         self._writes -= 1
         self._begin_writes()
-        has_failed = ended.cancelled() or ended.exception() is not None
+        failure = None if ended.cancelled() else ended.exception()
+        if failure is not None:
+            log.error("server_failed", message="Error in writes that share", exc_info=failure)
+        has_failed = ended.cancelled() or failure is not None
         for conn, end in zip(
             conns, [End()] * len(conns) if has_failed else ended.result(), strict=True
         ):
+            if end.error is not None:
+                self.handle_error(None, conn.sock, conn.client, end.error)
             left, ends = end.result or (b"", True)
             conn.variables = None
             conn.begin(bytearray())

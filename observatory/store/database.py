@@ -721,7 +721,7 @@ def is_interrupted(error: Exception) -> bool:
     return isinstance(error, peewee.OperationalError) and str(error) == "interrupted"
 
 
-def is_busy(error: Exception) -> bool:
+def is_busy(error: BaseException) -> bool:
     """Tell whether an error means that another connection holds the lock for too long."""
     return isinstance(error, peewee.OperationalError) and "locked" in str(error)
 

@@ -53,7 +53,7 @@ class _Write:
     # By ``perf_counter``: when its request has to end.
     until: float | None
     result: Any = None
-    error: Exception | None = None
+    error: BaseException | None = None
 
 
 class _Running:
@@ -141,7 +141,8 @@ def _write(writes: Sequence[_Write]) -> None:
         try:
             with writing():
                 write.result = write.then(write.act())
-        except Exception as error:
+        except BaseException as error:
+            # Whatever it is, it is of this one alone.
             write.error = error
 
 
@@ -157,7 +158,7 @@ def _write_at_once(writes: Sequence[_Write]) -> bool:
             for write in writes:
                 if write.error is None:
                     write.result = write.then(write.result)
-    except Exception as error:
+    except BaseException as error:
         for write in writes:
             # Another would wait as long for the lock as these did.
             write.error = type(error)(*error.args) if is_busy(error) else None
