@@ -21,7 +21,7 @@ from observatory.store.event_notes import (
     note_conversations,
     note_deletions,
 )
-from observatory.store.projects import ensure_project
+from observatory.store.projects import ensure_project, find_project
 from observatory.store.retention import note_restored
 from observatory.store.scopes import Scope
 from observatory.store.search_language import spaced_title
@@ -50,12 +50,9 @@ def insert_conversation(
     moment = now()
 
     def insert() -> None:
-        project_key = (
-            ensure_project(project_path, name=project_name or project_path)
-            if project_path
-            else None
-        )
-        check_writable(project_key, project_path, scope=scope)
+        project_key = _find_writable_project(project_path, scope=scope)
+        if project_key is None and project_path:
+            project_key = ensure_project(project_path, name=project_name or project_path)
         row = fetch_one(
             "INSERT INTO conversations (id, kind, source, project_key, title, cjk,"
             " title_rank, created_at, updated_at, metadata)"
@@ -79,6 +76,20 @@ def insert_conversation(
 
     write_together(insert)
     return conversation_id
+
+
+def _find_writable_project(path: str | None, *, scope: Scope) -> int | None:
+    """Return the key of a project, or ``None`` where there is none yet, or no path.
+
+    Who is refused is refused before anything was written: others may share the transaction.
+
+    Raises:
+        Forbidden: What is written into it would not be there for who writes.
+    """
+    project_key = find_project(path) if path else None
+    # What is new is there for all but those who may see certain projects only.
+    check_writable(project_key, path, scope=scope)
+    return project_key
 
 
 def check_writable(project_key: int | None, path: str | None, *, scope: Scope) -> None:

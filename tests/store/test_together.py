@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from peewee import sqlite3
 
-from observatory.errors import Conflict, NotFound, TimeLimitReached
+from observatory.errors import Conflict, Forbidden, NotFound, TimeLimitReached
 from observatory.store import together
 from observatory.store.conversation_changes import insert_conversation
 from observatory.store.conversations import get_conversation
@@ -31,7 +31,7 @@ from observatory.store.database import (
     writing,
 )
 from observatory.store.message_changes import NewMessage, NewToolCall, insert_messages
-from observatory.store.scopes import WHOLE
+from observatory.store.scopes import WHOLE, Scope
 from observatory.store.time_limits import end_time_limit, read_time_limit
 from observatory.store.together import End, run_together, write_together
 from tests.verified import find_faults
@@ -106,6 +106,21 @@ def test_who_is_refused_before_it_wrote_harms_nobody(db):
     ends = run_together([partial(write_together, act) for act in acts])
     assert outcomes(ends) == [None, Conflict, None]
     assert noted() == ["a", "b"]
+    assert read_revision() == before + 1
+
+
+def test_who_may_not_make_a_project_makes_nobody_write_again(db):
+    def make(path: str, scope: Scope) -> None:
+        insert_conversation(
+            title=path, project_path=path, project_name="", metadata={}, scope=scope
+        )
+
+    narrow = Scope(only=frozenset([4711]))
+    before = read_revision()
+    wanted = [("/a", WHOLE), ("/b", narrow), ("/c", WHOLE)]
+    ends = run_together([partial(make, *each) for each in wanted])
+    assert outcomes(ends) == [None, Forbidden, None]
+    assert fetch_all("SELECT path FROM projects ORDER BY path") == [("/a",), ("/c",)]
     assert read_revision() == before + 1
 
 
