@@ -492,7 +492,12 @@ class Worker(ThreadWorker):
             return
         conn.timeout = time.monotonic() + self._write_patience
         conn.variables = None if conn.kept is None else conn.kept.read_write(conn.arrived)
-        (self._waiting_writes if conn.variables is None else self._small_writes).append(conn)
+        if conn.variables is None:
+            self._waiting_writes.append(conn)
+        else:
+            # All of it is in the variables, and many may wait.
+            conn.begin(bytearray())
+            self._small_writes.append(conn)
         self._begin_writes()
 
     def _begin_writes(self) -> None:
@@ -525,9 +530,9 @@ class Worker(ThreadWorker):
     def _take_small_writes(self) -> list[Any]:
         """Take the first of the small writes that wait, and others as long as all are small."""
         conns = [self._small_writes.popleft()]
-        left = _MOST_BYTES_TOGETHER - len(conns[0].arrived)
+        left = _MOST_BYTES_TOGETHER - int(conns[0].variables["CONTENT_LENGTH"])
         while self._small_writes and len(conns) < _MOST_TOGETHER:
-            left -= len(self._small_writes[0].arrived)
+            left -= int(self._small_writes[0].variables["CONTENT_LENGTH"])
             if left < 0:
                 break
             conns.append(self._small_writes.popleft())
@@ -549,7 +554,6 @@ class Worker(ThreadWorker):
                 self.handle_error(None, conn.sock, conn.client, end.error)
             left, ends = end.result or (b"", True)
             conn.variables = None
-            conn.begin(bytearray())
             if left:
                 self._send_later(conn, left, ends=ends)
             elif ends:
