@@ -7,6 +7,7 @@ its wheel exists): two SQLite libraries in one process drop each other's file lo
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import threading
@@ -47,7 +48,9 @@ BUSY_TIMEOUT_MS = 10_000
 _RETRY_SECONDS = 0.02
 # How long a writer sleeps before it asks for the lock again: SQLite sleeps up to 100 ms, in which
 # others take it any number of times. A process has one writer that asks, so asking often is cheap.
+# Another worker is done in some milliseconds, an ingest takes longer.
 _FIRST_SLEEP_SECONDS = 0.0005
+_SLEEPS_AT_FIRST = 30
 _LONGEST_SLEEP_SECONDS = 0.005
 # Who waits no longer than that only tries, and does without it: that is no timeout to be told of.
 TRY_MS = 100
@@ -416,7 +419,7 @@ class _Transaction:
 
     def _begin(self, until: float) -> None:
         pause = _FIRST_SLEEP_SECONDS
-        while True:
+        for number in itertools.count(1):
             try:
                 self._atomic.__enter__()
                 return
@@ -424,7 +427,8 @@ class _Transaction:
                 if not is_busy(error) or time.monotonic() + pause > until:
                     raise
             time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_SLEEP_SECONDS)
+            if number >= _SLEEPS_AT_FIRST:
+                pause = min(2 * pause, _LONGEST_SLEEP_SECONDS)
 
     def __exit__(self, *failure: Any) -> None:
         try:
