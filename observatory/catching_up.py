@@ -52,7 +52,9 @@ def read_new(
             folders = map(str, settings.transcripts_dirs)
             there = [path for path in folders if os.path.exists(path)]
             paths = [*there, *stored_uploads(settings.db_path)]
-        summary = ingest(paths, on_progress=on_progress, should_stop=stop.is_requested)
+        summary = ingest(
+            paths, on_progress=on_progress, should_stop=stop.is_requested, may_fork=True
+        )
         check_budgets(timestamps.present())
     for failure in summary.failures:
         print(f"{failure.path}: {failure.reason}", file=sys.stderr)

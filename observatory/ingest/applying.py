@@ -12,9 +12,8 @@ from dataclasses import replace
 from hashlib import blake2b
 from typing import NamedTuple
 
-import zstandard
-
 from observatory.ingest.discover import locate, modified_at
+from observatory.ingest.preparing import prepare
 from observatory.ingest.pricing import price_call, read_book
 from observatory.ingest.reading import Chunk
 from observatory.ingest.sidecars import read_agent_type
@@ -48,7 +47,6 @@ from observatory.transcripts.layout import (
     project_name,
     read_path,
 )
-from observatory.transcripts.lines import encode_json, encode_json_bytes
 from observatory.transcripts.prompts import command_of, title_of, typed_text
 from observatory.transcripts.records import (
     ApiCall,
@@ -61,11 +59,12 @@ from observatory.transcripts.records import (
 from observatory.transcripts.usage import TokenUsage
 
 _TITLE_RANKS = {"custom": states.CUSTOM, "ai": states.AI}
-_compress = zstandard.ZstdCompressor(level=1).compress
 
 
 def apply_chunks(chunks: Sequence[Chunk]) -> set[str]:
     """Write chunks, in order, in one transaction; return the ids of the conversations touched."""
+    for chunk in chunks:
+        prepare(chunk)
     with writing():
         batch = _Batch(chunks)
         for chunk in chunks:
@@ -618,8 +617,8 @@ class _FileReading:
                 client_version=message.client_version
                 if message.client_version != state.client_version
                 else None,
-                notes=encode_json(message.notes) if message.notes else None,
-                blocks=encode_json(message.blocks) if message.blocks and not copied else None,
+                notes=message.notes,
+                blocks=None if copied else message.blocks,
                 content="" if copied else message.text,
             )
         )
@@ -775,7 +774,7 @@ class _FileReading:
         if row.message_key is not None:
             return
         row.message_key, row.name, row.server = key, use.name, use.server
-        row.parameters = encode_json(use.parameters)
+        row.parameters = use.parameters
         row.started_at = timestamp
         _measure(row)
 
@@ -798,8 +797,7 @@ class _FileReading:
         row.finished_at = timestamp
         row.reported_duration_ms = result.reported_duration_ms
         row.subagent_id = result.subagent_id or row.subagent_id
-        if isinstance(result.details, (dict, list)) and result.details:
-            row.details = _compress(encode_json_bytes(result.details))
+        row.details = result.details or row.details
         _measure(row)
 
     def _give_back_result(self, row: ToolUseRow) -> None:
