@@ -35,7 +35,6 @@ from observatory.store.event_notes import (
 )
 from observatory.store.projects import ensure_project
 from observatory.store.rollups import begin_quarter
-from observatory.store.search_language import spaced_message
 from observatory.store.secrets import FindingRow, insert_findings
 from observatory.store.totals import add_to_total, set_total
 from observatory.timestamps import FIRST, milliseconds_between, now, present
@@ -590,7 +589,7 @@ class _FileReading:
                 if copied is None and self._lacks_tools(state, message, known.key):
                     batch.restored.add(known.key)
                     self._take_tools(state, message, known.key, timestamp)
-                    self._take_cjk(state, message, known.key)
+                    self._take_cjk(line, index, known.key)
                     self._note_secrets(line, index, message_key=known.key)
             return
         self._note_sidechain(state)
@@ -624,7 +623,7 @@ class _FileReading:
         )
         if copied is None:
             self._take_tools(state, message, key, timestamp)
-            self._take_cjk(state, message, key)
+            self._take_cjk(line, index, key)
             self._note_secrets(line, index, message_key=key)
         if message.kind in ("prompt", "queued_prompt"):
             batch.last_prompts[state.key] = line
@@ -732,11 +731,10 @@ class _FileReading:
             batch.touched.add(row.conversation_key)
         return row
 
-    def _take_cjk(self, state: ConversationState, message: Message, key: int) -> None:
+    def _take_cjk(self, line: int, index: int, key: int) -> None:
         """Keep what the search index can not tell apart by itself."""
-        uses = (self.batch.tool_uses[(state.key, use.id)] for use in message.tool_uses)
-        spaced = spaced_message((message.text,), parameters=(use.parameters or "" for use in uses))
-        if spaced:
+        spaced = self.chunk.cjk.get((line, index))
+        if spaced is not None:
             self.batch.cjk.append((key, spaced))
 
     def _lacks_tools(self, state: ConversationState, message: Message, key: int) -> bool:
@@ -830,7 +828,13 @@ class _FileReading:
         """Return which of the tool uses of this chunk a conversation has in the archive."""
         known = self.known_tool_uses.get(conversation_key)
         if known is None:
-            known = archive.find_tool_use_ids(conversation_key, self._tool_use_ids())
+            # One that this transaction has made has none there.
+            is_new = conversation_key in self.batch.new_conversations
+            known = (
+                set()
+                if is_new
+                else archive.find_tool_use_ids(conversation_key, self._tool_use_ids())
+            )
             self.known_tool_uses[conversation_key] = known
         return known
 

@@ -50,6 +50,7 @@ def pack_chunk(chunk: Chunk) -> tuple[Any, ...]:
         chunk.is_last,
         chunk.is_torn,
         chunk.is_prepared,
+        chunk.cjk,
     )
 
 

@@ -1,4 +1,4 @@
-"""Records to the form in which their parts are stored: JSON as text, details of tools compressed.
+"""Records to the form in which they are stored: JSON as text, details of tools compressed.
 
 It is done before the transaction, for nobody else can write meanwhile, or by another process.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import zstandard
 
 from observatory.ingest.reading import Chunk
+from observatory.store.search_language import spaced_message
 from observatory.transcripts.content import ToolResult, ToolUse
 from observatory.transcripts.lines import encode_json, encode_json_bytes
 from observatory.transcripts.records import Message
@@ -19,10 +20,13 @@ def prepare(chunk: Chunk) -> None:
     """Give the messages of a chunk the form in which they are stored, unless they have it."""
     if chunk.is_prepared:
         return
-    chunk.items = [
-        (line, index, _prepare(item) if type(item) is Message else item)
-        for line, index, item in chunk.items
-    ]
+    for number, (line, index, item) in enumerate(chunk.items):
+        if type(item) is Message:
+            message = _prepare(item)
+            chunk.items[number] = (line, index, message)
+            parameters = (use.parameters for use in message.tool_uses)
+            if spaced := spaced_message((message.text,), parameters=parameters):
+                chunk.cjk[line, index] = spaced
     chunk.is_prepared = True
 
 

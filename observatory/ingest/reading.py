@@ -58,7 +58,8 @@ class Chunk:
     ``items`` are records with their line and their number on it, which is 0 but for glued ones.
     They are as they will be stored: ``findings`` has, by the same two, what secrets are in them.
     The last one ``is_torn`` when the file was rewritten below its reader. Once it ``is_prepared``,
-    what is JSON of its messages is text, and the details of their tools are compressed.
+    what is JSON of its messages is text, the details of their tools are compressed, and ``cjk``
+    has the words of those that the search index can not tell apart.
     """
 
     file: FoundFile
@@ -77,6 +78,7 @@ class Chunk:
     is_last: bool = False
     is_torn: bool = False
     is_prepared: bool = False
+    cjk: dict[tuple[int, int], str] = field(default_factory=dict)
 
 
 def is_unchanged(file: FoundFile, state: FileState | None) -> bool:
