@@ -20,7 +20,7 @@ from observatory.store.locks import held
 
 def open_for_reading_in(settings: Settings) -> None:
     """Open the database, which is made when it is missing, for what transcripts say."""
-    open_database(settings, cache_mib=64)
+    open_database(settings, cache_mib=48)
     prepare_schema(settings)
     configure_redaction(settings.redact_secrets, read_redaction_key(settings))
 

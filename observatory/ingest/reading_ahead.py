@@ -1,4 +1,4 @@
-"""Files read by a second process, one batch ahead of this one, which writes what they say.
+"""Files read by a second process, some batches ahead of this one, which writes what they say.
 
 Half of the time until rows are visible goes into lines: reading, parsing, looking for secrets,
 compressing. The other process is a fork that does that and nothing else: it has neither the
@@ -13,9 +13,11 @@ from __future__ import annotations
 import fcntl
 import marshal
 import os
+import queue
 import signal
 import struct
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -164,6 +166,7 @@ def _send_all(
     *,
     batch_bytes: int,
 ) -> None:
+    sender = _Sender(pipe)
     waiting: list[_Sent] = []
     size = 0
     for number, file in enumerate(files):
@@ -180,9 +183,37 @@ def _send_all(
             waiting.append((number, pack_chunk(chunk), None))
             size += chunk.bytes_read
             if size >= batch_bytes:
-                _send_frame(pipe, marshal.dumps(waiting))
+                sender.send(marshal.dumps(waiting))
                 waiting, size = [], 0
-    _send_frame(pipe, marshal.dumps(waiting))
+    sender.send(marshal.dumps(waiting))
+    sender.end()
+
+
+class _Sender:
+    """Sends from a thread, so that the next batch is read while nobody takes this one."""
+
+    def __init__(self, pipe: int) -> None:
+        self._pipe = pipe
+        self._waiting: queue.Queue[bytes | None] = queue.Queue(maxsize=1)
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def send(self, data: bytes) -> None:
+        """Send something once what was given before is on its way."""
+        self._waiting.put(data)
+
+    def end(self) -> None:
+        """Return when all is sent."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while (data := self._waiting.get()) is not None:
+                _send_frame(self._pipe, data)
+        except OSError:
+            # The other process is gone, and nothing is left to do for this one.
+            os._exit(0)
 
 
 def _send_frame(pipe: int, data: bytes) -> None:
