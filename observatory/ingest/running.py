@@ -20,6 +20,7 @@ from observatory.ingest.uploads import is_upload
 from observatory.log import log
 from observatory.store import search
 from observatory.store.database import OperationalError, database
+from observatory.store.folding_beside import FoldingBeside
 from observatory.store.sums import read_sums
 from observatory.store.transcript_files import (
     FileState,
@@ -255,15 +256,19 @@ class _Run:
         touched: set[str] = set()
         failed: set[str] = set()
         with ExitStack() as stack:
-            ahead = None
+            ahead = folding = None
             if self._may_fork and is_worthwhile(total):
                 ahead = stack.enter_context(self._read_ahead(changed, states))
+                # After the fork, which has one thread.
+                folding = stack.enter_context(FoldingBeside())
             chunks = _read_all(changed, states, summary, failed, ahead)
             for batch in batches(chunks, batch_bytes=self._batch_bytes):
                 touched |= _apply(batch, summary, failed)
                 for chunk in batch:
                     if chunk.file.path not in failed:
                         summary.add(chunk)
+                if folding is not None:
+                    folding.tell()
                 progress.done = summary.bytes
                 self._on_progress(progress)
                 if should_stop():

@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,15 @@ import pytest
 
 from observatory.ingest import reading_ahead, running
 from observatory.ingest.running import RunSummary, ingest
-from observatory.store.database import close, configure, connect
+from observatory.store import folding_beside
+from observatory.store.database import (
+    LOG_PAGES,
+    OperationalError,
+    close,
+    configure,
+    connect,
+    fetch_all,
+)
 from observatory.store.locks import held
 from tests.ingest.dumps import check_sound, dump
 from tests.transcripts_for_tests import Transcript
@@ -193,3 +202,46 @@ def test_the_reader_holds_no_lock(
     descriptor = os.open(tmp_path / "together.db.ingest.lock", os.O_RDWR)
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(descriptor)
+
+
+def test_a_thread_brings_the_log_in_while_lines_are_read(
+    read: Callable[..., tuple[RunSummary, dict]], forks: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brought_in = threading.Event()
+
+    def note(statement: str) -> list[tuple]:
+        rows = fetch_all(statement)
+        brought_in.set()
+        return rows
+
+    def look(progress: running.Progress) -> None:
+        if progress.done:
+            assert brought_in.wait(30)
+
+    monkeypatch.setattr(folding_beside, "LOG_PAGES", 1)
+    monkeypatch.setattr(folding_beside, "fetch_all", note)
+    _, rows = read("together.db", may_fork=True, on_progress=look)
+    assert rows == read("alone.db")[1]
+
+
+def test_a_log_that_the_thread_can_not_bring_in_is_left_to_the_writer(
+    read: Callable[..., tuple[RunSummary, dict]], forks: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = threading.Event()
+    pages: list[int] = []
+
+    def refuse() -> int:
+        refused.set()
+        raise OperationalError("disk I/O error")
+
+    def look(progress: running.Progress) -> None:
+        pages.extend(fetch_all("PRAGMA wal_autocheckpoint")[0])
+        if progress.done:
+            assert refused.wait(30)
+
+    monkeypatch.setattr(folding_beside, "count_wal_pages", refuse)
+    together, rows = read("together.db", may_fork=True, on_progress=look)
+    assert together.is_complete
+    assert rows == read("alone.db")[1]
+    assert sorted(set(pages)) == [LOG_PAGES, 4 * LOG_PAGES]
+    assert pages[-1] == LOG_PAGES
