@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -10,16 +11,10 @@ from collections.abc import Callable, Sequence
 import orjson
 
 from observatory import __version__
-from observatory.account_commands import add_commands
 from observatory.arguments import add_wait
-from observatory.backup_commands import add_backup_commands
 from observatory.catching_up import open_for_reading_in, read_new
-from observatory.compact_command import add_compact_command
-from observatory.doctor_command import add_doctor_command, run_doctor
 from observatory.endings import EXIT_FAILED, end_well, open_missing_streams, run_with_settings
 from observatory.errors import SettingsError
-from observatory.export_command import add_export_command
-from observatory.import_command import add_import_command
 from observatory.ingest.progress import show_progress, show_scan, show_summary
 from observatory.ingest.running import RunSummary
 from observatory.ingest.secret_scan import scan_secrets
@@ -31,8 +26,6 @@ from observatory.opening import (
     open_database,
     prepare_schema,
 )
-from observatory.price_commands import add_price_commands
-from observatory.purge_command import add_purge_command
 from observatory.settings import Settings, read_redaction_key, read_secret
 from observatory.store import schema
 from observatory.store.database import (
@@ -41,30 +34,54 @@ from observatory.store.database import (
 )
 from observatory.store.locks import held
 from observatory.store.maintenance import check_room_to_compact
-from observatory.tail_command import add_tail_command
-from observatory.usage_command import add_usage_command
-from observatory.verify_command import add_verify_command
-from observatory.watch_command import add_watch_command
 
 EXIT_USAGE = 2
 EXIT_PARTIAL = 3
+# Commands of other modules: the module, and what adds them. Only that of the command at hand is
+# loaded, for all of them take as long as an ingest of 5 MB, and 14 MiB.
+_MODULES = {
+    "watch": ("observatory.watch_command", "add_watch_command"),
+    "prices": ("observatory.price_commands", "add_price_commands"),
+    "purge": ("observatory.purge_command", "add_purge_command"),
+    "doctor": ("observatory.doctor_command", "add_doctor_command"),
+    "verify": ("observatory.verify_command", "add_verify_command"),
+    "backup": ("observatory.backup_commands", "add_backup_commands"),
+    "restore": ("observatory.backup_commands", "add_backup_commands"),
+    "export": ("observatory.export_command", "add_export_command"),
+    "import": ("observatory.import_command", "add_import_command"),
+    "compact": ("observatory.compact_command", "add_compact_command"),
+    "tail": ("observatory.tail_command", "add_tail_command"),
+    "usage": ("observatory.usage_command", "add_usage_command"),
+    "user": ("observatory.account_commands", "add_commands"),
+    "key": ("observatory.account_commands", "add_commands"),
+    "link": ("observatory.account_commands", "add_commands"),
+    "rotate-secret": ("observatory.account_commands", "add_commands"),
+}
+_OWN_COMMANDS = ("serve", "ingest", "secrets", "migrate")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     open_missing_streams()
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    options = _parser(given[0] if given else None).parse_args(given)
 
     def run() -> int:
         if "takes_wrong_settings" in options:
-            return run_doctor(options)
+            takes_any: Callable[[argparse.Namespace], int] = options.command
+            return takes_any(options)
         command: Callable[[argparse.Namespace, Settings], int] = options.command
         return run_with_settings(command, options)
 
     return end_well(run)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(command: str | None = None) -> argparse.ArgumentParser:
+    """Return what reads a command line.
+
+    Args:
+        command: The one that it is for, if it is known; the parser need not have the others.
+    """
     parser = argparse.ArgumentParser(
         prog="observatory",
         description="Keeps what coding agents did, and answers questions about it.",
@@ -73,13 +90,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
+    if command not in _MODULES:
+        _add_own_commands(commands)
+    if command not in _OWN_COMMANDS:
+        wanted = [_MODULES[command]] if command in _MODULES else _MODULES.values()
+        for module, name in dict.fromkeys(wanted):
+            getattr(importlib.import_module(module), name)(commands)
+    return parser
+
+
+def _add_own_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     serve = commands.add_parser("serve", help="serve the archive over HTTP")
     serve.add_argument(
         "--no-ingest", action="store_true", help="do not read transcripts while serving"
     )
     serve.set_defaults(command=run_serve)
-
-    add_watch_command(commands)
 
     reading = commands.add_parser("ingest", help="read what is new in transcripts")
     reading.add_argument(
@@ -106,18 +131,6 @@ def _parser() -> argparse.ArgumentParser:
     kinds.add_argument("--status", action="store_true", help="list migrations, change nothing")
     kinds.add_argument("--dry-run", action="store_true", help="say what would be applied")
     migrate.set_defaults(command=run_migrate)
-    add_price_commands(commands)
-    add_purge_command(commands)
-    add_doctor_command(commands)
-    add_verify_command(commands)
-    add_backup_commands(commands)
-    add_export_command(commands)
-    add_import_command(commands)
-    add_compact_command(commands)
-    add_tail_command(commands)
-    add_usage_command(commands)
-    add_commands(commands)
-    return parser
 
 
 def run_migrate(options: argparse.Namespace, settings: Settings) -> int:

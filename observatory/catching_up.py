@@ -20,7 +20,7 @@ from observatory.store.locks import held
 
 def open_for_reading_in(settings: Settings) -> None:
     """Open the database, which is made when it is missing, for what transcripts say."""
-    open_database(settings, cache_mib=64)
+    open_database(settings, cache_mib=48)
     prepare_schema(settings)
     configure_redaction(settings.redact_secrets, read_redaction_key(settings))
 
@@ -52,7 +52,9 @@ def read_new(
             folders = map(str, settings.transcripts_dirs)
             there = [path for path in folders if os.path.exists(path)]
             paths = [*there, *stored_uploads(settings.db_path)]
-        summary = ingest(paths, on_progress=on_progress, should_stop=stop.is_requested)
+        summary = ingest(
+            paths, on_progress=on_progress, should_stop=stop.is_requested, may_fork=True
+        )
         check_budgets(timestamps.present())
     for failure in summary.failures:
         print(f"{failure.path}: {failure.reason}", file=sys.stderr)

@@ -354,6 +354,7 @@ def test_too_few_descriptors_are_told(home):
 # What belongs to Python may lie where only root may look: it is loaded before.
 AS_NOBODY = f"""
 import os, sys
+import observatory.doctor_command
 from observatory.__main__ import main
 from observatory.transcripts.prices import read_price_table
 read_price_table()

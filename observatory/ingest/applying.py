@@ -12,9 +12,8 @@ from dataclasses import replace
 from hashlib import blake2b
 from typing import NamedTuple
 
-import zstandard
-
 from observatory.ingest.discover import locate, modified_at
+from observatory.ingest.preparing import prepare
 from observatory.ingest.pricing import price_call, read_book
 from observatory.ingest.reading import Chunk
 from observatory.ingest.sidecars import read_agent_type
@@ -36,7 +35,6 @@ from observatory.store.event_notes import (
 )
 from observatory.store.projects import ensure_project
 from observatory.store.rollups import begin_quarter
-from observatory.store.search_language import spaced_message
 from observatory.store.secrets import FindingRow, insert_findings
 from observatory.store.totals import add_to_total, set_total
 from observatory.timestamps import FIRST, milliseconds_between, now, present
@@ -48,7 +46,6 @@ from observatory.transcripts.layout import (
     project_name,
     read_path,
 )
-from observatory.transcripts.lines import encode_json, encode_json_bytes
 from observatory.transcripts.prompts import command_of, title_of, typed_text
 from observatory.transcripts.records import (
     ApiCall,
@@ -61,11 +58,12 @@ from observatory.transcripts.records import (
 from observatory.transcripts.usage import TokenUsage
 
 _TITLE_RANKS = {"custom": states.CUSTOM, "ai": states.AI}
-_compress = zstandard.ZstdCompressor(level=1).compress
 
 
 def apply_chunks(chunks: Sequence[Chunk]) -> set[str]:
     """Write chunks, in order, in one transaction; return the ids of the conversations touched."""
+    for chunk in chunks:
+        prepare(chunk)
     with writing():
         batch = _Batch(chunks)
         for chunk in chunks:
@@ -591,7 +589,7 @@ class _FileReading:
                 if copied is None and self._lacks_tools(state, message, known.key):
                     batch.restored.add(known.key)
                     self._take_tools(state, message, known.key, timestamp)
-                    self._take_cjk(state, message, known.key)
+                    self._take_cjk(line, index, known.key)
                     self._note_secrets(line, index, message_key=known.key)
             return
         self._note_sidechain(state)
@@ -618,14 +616,14 @@ class _FileReading:
                 client_version=message.client_version
                 if message.client_version != state.client_version
                 else None,
-                notes=encode_json(message.notes) if message.notes else None,
-                blocks=encode_json(message.blocks) if message.blocks and not copied else None,
+                notes=message.notes,
+                blocks=None if copied else message.blocks,
                 content="" if copied else message.text,
             )
         )
         if copied is None:
             self._take_tools(state, message, key, timestamp)
-            self._take_cjk(state, message, key)
+            self._take_cjk(line, index, key)
             self._note_secrets(line, index, message_key=key)
         if message.kind in ("prompt", "queued_prompt"):
             batch.last_prompts[state.key] = line
@@ -733,11 +731,10 @@ class _FileReading:
             batch.touched.add(row.conversation_key)
         return row
 
-    def _take_cjk(self, state: ConversationState, message: Message, key: int) -> None:
+    def _take_cjk(self, line: int, index: int, key: int) -> None:
         """Keep what the search index can not tell apart by itself."""
-        uses = (self.batch.tool_uses[(state.key, use.id)] for use in message.tool_uses)
-        spaced = spaced_message((message.text,), parameters=(use.parameters or "" for use in uses))
-        if spaced:
+        spaced = self.chunk.cjk.get((line, index))
+        if spaced is not None:
             self.batch.cjk.append((key, spaced))
 
     def _lacks_tools(self, state: ConversationState, message: Message, key: int) -> bool:
@@ -775,7 +772,7 @@ class _FileReading:
         if row.message_key is not None:
             return
         row.message_key, row.name, row.server = key, use.name, use.server
-        row.parameters = encode_json(use.parameters)
+        row.parameters = use.parameters
         row.started_at = timestamp
         _measure(row)
 
@@ -798,8 +795,7 @@ class _FileReading:
         row.finished_at = timestamp
         row.reported_duration_ms = result.reported_duration_ms
         row.subagent_id = result.subagent_id or row.subagent_id
-        if isinstance(result.details, (dict, list)) and result.details:
-            row.details = _compress(encode_json_bytes(result.details))
+        row.details = result.details or row.details
         _measure(row)
 
     def _give_back_result(self, row: ToolUseRow) -> None:
@@ -832,7 +828,13 @@ class _FileReading:
         """Return which of the tool uses of this chunk a conversation has in the archive."""
         known = self.known_tool_uses.get(conversation_key)
         if known is None:
-            known = archive.find_tool_use_ids(conversation_key, self._tool_use_ids())
+            # One that this transaction has made has none there.
+            is_new = conversation_key in self.batch.new_conversations
+            known = (
+                set()
+                if is_new
+                else archive.find_tool_use_ids(conversation_key, self._tool_use_ids())
+            )
             self.known_tool_uses[conversation_key] = known
         return known
 

@@ -57,7 +57,9 @@ class Chunk:
 
     ``items`` are records with their line and their number on it, which is 0 but for glued ones.
     They are as they will be stored: ``findings`` has, by the same two, what secrets are in them.
-    The last one ``is_torn`` when the file was rewritten below its reader.
+    The last one ``is_torn`` when the file was rewritten below its reader. Once it ``is_prepared``,
+    what is JSON of its messages is text, the details of their tools are compressed, and ``cjk``
+    has the words of those that the search index can not tell apart.
     """
 
     file: FoundFile
@@ -75,6 +77,8 @@ class Chunk:
     bytes_read: int = 0
     is_last: bool = False
     is_torn: bool = False
+    is_prepared: bool = False
+    cjk: dict[tuple[int, int], str] = field(default_factory=dict)
 
 
 def is_unchanged(file: FoundFile, state: FileState | None) -> bool:
@@ -138,6 +142,31 @@ def read_chunks(
         if not chunk.is_torn:
             chunk.tail_hash = source.hash_before(chunk.byte_offset)
         yield chunk
+
+
+def state_after(chunk: Chunk, state: FileState | None) -> FileState:
+    """Return how far a file is read after a chunk, for who reads on before that is stored.
+
+    Args:
+        chunk: Any but the last.
+        state: How far it was read before.
+    """
+    return FileState(
+        key=state.key if state else 0,
+        conversation_key=state.conversation_key if state else None,
+        device=chunk.file.device,
+        inode=chunk.file.inode,
+        size=chunk.file.size,
+        modified_ns=chunk.file.modified_ns,
+        changed_ns=chunk.file.changed_ns,
+        byte_offset=chunk.byte_offset,
+        tail_hash=chunk.tail_hash,
+        line_count=chunk.line_count,
+        has_open_line=False,
+        generation=chunk.generation,
+        status="processing",
+        is_reread=False,
+    )
 
 
 def has_other_tail(file: FoundFile, state: FileState) -> bool:

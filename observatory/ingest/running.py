@@ -6,12 +6,13 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 
 from observatory.ingest.applying import apply_chunks, batches
 from observatory.ingest.discover import FoundFile, find_files
-from observatory.ingest.reading import Chunk, is_unchanged, read_chunks
+from observatory.ingest.reading import Chunk, is_unchanged, read_chunks, state_after
+from observatory.ingest.reading_ahead import ReaderGone, ReadingAhead, is_worthwhile
 from observatory.ingest.removing import finish_removals
 from observatory.ingest.repricing import finish_pricing
 from observatory.ingest.sidecars import take_late_agent_types
@@ -19,6 +20,7 @@ from observatory.ingest.uploads import is_upload
 from observatory.log import log
 from observatory.store import search
 from observatory.store.database import OperationalError, database
+from observatory.store.folding_beside import FoldingBeside
 from observatory.store.sums import read_sums
 from observatory.store.transcript_files import (
     FileState,
@@ -118,19 +120,28 @@ def ingest(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     should_stop: Callable[[], bool] = lambda: False,
     batch_bytes: int = BATCH_BYTES,
+    may_fork: bool = False,
 ) -> RunSummary:
     """Read what is new below some paths into the archive and index it for search.
 
     The caller holds the lock ``ingest`` wherever another run might be under way. A file that can
-    not be read is marked and passed over. When ``should_stop`` turns true the run ends after the
-    batch at hand; another run goes on from there.
+    not be read is marked and passed over.
+
+    Args:
+        paths: Folders and files.
+        on_progress: Told of each batch.
+        should_stop: When it turns true the run ends after the batch at hand; another run goes on
+            from there.
+        batch_bytes: About how much is written in one transaction.
+        may_fork: Whether a fork of this process may read, where that is worth it. What threads
+            have locked stays locked in a fork: this is for commands.
 
     Returns:
         What the run read; ``is_complete`` is false when it was stopped.
     """
     with _without_garbage_collection():
         summary = RunSummary()
-        run = _Run(summary, on_progress, batch_bytes)
+        run = _Run(summary, on_progress, batch_bytes, may_fork=may_fork)
         mend_interrupted(
             on_pricing=lambda done, total: on_progress(Progress(done, total, "pricing")),
             should_stop=should_stop,
@@ -222,10 +233,13 @@ class _Run:
         summary: RunSummary,
         on_progress: Callable[[Progress], None],
         batch_bytes: int,
+        *,
+        may_fork: bool = False,
     ) -> None:
         self.summary = summary
         self._on_progress = on_progress
         self._batch_bytes = batch_bytes
+        self._may_fork = may_fork
         self._started = time.monotonic()
 
     def read(
@@ -241,18 +255,35 @@ class _Run:
         self._on_progress(progress)
         touched: set[str] = set()
         failed: set[str] = set()
-        chunks = _read_all(changed, states, summary, failed)
-        for batch in batches(chunks, batch_bytes=self._batch_bytes):
-            touched |= _apply(batch, summary, failed)
-            for chunk in batch:
-                if chunk.file.path not in failed:
-                    summary.add(chunk)
-            progress.done = summary.bytes
-            self._on_progress(progress)
-            if should_stop():
-                summary.is_complete = False
-                break
+        with ExitStack() as stack:
+            ahead = folding = None
+            if self._may_fork and is_worthwhile(total):
+                ahead = stack.enter_context(self._read_ahead(changed, states))
+                # After the fork, which has one thread.
+                folding = stack.enter_context(FoldingBeside())
+            chunks = _read_all(changed, states, summary, failed, ahead)
+            for batch in batches(chunks, batch_bytes=self._batch_bytes):
+                touched |= _apply(batch, summary, failed)
+                for chunk in batch:
+                    if chunk.file.path not in failed:
+                        summary.add(chunk)
+                if folding is not None:
+                    folding.tell()
+                progress.done = summary.bytes
+                self._on_progress(progress)
+                if should_stop():
+                    summary.is_complete = False
+                    break
         summary.conversations = len(touched)
+
+    def _read_ahead(
+        self, changed: Sequence[FoundFile], states: Mapping[str, FileState]
+    ) -> ReadingAhead:
+        return ReadingAhead(
+            changed,
+            lambda file: _read_file(file, states.get(file.path)),
+            batch_bytes=self._batch_bytes,
+        )
 
     def index(self, should_stop: Callable[[], bool]) -> None:
         """Index what waits, of whatever run."""
@@ -317,14 +348,14 @@ def _read_all(
     states: Mapping[str, FileState],
     summary: RunSummary,
     failed: set[str],
+    ahead: ReadingAhead | None,
 ) -> Iterator[Chunk]:
     for file in found:
         state = states.get(file.path)
         if state is not None and _is_worth_telling(file, state):
             mark_processing(state.key)
         try:
-            is_whole = is_upload(file.path, database_path=database.database)
-            for chunk in read_chunks(file, state, is_whole=is_whole):
+            for chunk in _read_file(file, state, ahead):
                 yield chunk
                 if file.path in failed:
                     break
@@ -332,6 +363,23 @@ def _read_all(
             continue
         except OSError as error:
             _record_failure(file.path, error.strerror or "can not be read", summary)
+
+
+def _read_file(
+    file: FoundFile, state: FileState | None, ahead: ReadingAhead | None = None
+) -> Iterator[Chunk]:
+    """Yield what is new in a file, as the process that reads ahead sends it while there is one."""
+    if ahead is not None:
+        try:
+            for chunk in ahead.read_chunks(file):
+                yield chunk
+                if not chunk.is_last:
+                    state = state_after(chunk, state)
+            return
+        except ReaderGone:
+            pass
+    is_whole = is_upload(file.path, database_path=database.database)
+    yield from read_chunks(file, state, is_whole=is_whole)
 
 
 def _is_worth_telling(file: FoundFile, state: FileState) -> bool:

@@ -45,6 +45,8 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 
 # busy_timeout, ms: writers queue behind a batch of ingest for milliseconds, behind a VACUUM longer.
 BUSY_TIMEOUT_MS = 10_000
+# So 16 MiB of log: a bulk ingest writes the pages it keeps changing a quarter as often.
+LOG_PAGES = 4000
 _RETRY_SECONDS = 0.02
 # How long a writer sleeps before it asks for the lock again: SQLite sleeps up to 100 ms, in which
 # others take it any number of times. A process has one writer that asks, so asking often is cheap.
@@ -118,8 +120,7 @@ def pragmas(*, synchronous: str = "NORMAL", cache_mib: int = 4) -> dict[str, Any
         "cache_size": -1024 * cache_mib,
         # Sorting of a page of rows needs no file.
         "temp_store": "memory",
-        # Pages, so 16 MiB: a bulk ingest writes the pages it keeps changing a quarter as often.
-        "wal_autocheckpoint": 4000,
+        "wal_autocheckpoint": LOG_PAGES,
         # Give the disk space of a WAL that once grew back at the next checkpoint.
         "journal_size_limit": 64 * 1024 * 1024,
     }

@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from operator import add, sub
 from typing import Any
 
 from observatory.store import rollup_tables as tables
@@ -42,8 +43,10 @@ _Part = tuple[Any, ...]
 _Row = tuple[Any, ...]
 # Which conversations, and since when.
 _Wanted = dict[str, Any]
+# What is summed up, in the order of the measures.
+_Numbers = Sequence[int]
 # The measures of parts.
-_Counted = Mapping[_Part, Sequence[int]]
+_Counted = Mapping[_Part, _Numbers]
 # Place, time and names of a sum.
 _Cell = tuple[Any, ...]
 
@@ -192,29 +195,43 @@ def _only_adds(sums: Sums, old: _Row | None, new: _Row) -> bool:
 def _add(sums: Sums, known: dict[_Part, _Row], changed: Iterable[_Row]) -> None:
     """Add to sums by how much more parts are that are in them, which may be less."""
     place = 2 + len(sums.names)
-    parts: dict[_Cell, list[int]] = {}
+    parts: dict[_Cell, _Numbers] = {}
     for row in changed:
         old = known.get(row[:place])
-        numbers = list(row[place + 1 :])
+        numbers: _Numbers = row[place + 1 :]
         if old is not None:
-            for at, before in enumerate(old[place + 1 :]):
-                numbers[at] -= 0 if at in sums.where_largest else before
+            numbers = _combine(sums, sub, numbers, old[place + 1 :], largest=_first)
         # Many conversations add to the same sums.
         _add_numbers(sums, parts, (row[place], *row[1:place]), numbers)
-    more: dict[_Cell, list[int]] = {}
+    more: dict[_Cell, _Numbers] = {}
     for (where, start, *names), numbers in parts.items():
         for cell in _list_sums(sums, where, start, tuple(names)):
             _add_numbers(sums, more, cell, numbers)
     execute_many(sums.add_to_sum, [(*cell, *numbers) for cell, numbers in more.items()])
 
 
-def _add_numbers(sums: Sums, more: dict[_Cell, list[int]], cell: _Cell, numbers: list[int]) -> None:
+def _add_numbers(sums: Sums, more: dict[_Cell, _Numbers], cell: _Cell, numbers: _Numbers) -> None:
     kept = more.get(cell)
-    if kept is None:
-        more[cell] = numbers.copy()
-        return
-    for at, number in enumerate(numbers):
-        kept[at] = max(kept[at], number) if at in sums.where_largest else kept[at] + number
+    more[cell] = numbers if kept is None else _combine(sums, add, kept, numbers, largest=max)
+
+
+def _combine(
+    sums: Sums,
+    combine: Callable[[int, int], int],
+    some: _Numbers,
+    others: _Numbers,
+    *,
+    largest: Callable[[int, int], int],
+) -> _Numbers:
+    """Return what two rows of measures come to, with another rule for those of the largest."""
+    combined = [*map(combine, some, others)]
+    for at in sums.where_largest:
+        combined[at] = largest(some[at], others[at])
+    return combined
+
+
+def _first(new: int, old: int) -> int:
+    return new
 
 
 def _list_sums(sums: Sums, place: int, start: int, names: tuple[Any, ...]) -> Iterator[_Cell]:

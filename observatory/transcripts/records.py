@@ -53,7 +53,8 @@ class Message(NamedTuple):
     """One thing said, by a ``user``, ``assistant`` or ``system`` record or a queued prompt.
 
     A named tuple and not a dataclass, as are the other parts of a message: it is made for every
-    line, and costs a third (docs/performance.md).
+    line, and costs a third (docs/performance.md). ``blocks``, a list of objects, and ``notes``, an
+    object, are JSON text once it is prepared to be stored, as are the parameters of its tools.
     """
 
     uuid: str | None
@@ -65,7 +66,7 @@ class Message(NamedTuple):
     role: str
     kind: str
     text: str
-    blocks: list[dict[str, Any]] | None
+    blocks: Any
     tool_uses: tuple[ToolUse, ...] = ()
     tool_results: tuple[ToolResult, ...] = ()
     api_call: ApiCall | None = None
@@ -74,7 +75,7 @@ class Message(NamedTuple):
     git_branch: str | None = None
     client_version: str | None = None
     entrypoint: str | None = None
-    notes: dict[str, Any] | None = None
+    notes: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,24 @@ NOT_LOADED = {
 
 @pytest.mark.parametrize("modules", NOT_LOADED)
 def test_processes_that_live_long_load_little(modules: str, tmp_path: Path) -> None:
-    code = f"import sys, {modules}; print(*sys.modules)"
+    assert NOT_LOADED[modules] & _list_loaded(f"import sys, {modules}", tmp_path) == set()
+
+
+def test_an_ingest_loads_no_other_commands(tmp_path: Path) -> None:
+    code = "import sys; from observatory import __main__ as line; line._parser('ingest')"
+    loaded = _list_loaded(code, tmp_path)
+    assert (TABLES | ANSWERING) & loaded == set()
+    assert {name for name in loaded if name.endswith(("_command", "_commands"))} == set()
+
+
+def _list_loaded(code: str, tmp_path: Path) -> set[str]:
+    """Return which modules are there after some code has run in a process of its own."""
     env = {"DB_PATH": str(tmp_path / "observatory.db"), "TRANSCRIPTS_DIR": str(tmp_path)}
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
-    ).stdout.split()
-    assert NOT_LOADED[modules] & set(loaded) == set()
+    run = subprocess.run(
+        [sys.executable, "-c", f"{code}; print(*sys.modules)"],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(run.stdout.split())

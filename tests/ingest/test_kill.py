@@ -21,17 +21,19 @@ from tests.transcripts_for_tests import Transcript
 KILLS = 20
 PROGRAM = """
 import sys
+from observatory.ingest import reading_ahead
 from observatory.ingest.running import ingest
 from observatory.redaction import masking
 from observatory.store import search
 from observatory.store.database import configure, connect
 search.BATCH_MESSAGES = 300
+reading_ahead.LEAST_BYTES = 0
 # Marks are the same in all processes that know the secret.
 masking.configure("mask", "a secret of the tests, long enough")
 configure(sys.argv[1])
 connect()
 print("begun", flush=True)
-ingest([sys.argv[2]], batch_bytes=100_000)
+ingest([sys.argv[2]], batch_bytes=100_000, may_fork=sys.argv[3] == "fork")
 """
 
 
@@ -44,9 +46,9 @@ def folder(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(database: Path, folder: Path) -> subprocess.Popen[bytes]:
+def start(database: Path, folder: Path, *, how: str) -> subprocess.Popen[bytes]:
     child = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(database), str(folder)], stdout=subprocess.PIPE
+        [sys.executable, "-c", PROGRAM, str(database), str(folder), how], stdout=subprocess.PIPE
     )
     assert child.stdout is not None
     assert child.stdout.readline() == b"begun\n"
@@ -63,11 +65,14 @@ def held_by(database: Path) -> dict[str, list[tuple[Any, ...]]]:
     return held
 
 
-def test_kill_at_random_moments(folder: Path, tmp_path: Path, empty_database: Path) -> None:
+@pytest.mark.parametrize("how", ["alone", "fork"])
+def test_kill_at_random_moments(
+    how: str, folder: Path, tmp_path: Path, empty_database: Path
+) -> None:
     clean, killed = tmp_path / "clean.db", tmp_path / "killed.db"
     shutil.copy(empty_database, clean)
     began = time.monotonic()
-    assert start(clean, folder).wait() == 0
+    assert start(clean, folder, how="alone").wait() == 0
     seconds = time.monotonic() - began
     chance = random.Random(1)
     interrupted = 0
@@ -78,7 +83,7 @@ def test_kill_at_random_moments(folder: Path, tmp_path: Path, empty_database: Pa
             for path in tmp_path.glob("killed.db*"):
                 path.unlink()
             shutil.copy(empty_database, killed)
-        child = start(killed, folder)
+        child = start(killed, folder, how=how)
         try:
             child.wait(timeout=chance.uniform(0, seconds / 3))
         except subprocess.TimeoutExpired:
@@ -86,7 +91,7 @@ def test_kill_at_random_moments(folder: Path, tmp_path: Path, empty_database: Pa
             child.wait()
             interrupted += 1
     assert interrupted >= KILLS / 2
-    assert start(killed, folder).wait() == 0
+    assert start(killed, folder, how=how).wait() == 0
     assert held_by(killed) == held_by(clean)
 
 
