@@ -413,12 +413,7 @@ class Worker(ThreadWorker):
         if is_waiting:
             self.poller.unregister(conn.sock)
             self.keepalived_conns.remove(conn)
-        if left:
-            self._send_later(conn, left, ends=ends)
-        elif ends:
-            self._leave(conn)
-        else:
-            self._keep(conn)
+        self._go_on(conn, left, ends=ends)
         return True
 
     def _ends_connections(self) -> bool:
@@ -464,7 +459,7 @@ class Worker(ThreadWorker):
             if hasattr(pieces, "close"):
                 pieces.close()
 
-    def _send_rest(self, conn: Any, left: bytes | bytearray, *, ends: bool) -> bool:
+    def _send_rest(self, conn: Any, left: bytes, *, ends: bool) -> bool:
         """Send what the system did not take at once. Runs in a thread."""
         conn.sock.settimeout(SEND_SECONDS)
         try:
@@ -554,14 +549,18 @@ class Worker(ThreadWorker):
                 self.handle_error(None, conn.sock, conn.client, end.error)
             left, ends = end.result or (b"", True)
             conn.variables = None
-            if left:
-                self._send_later(conn, left, ends=ends)
-            elif ends:
-                self._leave(conn)
-            else:
-                self._keep(conn)
+            self._go_on(conn, left, ends=ends)
 
-    def _send_later(self, conn: Any, left: bytes | bytearray, *, ends: bool) -> None:
+    def _go_on(self, conn: Any, left: bytes, *, ends: bool) -> None:
+        """Send what is left of an answer, and then end the connection or wait for the next."""
+        if left:
+            self._send_later(conn, left, ends=ends)
+        elif ends:
+            self._leave(conn)
+        else:
+            self._keep(conn)
+
+    def _send_later(self, conn: Any, left: bytes, *, ends: bool) -> None:
         """Have a thread send what the system did not take at once."""
         sending = self.tpool.submit(self._send_rest, conn, left, ends=ends)
         sending.add_done_callback(
