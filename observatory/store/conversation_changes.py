@@ -233,15 +233,15 @@ def restore_conversation(conversation_id: str, *, scope: Scope) -> None:
         refresh_conversations(keys)
 
 
-def lock_own_conversation(conversation_id: str, *, scope: Scope) -> int:
-    """Return the key of a conversation that messages may be added to, inside a transaction.
+def lock_own_conversation(conversation_id: str, *, scope: Scope) -> tuple[int, str]:
+    """Return key and beginning of a conversation that takes messages, inside a transaction.
 
     Raises:
         NotFound: There is none, or it is in the trash.
         Conflict: It is a transcript's.
     """
     row = fetch_one(
-        "SELECT key, source FROM conversations WHERE id = ? AND deleted_at IS NULL"
+        "SELECT key, source, created_at FROM conversations WHERE id = ? AND deleted_at IS NULL"
         + scope.and_there("conversations"),
         (conversation_id,),
     )
@@ -251,7 +251,7 @@ def lock_own_conversation(conversation_id: str, *, scope: Scope) -> int:
         raise Conflict(
             "This conversation is read from a transcript; add messages to one that was made here."
         )
-    return int(row[0])
+    return int(row[0]), row[2]
 
 
 def _lock(conversation_id: str, *, scope: Scope, revision: int | None) -> int:

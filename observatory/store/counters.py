@@ -20,7 +20,7 @@ from observatory.store.event_notes import (
     note_activity,
     note_conversations,
 )
-from observatory.store.rollups import refresh_rollups
+from observatory.store.rollups import Added, refresh_rollups
 
 # Columns of a conversation, and the one row that a recount of them makes.
 _COUNTED = (
@@ -96,6 +96,7 @@ class _Later(threading.local):
 class _Change(NamedTuple):
     since: int
     is_noted: bool
+    added: Added | None
 
 
 _later = _Later()
@@ -110,23 +111,41 @@ def putting_off() -> Iterator[None]:
         wanted = _later.wanted
     finally:
         _later.wanted = None
-    for since in sorted({change.since for change in wanted.values()}):
-        keys = {key: change for key, change in wanted.items() if change.since == since}
+    alike: dict[tuple[int, bool], dict[int, _Change]] = {}
+    for key, change in wanted.items():
+        alike.setdefault((change.since, change.added is None), {})[key] = change
+    for (since, _), keys in sorted(alike.items()):
         started = [key for key, change in keys.items() if change.is_noted]
-        refresh_conversations(keys, started=started, since=since)
+        added = _join(*(change.added for change in keys.values()))
+        refresh_conversations(keys, started=started, since=since, added=added)
 
 
-def _put_off(
-    wanted: dict[int, _Change], keys: Iterable[int], started: Collection[int], since: int
-) -> None:
-    for key in keys:
-        before = wanted.get(key, _Change(since, is_noted=True))
-        is_noted = before.is_noted and key in started
-        wanted[key] = _Change(min(since, before.since), is_noted)
+def _put_off(wanted: dict[int, _Change], key: int, change: _Change) -> None:
+    before = wanted.get(key, change)
+    wanted[key] = _Change(
+        min(before.since, change.since),
+        before.is_noted and change.is_noted,
+        _join(before.added, change.added),
+    )
+
+
+def _join(*added: Added | None) -> Added | None:
+    """Return what was added in all, or ``None`` where something was changed otherwise.
+
+    In a transaction all keys from the first new one on are new.
+    """
+    known = [each for each in added if each is not None]
+    if len(known) < len(added):
+        return None
+    return Added(*(min(keys) for keys in zip(*known, strict=True)))
 
 
 def refresh_conversations(
-    keys: Iterable[int], *, started: Collection[int] = (), since: int = 0
+    keys: Iterable[int],
+    *,
+    started: Collection[int] = (),
+    since: int = 0,
+    added: Added | None = None,
 ) -> None:
     """Count again what belongs to these conversations, make their JSON anew, and note the change.
 
@@ -138,13 +157,15 @@ def refresh_conversations(
         started: Those of them of which it is noted already that there are new ones.
         since: The beginning of a quarter of an hour, in Unix seconds, before which nothing that is
             summed up changed; 0 when that is not known.
+        added: All that changed of what is summed up, where messages were only added.
     """
     if _later.wanted is not None:
-        _put_off(_later.wanted, keys, started, since)
+        for key in keys:
+            _put_off(_later.wanted, key, _Change(since, key in started, added))
         return
     changed = sorted(keys)
     execute_many(RECOUNT, [(key,) for key in changed])
-    refresh_rollups(changed, since=since)
+    refresh_rollups(changed, since=since, added=added)
     execute(
         "WITH changed AS MATERIALIZED (SELECT value FROM json_each(?))"
         " UPDATE conversations SET revision = (SELECT value + 1 FROM totals"

@@ -17,7 +17,7 @@ from observatory.store.conversation_changes import lock_own_conversation
 from observatory.store.counters import refresh_conversations
 from observatory.store.database import execute, execute_many, fetch_one
 from observatory.store.event_notes import note_messages, note_tool_uses
-from observatory.store.rollups import begin_quarter
+from observatory.store.rollups import Added, begin_quarter
 from observatory.store.scopes import Scope
 from observatory.store.search_language import spaced_message
 from observatory.store.secrets import FindingRow, Found, insert_findings
@@ -93,7 +93,7 @@ def _insert_messages(
     scope: Scope,
     price: Callable[[Sequence[ApiCallRow]], None],
 ) -> list[str]:
-    conversation_key = lock_own_conversation(conversation_id, scope=scope)
+    conversation_key, created_at = lock_own_conversation(conversation_id, scope=scope)
     row = fetch_one(
         "SELECT coalesce(max(position), 0) FROM messages WHERE conversation_key = ?",
         (conversation_key,),
@@ -152,8 +152,14 @@ def _insert_messages(
     _stretch(conversation_key, [row[6] for row in rows])
     note_messages((conversation_key, row[0]) for row in rows)
     note_tool_uses((conversation_key, use.tool_use_id) for use in uses if use.status != "running")
-    since = begin_quarter(min(row[6] for row in rows)) if rows else 0
-    refresh_conversations([conversation_key], since=since)
+    first = min((row[6] for row in rows), default=created_at)
+    # What tools did, and when a conversation began, is counted from all that is there.
+    has_only_grown = bool(rows) and not uses and first >= created_at
+    refresh_conversations(
+        [conversation_key],
+        since=begin_quarter(first) if rows else 0,
+        added=Added(key, call_key) if has_only_grown else None,
+    )
     return [row[1] for row in rows]
 
 

@@ -192,13 +192,22 @@ _QUARTER_OF = "unixepoch({column}) / 900 * 900"
 # Each of these is told for conversations that are not in the trash, whose keys are given as JSON,
 # from the beginning of a quarter of an hour on, which is given as text and in seconds. What was
 # copied from another conversation is that one's.
-COUNT_MESSAGES = f"""
+_OF_MESSAGES = f"""
     SELECT m.conversation_key, {_QUARTER_OF.format(column="m.created_at")} AS start,
         coalesce(m.model, '') AS name, count(*), sum(m.kind IN ('prompt', 'queued_prompt')),
         sum(m.kind = 'interruption'), sum(m.kind = 'api_error'), sum(m.kind = 'retry')
+"""
+COUNT_MESSAGES = f"""
+    {_OF_MESSAGES}
     FROM json_each(:keys) w CROSS JOIN conversations c ON c.key = w.value AND c.deleted_at IS NULL
     CROSS JOIN messages m ON m.conversation_key = c.key
     WHERE m.copy_of_key IS NULL AND m.created_at >= :since GROUP BY 1, 2, 3
+"""
+# Of rows that are new, from a key on, however many are there before.
+_NEW = "+{of}.conversation_key IN (SELECT value FROM json_each(:keys))"
+COUNT_NEW_MESSAGES = f"""
+    {_OF_MESSAGES} FROM messages m
+    WHERE m.key >= :message_key AND m.copy_of_key IS NULL AND {_NEW.format(of="m")} GROUP BY 1, 2, 3
 """
 COUNT_CONVERSATIONS = f"""
     SELECT c.key, {_QUARTER_OF.format(column="c.created_at")} AS start, '' AS name,
@@ -209,7 +218,7 @@ COUNT_CONVERSATIONS = f"""
 _TOKENS = (
     "a.input_tokens + a.output_tokens + a.cache_creation_input_tokens + a.cache_read_input_tokens"
 )
-COUNT_CALLS = f"""
+_OF_CALLS = f"""
     SELECT a.conversation_key, {_QUARTER_OF.format(column="a.created_at")} AS start,
         a.model AS name, count(*), sum(a.cost_nanodollars IS NULL),
         sum(iif(a.cost_nanodollars IS NULL, {_TOKENS}, 0)),
@@ -223,9 +232,16 @@ COUNT_CALLS = f"""
         coalesce(sum(a.cache_write_cost_nanodollars), 0),
         coalesce(sum(a.cache_read_cost_nanodollars), 0),
         coalesce(sum(coalesce(a.uncached_cost_nanodollars, a.cost_nanodollars)), 0)
+"""
+COUNT_CALLS = f"""
+    {_OF_CALLS}
     FROM json_each(:keys) w CROSS JOIN conversations c ON c.key = w.value AND c.deleted_at IS NULL
     CROSS JOIN api_calls a ON a.conversation_key = c.key
     WHERE a.created_at >= :since GROUP BY 1, 2, 3
+"""
+COUNT_NEW_CALLS = f"""
+    {_OF_CALLS} FROM api_calls a
+    WHERE a.key >= :api_call_key AND {_NEW.format(of="a")} GROUP BY 1, 2, 3
 """
 # Each by itself: durations in SQL took 25 sums for each of them, and twice as long.
 COUNT_TOOL_USES = f"""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from operator import add, sub
-from typing import Any
+from typing import Any, NamedTuple
 
 from observatory.store import rollup_tables as tables
 from observatory.store.database import execute_many, fetch_all
@@ -61,11 +61,21 @@ _COUNTS = (
 )
 
 
+_NEW_COUNTS = ((tables.COUNT_NEW_MESSAGES, _OF_MESSAGES), (tables.COUNT_NEW_CALLS, _OF_CALLS))
+
+
+class Added(NamedTuple):
+    """Rows that came to conversations, and all that did: messages and calls from these keys on."""
+
+    message_key: int
+    api_call_key: int
+
+
 # Of which sums the first of the names is a label.
 _LABELS = {USAGE: MODEL, TOOLS: TOOL}
 
 
-def refresh_rollups(keys: Iterable[int], *, since: int = 0) -> None:
+def refresh_rollups(keys: Iterable[int], *, since: int = 0, added: Added | None = None) -> None:
     """Count again what conversations add to the sums, inside a transaction.
 
     What is in the trash adds nothing.
@@ -74,8 +84,12 @@ def refresh_rollups(keys: Iterable[int], *, since: int = 0) -> None:
         keys: Which conversations.
         since: The beginning of a quarter of an hour, in Unix seconds, before which nothing of
             them changed that is counted; 0 counts all of it.
+        added: All that changed, when rows were only added: then no others are read.
     """
     places, have_moved = settle_places(keys)
+    if added is not None and not have_moved:
+        _replace(USAGE, *_find_and_add(places, added))
+        return
     since = 0 if have_moved else since
     for sums in tables.ALL:
         known, counted = find_and_count(sums, places, since=since)
@@ -114,13 +128,36 @@ def find_and_count(
     return known, {part: (*part, places[part[0]], *row) for part, row in counted.items()}
 
 
+def _find_and_add(
+    places: Mapping[int, int], added: Added
+) -> tuple[dict[_Part, _Row], dict[_Part, _Row]]:
+    """Return the parts of usage that new rows are in, as they are said to be, and with those."""
+    keys = json.dumps(list(places))
+    more = _count_each(_NEW_COUNTS, {"keys": keys, **added._asdict()})
+    start = min((part[1] for part in more), default=0)
+    said = fetch_all(USAGE.find_parts, {"keys": keys, "start": start})
+    known = {row[:_NAMED]: row for row in said if row[:_NAMED] in more}
+    nothing = (0,) * len(USAGE.measures)
+    counted: dict[_Part, _Row] = {}
+    for part, numbers in more.items():
+        before = known[part][_NAMED + 1 :] if part in known else nothing
+        counted[part] = (*part, places[part[0]], *map(add, before, numbers))
+    return known, counted
+
+
+# So many values tell parts of usage apart.
+_NAMED = 2 + len(USAGE.names)
 # Before all times that there are.
 _ALWAYS = -(2**62)
 
 
 def _count_usage(wanted: _Wanted) -> _Counted:
+    return _count_each(_COUNTS, wanted)
+
+
+def _count_each(counts: Iterable[tuple[str, slice]], wanted: _Wanted) -> _Counted:
     counted: dict[_Part, list[int]] = {}
-    for sql, where in _COUNTS:
+    for sql, where in counts:
         for key, start, model, *numbers in fetch_all(sql, wanted):
             row = counted.setdefault((key, start, model), [0] * len(USAGE.measures))
             row[where] = numbers

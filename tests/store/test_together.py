@@ -31,6 +31,7 @@ from observatory.store.database import (
     writing,
 )
 from observatory.store.message_changes import NewMessage, NewToolCall, insert_messages
+from observatory.store.rollup_building import verify_rollups
 from observatory.store.scopes import WHOLE, Scope
 from observatory.store.time_limits import end_time_limit, read_time_limit
 from observatory.store.together import End, run_together, write_together
@@ -223,6 +224,7 @@ def test_then_sees_documents_as_they_will_be(db):
         (title, "/p") for title in "abc"
     ]
     assert find_faults() == []
+    assert verify_rollups().are_none
 
 
 # The same writes one by one and together
@@ -330,6 +332,7 @@ def test_together_comes_to_the_same_as_one_by_one(db, empty_database, tmp_path, 
             one_by_one.append(type(error))
     expected = dump()
     assert find_faults() == []
+    assert verify_rollups().are_none
     made = begin_anew(empty_database, tmp_path)
     ends = run_together([as_task(operation, made) for operation in written])
     assert outcomes(ends) == one_by_one
@@ -338,6 +341,7 @@ def test_together_comes_to_the_same_as_one_by_one(db, empty_database, tmp_path, 
     assert {*found.pop("updated")} <= {*expected.pop("updated")}
     assert found == expected
     assert find_faults() == []
+    assert verify_rollups().are_none
 
 
 def test_nothing_is_put_off_once_it_is_over(db):
