@@ -419,8 +419,10 @@ def measure_idle(bench: Bench) -> Iterator[Figure]:
     env = bench.make_env(
         DB_PATH=str(folder / f"observatory-{count}.db"), TRANSCRIPTS_DIR=str(made), LOG_LEVEL="info"
     )
-    command = [sys.executable, "-m", "observatory", "ingest", str(made)]
-    run_to_end(command, env=env, log=folder / "ingest.log")
+    # The database may be of an earlier version.
+    for arguments in (["migrate"], ["ingest", str(made)]):
+        command = [sys.executable, "-m", "observatory", *arguments]
+        run_to_end(command, env=env, log=folder / f"{arguments[0]}.log")
     for mode in ("events", "polling"):
         yield from _measure_watcher(bench, folder, {**env, "WATCH_MODE": mode}, mode)
 
