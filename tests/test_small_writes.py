@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.test_locked import lock_held
+from tests.faults.test_locked import count_in_flight, lock_held
 from tests.processes import DEADLINE_SECONDS, Home, Server, serving, wait_for
 
 CLIENTS = 20
@@ -83,12 +83,6 @@ def count_transactions(server: Server) -> int:
     metric = rb'_database_write_duration_seconds_count\{process="server"\} (\d+)'
     found = re.search(metric, server.get("/metrics")[1])
     return int(found[1]) if found else 0
-
-
-def count_in_flight(server: Server) -> int:
-    """Return how many writes have begun, and have not ended."""
-    metric = rb'_in_flight\{method="POST",route="[^"]+"\} (\d+)'
-    return sum(map(int, re.findall(metric, server.get("/metrics")[1])))
 
 
 def send_together(home: Home, server: Server, clients: list[Client], requests: list[Any]) -> int:

@@ -33,10 +33,9 @@ def lock_held(home: Home) -> Iterator[None]:
 
 
 def count_in_flight(server: Server) -> int:
-    """Return how many conversations are being made, as threads were given to that."""
-    metric = rb'_in_flight{method="POST",route="/api/conversations"} (\d+)'
-    found = re.search(metric, server.get("/metrics")[1])
-    return int(found[1]) if found else 0
+    """Return how many writes are being worked on, as threads were given to that."""
+    metric = rb'_in_flight\{method="POST",route="[^"]+"\} (\d+)'
+    return sum(map(int, re.findall(metric, server.get("/metrics")[1])))
 
 
 def start_writes(pool: ThreadPoolExecutor, server: Server, number: int) -> list[Future[Answer]]:
