@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, NamedTuple
 
 from playwright.sync_api import BrowserContext, Page
@@ -18,17 +19,36 @@ const observer = new PerformanceObserver((list) => note(list.getEntries()));
 observer.observe({ type: "longtask", buffered: true });
 // Those that the browser has not told yet.
 window.__note_long_tasks = () => note(observer.takeRecords());
+// Questions to the server that wait for an answer, and when the last had one. Before each and
+// after its answer there passes up to so long.
+const asked = window.__asked = { open: 0, last: 0 };
+const ask = window.fetch;
+const pass = () => MOST_MS && new Promise((done) => setTimeout(done, Math.random() * MOST_MS));
+window.fetch = async (...about) => {
+  if (!String(about[0]).startsWith("/")) return ask(...about);
+  asked.open += 1;
+  try {
+    await pass();
+    const answer = await ask(...about);
+    await pass();
+    return answer;
+  } finally {
+    asked.open -= 1;
+    asked.last = performance.now();
+  }
+};
 """
-# Resolves when the page has loaded and no task took 50 ms or more for so long; parts that still
-# wait for their data say so by aria-busy.
+# Resolves when the page has loaded, nothing it asked for is still to come, and for so long no
+# answer came and no task took 50 ms or more.
 _SETTLE = """(quiet) => new Promise((done) => {
   const [navigation] = performance.getEntriesByType("navigation");
   const look = () => {
     window.__note_long_tasks();
     const tasks = window.__long_tasks;
     const last = Math.max(navigation.loadEventEnd, ...tasks.map(([start, took]) => start + took));
-    const isBusy = document.querySelector("[aria-busy=true]") !== null;
-    if (!navigation.loadEventEnd || isBusy || performance.now() - last < quiet) {
+    const isBusy = window.__asked.open || document.querySelector("[aria-busy=true]");
+    const since = performance.now() - Math.max(last, window.__asked.last);
+    if (!navigation.loadEventEnd || isBusy || since < quiet) {
       setTimeout(look, 50);
       return;
     }
@@ -59,8 +79,12 @@ class Settled(NamedTuple):
 
 
 def observe(context: BrowserContext) -> None:
-    """Let pages of a context note their long tasks; call it before they are made."""
-    context.add_init_script(_OBSERVE)
+    """Let pages of a context note their long tasks and questions; call it before they are made.
+
+    With ``BROWSER_DELAY_MS`` answers come late by up to twice so much, in any order.
+    """
+    most = int(os.environ.get("BROWSER_DELAY_MS", "0"))
+    context.add_init_script(f"{{{_OBSERVE.replace('MOST_MS', str(most))}}}")
 
 
 def settle(page: Page) -> Settled:

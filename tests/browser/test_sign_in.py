@@ -4,6 +4,7 @@ import re
 
 from playwright.sync_api import expect
 
+from tests.browser.settling import settle
 from tests.browser.sites import EMAIL, PASSWORD
 from tests.test_account_commands import run
 
@@ -35,6 +36,7 @@ def test_password_signs_in_and_button_signs_out(site, stranger, assert_quiet):
     stranger.get_by_label("Password").fill(PASSWORD)
     stranger.get_by_role("button", name="Sign in").click()
     stranger.wait_for_url(f"{site.origin}/")
+    settle(stranger)
     stranger.get_by_role("button", name=re.compile("sign out", re.I)).click()
     stranger.wait_for_url(f"{site.origin}/")
     stranger.goto("/login")
@@ -69,9 +71,13 @@ def test_page_behind_it_is_usable_by_all(page_in_look, axe, assert_quiet):
 def test_who_signs_in_anew_in_another_tab_goes_on(changing_site, make_page, assert_quiet):
     page = make_page(origin=changing_site.origin)
     page.goto(changing_site.make_link())
+    settle(page)
     page.goto(f"/conversations/{changing_site.find_conversation()}")
+    settle(page)
     other = page.context.new_page()
     other.goto("/")
+    # What is still asked for while one signs out is 401.
+    settle(other)
     other.get_by_role("button", name="Sign out").click()
     other.get_by_role("link", name="Sign in").wait_for()
     other.goto(changing_site.make_link())

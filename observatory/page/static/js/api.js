@@ -107,14 +107,28 @@ function pause(ms, signal) {
 }
 
 /**
+ * Return `{turn, reload, tellRead}` for an effect that reads with each `turn`: `reload()` begins the
+ * next, and what it returns waits until that told by `tellRead()` that it is over.
+ */
+export function useTurns() {
+  const [turn, setTurn] = useState(0);
+  const waiting = useRef([]);
+  const reload = useRef(() => new Promise((resolve) => {
+    waiting.current.push(resolve);
+    setTurn((number) => number + 1);
+  }));
+  return { turn, reload: reload.current, tellRead: () => waiting.current.splice(0).forEach((resolve) => resolve()) };
+}
+
+/**
  * Return `{data, error, isLoading, reload}` of a GET. While another is fetched, or the same one
- * again by `reload()`, the data there was stays. `path` null asks nothing.
+ * again by `reload()`, the data there was stays; what `reload()` returns waits for the answer. `path`
+ * null asks nothing.
  */
 export function useApi(path, params) {
   const url = path === null ? null : path + toQuery(params);
   const [state, setState] = useState({ url: null, data: null, error: null });
-  const [turn, setTurn] = useState(0);
-  const reload = useRef(() => setTurn((number) => number + 1));
+  const { turn, reload, tellRead } = useTurns();
   useEffect(() => {
     if (url === null) return undefined;
     const controller = new AbortController();
@@ -123,14 +137,14 @@ export function useApi(path, params) {
       (error) => {
         if (!controller.signal.aborted) setState((old) => ({ ...old, url, error }));
       },
-    );
+    ).then(() => controller.signal.aborted || tellRead());
     return () => controller.abort();
   }, [url, turn]);
   // A server that starts anew is there again soon: nobody has to try.
   useEffect(() => {
     if (state.error?.code !== "UNREACHABLE") return undefined;
-    const timer = setTimeout(reload.current, UNREACHED_MS);
+    const timer = setTimeout(reload, UNREACHED_MS);
     return () => clearTimeout(timer);
   }, [state.error]);
-  return { data: state.data, error: state.error, isLoading: state.url !== url, reload: reload.current };
+  return { data: state.data, error: state.error, isLoading: state.url !== url, reload };
 }

@@ -43,7 +43,7 @@ function VisibilityDialog({ project, onClose, onDone }) {
     // Who could not be ticked here stays as it is.
     if (body.visibility === "listed" && users.data) body.user_ids = [...values.getAll("user_ids").map(Number), ...unseen];
     await request(`/api/projects/${project.id}`, { method: "PATCH", body });
-    onDone();
+    await onDone();
   });
   return html`<${Dialog} title="Who sees this project" onClose=${onClose}><${Form} form=${form} names=${["visibility", "user_ids"]} action="Save" onCancel=${onClose}>
     <${Field} label="It is there for" name="visibility" form=${form} value=${project.visibility} options=${[["everyone", "everyone"], ["listed", "admins and those ticked"]]}
@@ -98,5 +98,5 @@ export default function Project({ params }) {
       </div>
       ${data.visibility === "listed" && html`<p class="small muted">This project is there for admins${(data.user_ids ?? []).length ? ` and ${format.plural(data.user_ids.length, "person", "people")} more` : ""} only.</p>`}
     </div>`}<//>
-    ${isAsked && project.data && html`<${VisibilityDialog} project=${project.data} onClose=${() => setIsAsked(false)} onDone=${() => { setIsAsked(false); project.reload(); }} />`}`;
+    ${isAsked && project.data && html`<${VisibilityDialog} project=${project.data} onClose=${() => setIsAsked(false)} onDone=${async () => { await project.reload(); setIsAsked(false); }} />`}`;
 }

@@ -73,7 +73,7 @@ export function ApiKeys() {
   async function revoke() {
     await request(`/api/api-keys/${revoked.id}`, { method: "DELETE" });
     announce("The key is revoked.");
-    keys.reload();
+    await keys.reload();
   }
   return html`<${Card} title="API keys" isFlush actions=${html`<div class="row">${may("admin") && html`<${Choice} label="Whose keys" value=${owner} options=${[["all", "Everybody's"], ["me", "Mine"]]} onChange=${(value) => { setOwner(value); setOffset(0); }} />`}
       <button class="button button-primary" onClick=${() => setIsMaking(true)}><${Icon} name="plus" />New key</button></div>`}>

@@ -47,7 +47,7 @@ function Edit({ budget, onClose, onDone }) {
     };
     await request(budget ? `/api/budgets/${budget.id}` : "/api/budgets", { method: budget ? "PATCH" : "POST", body });
     announce("Saved.");
-    onDone();
+    await onDone();
     onClose();
   });
   // Either limit is the one field here.
@@ -71,7 +71,7 @@ export function Budgets() {
   async function remove() {
     await request(`/api/budgets/${open.budget.id}`, { method: "DELETE" });
     announce("The budget is removed.");
-    budgets.reload();
+    await budgets.reload();
   }
   return html`<${Card} title="Budgets" isFlush actions=${html`<button class="button button-primary" onClick=${() => setOpen({ kind: "edit" })}><${Icon} name="plus" />New budget</button>`}>
     <${Loaded} of=${budgets} lines=${4}>${({ budgets: rows }) => (rows.length

@@ -1,6 +1,6 @@
 // Retention: for how long the conversations of each project are kept.
 import { html, useEffect, useState } from "../../html.js";
-import { request } from "../../api.js";
+import { request, useTurns } from "../../api.js";
 import { announce } from "../../announcing.js";
 import * as format from "../../format.js";
 import { useProjects } from "../../projects.js";
@@ -20,7 +20,7 @@ const isFinal = ({ days, action }) => days !== null && action === "remove";
 /** Projects with their rules: the API tells one project's at a time. */
 function useRules(offset) {
   const [state, setState] = useState({ rows: null, pagination: null, error: null });
-  const [turn, setTurn] = useState(0);
+  const { turn, reload, tellRead } = useTurns();
   useEffect(() => {
     const controller = new AbortController();
     const ask = (path, params) => request(path, { params, signal: controller.signal });
@@ -29,10 +29,11 @@ function useRules(offset) {
         const rows = await Promise.all(projects.map(async (project) => ({ ...project, rule: await ask(`/api/projects/${project.id}/retention`) })));
         setState({ rows, pagination, error: null });
       })
-      .catch((error) => controller.signal.aborted || setState((old) => ({ ...old, error })));
+      .catch((error) => controller.signal.aborted || setState((old) => ({ ...old, error })))
+      .then(() => controller.signal.aborted || tellRead());
     return () => controller.abort();
   }, [offset, turn]);
-  return { ...state, reload: () => setTurn((number) => number + 1) };
+  return { ...state, reload };
 }
 
 /** Return a number of days; nothing is none, and not null, which is for ever: the server refuses it. */
@@ -47,7 +48,7 @@ function Edit({ project: { id, path, rule }, onClose, onDone }) {
     else if (kind === "ever") await request(address, { method: "PUT", body: { days: null } });
     else await request(address, { method: "PUT", body: { days: readDays(values.get("days")), action } });
     announce("Saved.");
-    onDone();
+    await onDone();
     onClose();
   });
   const isDanger = kind === "days" && action === "remove";

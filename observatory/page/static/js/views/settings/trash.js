@@ -31,7 +31,7 @@ export function Trash() {
   async function remove() {
     await request(`/api/conversations/${encodeURIComponent(asked.id)}`, { method: "DELETE", params: { permanent: true } });
     announce("It is removed for good.");
-    trash.reload();
+    await trash.reload();
   }
   return html`<${Card} title="Trash" isFlush actions=${html`<span class="small muted number">${trash.data && format.plural(trash.data.pagination.total, "conversation")}</span>`}>
     ${error && html`<p class="notice notice-bad card-notice" role="alert">${error.message}</p>`}

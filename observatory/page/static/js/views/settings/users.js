@@ -23,7 +23,7 @@ function AddUser({ onClose, onDone }) {
   const form = useForm(async (values) => {
     await request("/api/users", { method: "POST", body: Object.fromEntries(values) });
     announce("The account is made.");
-    onDone();
+    await onDone();
     onClose();
   });
   return html`<${Dialog} title="Add a person" onClose=${onClose}><${Form} form=${form} names=${["email", "name", "password", "role"]} action="Add" onCancel=${onClose}>
@@ -39,7 +39,7 @@ function ChangeUser({ user, isSelf, onClose, onDone, onRemove }) {
     if (values.get("password")) body.password = values.get("password");
     await request(`/api/users/${user.id}`, { method: "PATCH", body });
     announce("Saved.");
-    onDone();
+    await onDone();
     onClose();
   });
   return html`<${Dialog} title=${user.name || user.email} onClose=${onClose}><${Form} form=${form} names=${["name", "role", "password", "disabled"]} action="Save" onCancel=${onClose}>
@@ -62,7 +62,7 @@ export function Users() {
   async function remove() {
     await request(`/api/users/${open.user.id}`, { method: "DELETE" });
     announce("The account is removed.");
-    users.reload();
+    await users.reload();
   }
   const columns = [
     { key: "name", label: "Person", cell: (user) => html`<span class="path"><button class="linklike clip" onClick=${() => setOpen({ kind: "change", user })}>${user.name || user.email}</button>${user.name && html`<span class="clip tiny faint">${user.email}</span>`}</span>` },

@@ -38,7 +38,7 @@ function Edit({ webhook, onClose, onDone }) {
     const path = webhook ? `/api/webhooks/${webhook.id}` : "/api/webhooks";
     const { secret } = await request(path, { method: webhook ? "PATCH" : "POST", body });
     announce("Saved.");
-    onDone(secret);
+    await onDone(secret);
   });
   const known = (projects ?? []).map(({ path }) => [path, format.projectName(path)]);
   if (filters.project_path && !known.some(([path]) => path === filters.project_path)) known.push([filters.project_path, filters.project_path]);
@@ -105,14 +105,16 @@ export function Webhooks() {
   const webhooks = useApi("/api/webhooks", { limit: 100 });
   const [open, setOpen] = useState(null);
   const close = () => setOpen(null);
-  const done = (secret) => {
-    webhooks.reload();
-    setOpen(secret ? { kind: "secret", secret } : null);
+  const done = async (secret) => {
+    // Shown this once, so nothing is waited for.
+    if (secret) setOpen({ kind: "secret", secret });
+    await webhooks.reload();
+    if (!secret) close();
   };
   async function remove() {
     await request(`/api/webhooks/${open.webhook.id}`, { method: "DELETE" });
     announce("The webhook is removed.");
-    webhooks.reload();
+    await webhooks.reload();
   }
   async function rotate() {
     const { secret } = await request(`/api/webhooks/${open.webhook.id}`, { method: "PATCH", body: { rotate_secret: true } });
