@@ -44,7 +44,7 @@ from observatory.memory import keep_memory_flat
 from observatory.opening import check_exposure, connected
 from observatory.settings import Settings, read_settings
 from observatory.store import users
-from observatory.store.database import DatabaseError, describe_failure
+from observatory.store.database import DatabaseError, describe_failure, hang_bell
 
 try:
     _settings: Settings = read_settings()
@@ -191,6 +191,7 @@ def when_ready(server: Any) -> None:
     if _settings.ingest_on_start:
         _start_daemon()
         _keep_daemon(server)
+    hang_bell()
     _keep_shared()
 
 

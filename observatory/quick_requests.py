@@ -68,6 +68,8 @@ _UNUSUAL = frozenset(
     }
 )
 _WITHOUT_BODY = ("1", "204", "304")
+# Of headers of answers: what they tell of.
+_ORDINARY, _LENGTH, _OF_CONNECTIONS = range(3)
 _MOST_HEADERS = 50
 _MOST_BYTES = 8000
 
@@ -206,12 +208,12 @@ def write_answer(
     ]
     has_length = not has_body
     for name, value in headers:
-        lowered = name.lower()
-        if lowered == "content-length":
+        kind = _tell_kind(name)
+        if kind is _LENGTH:
             has_length = True
             if status.startswith("204"):
                 continue
-        elif is_hoppish(lowered):
+        elif kind is _OF_CONNECTIONS:
             continue
         lines.append(f"{name}: {value}")
     if not has_length:
@@ -220,6 +222,14 @@ def write_answer(
     if head.count("\n") != len(lines) - 1 or head.count("\r") != len(lines) - 1:
         raise ValueError("A header of an answer has several lines.")
     return b"".join((head.encode("latin-1"), b"\r\n\r\n", body if has_body else b""))
+
+
+@lru_cache(maxsize=128)
+def _tell_kind(name: str) -> int:
+    lowered = name.lower()
+    if lowered == "content-length":
+        return _LENGTH
+    return _OF_CONNECTIONS if is_hoppish(lowered) else _ORDINARY
 
 
 @lru_cache(maxsize=2)

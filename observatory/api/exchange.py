@@ -20,8 +20,9 @@ from observatory.api.request_limits import RequestLimits, add_limit_headers
 from observatory.errors import Forbidden
 from observatory.log import log_request
 from observatory.metrics import METHODS, begin_request, end_request, observe_request
-from observatory.store.database import Reading, connect, limit_time, read_auth_revision
+from observatory.store.database import Reading, connect, limit_time
 from observatory.store.time_limits import end_time_limit
+from observatory.store.together import read_latest_auth_revision
 
 _TOKEN = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -173,7 +174,7 @@ class Exchange:
             self._let_in(
                 req,
                 rule,
-                read_auth_revision() if reading is None else reading.auth_revision,
+                read_latest_auth_revision() if reading is None else reading.auth_revision,
                 ticket=ticket,
             )
         if reading is not None and getattr(resource, "is_cached", True):

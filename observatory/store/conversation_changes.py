@@ -17,8 +17,6 @@ from observatory.store.conversations import IN_TRASH, family, find_untrashed
 from observatory.store.counters import refresh_conversations
 from observatory.store.database import execute, execute_many, fetch_one, writing
 from observatory.store.event_notes import (
-    CONVERSATION_STARTED,
-    note_conversations,
     note_deletions,
 )
 from observatory.store.projects import ensure_project, find_project
@@ -48,6 +46,9 @@ def insert_conversation(
     """
     conversation_id = str(uuid.uuid4())
     moment = now()
+    # Others wait for the transaction, so it has nothing in it that can be done before.
+    said = _encode({name: value for name, value in metadata.items() if value is not None})
+    spaced = spaced_title(title)
 
     def insert() -> None:
         project_key = _find_writable_project(project_path, scope=scope)
@@ -61,18 +62,17 @@ def insert_conversation(
                 conversation_id,
                 project_key,
                 title,
-                spaced_title(title),
+                spaced,
                 USER_TITLE,
                 moment,
                 moment,
-                _encode({name: v for name, v in metadata.items() if v is not None}),
+                said,
             ),
         )
         assert row is not None
         _insert_tags(row[0], metadata.get("tags") or ())
         insert_found(found, conversation_key=row[0])
-        note_conversations(CONVERSATION_STARTED, [row[0]])
-        refresh_conversations([row[0]], started=[row[0]])
+        refresh_conversations([row[0]], is_new=True)
 
     write_together(insert)
     return conversation_id

@@ -7,12 +7,14 @@ ends in ``counters.refresh_conversations``, which makes it anew; a property test
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 from orjson import Fragment
 
-from observatory.store.database import fetch_all, fetch_one
+from observatory.store.database import fetch_all
 
 COLUMNS = """
     c.key, c.id, c.kind, parent.id, c.title, p.path, c.created_at, c.updated_at,
@@ -22,7 +24,7 @@ COLUMNS = """
     c.models, c.client_version, c.entrypoint, c.metadata, c.cwd, c.git_branch
 """
 FROM = """
-    FROM conversations c
+    FROM json_each(?) w CROSS JOIN conversations c ON c.key = w.value
     LEFT JOIN projects p ON p.key = c.project_key
     LEFT JOIN conversations parent ON parent.key = c.parent_key
 """
@@ -100,18 +102,22 @@ _USAGE_BY_MODEL = """
         count(*) - count(cost_nanodollars), sum(usage_quality = 'undercounted')
     FROM api_calls WHERE conversation_key = ? GROUP BY model ORDER BY model
 """
+_KEY = 9
 _DETAILS = f"""
     SELECT c.agent_id, c.agent_type, c.workflow_run_id, c.prompt_count, c.copied_message_count,
     copied.id, c.api_call_count, c.unpriced_call_count, c.undercounted_call_count, {COLUMNS}
-    {FROM} LEFT JOIN conversations copied ON copied.key = c.copied_from_key WHERE c.key = ?
+    {FROM} LEFT JOIN conversations copied ON copied.key = c.copied_from_key
 """
 
 
-def make_documents(key: int) -> tuple[str, str]:
-    """Return the JSON of a conversation in a list, and of what one alone has beyond that."""
-    row = fetch_one(_DETAILS, (key,))
-    assert row is not None
-    agent_id, agent_type, run_id, prompts, copied, copied_from, calls, unpriced, under = row[:9]
+def make_documents(keys: Sequence[int]) -> list[tuple[str, str, int]]:
+    """Return the JSON of conversations in a list, of what one alone has beyond that, and keys."""
+    return [_make_documents(row) for row in fetch_all(_DETAILS, (json.dumps(keys),))]
+
+
+def _make_documents(row: tuple[Any, ...]) -> tuple[str, str, int]:
+    key = row[_KEY]
+    agent_id, agent_type, run_id, prompts, copied, copied_from, calls, unpriced, under = row[:_KEY]
     usage = fetch_all(_USAGE_BY_MODEL, (key,)) if calls else []
     details = {
         "prompt_count": prompts,
@@ -125,7 +131,7 @@ def make_documents(key: int) -> tuple[str, str]:
         "undercounted_call_count": under,
         "usage_by_model": [_model_usage(model) for model in usage],
     }
-    return orjson.dumps(_summary(row[9:])).decode(), orjson.dumps(details).decode()
+    return orjson.dumps(_summary(row[_KEY:])).decode(), orjson.dumps(details).decode(), key
 
 
 def _model_usage(row: tuple[Any, ...]) -> dict[str, Any]:

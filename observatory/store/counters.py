@@ -16,6 +16,7 @@ from typing import NamedTuple
 from observatory.store.conversation_documents import make_documents
 from observatory.store.database import execute, execute_many, fetch_all
 from observatory.store.event_notes import (
+    CONVERSATION_STARTED,
     CONVERSATION_UPDATED,
     note_activity,
     note_conversations,
@@ -97,6 +98,7 @@ class _Change(NamedTuple):
     since: int
     is_noted: bool
     added: Added | None
+    is_new: bool
 
 
 _later = _Later()
@@ -111,13 +113,14 @@ def putting_off() -> Iterator[None]:
         wanted = _later.wanted
     finally:
         _later.wanted = None
-    alike: dict[tuple[int, bool], dict[int, _Change]] = {}
+    alike: dict[tuple[int, bool, bool], dict[int, _Change]] = {}
     for key, change in wanted.items():
-        alike.setdefault((change.since, change.added is None), {})[key] = change
-    for (since, _), keys in sorted(alike.items()):
+        kind = change.since, change.added is None, change.is_new
+        alike.setdefault(kind, {})[key] = change
+    for (since, _, is_new), keys in sorted(alike.items()):
         started = [key for key, change in keys.items() if change.is_noted]
         added = _join(*(change.added for change in keys.values()))
-        refresh_conversations(keys, started=started, since=since, added=added)
+        refresh_conversations(keys, started=started, since=since, added=added, is_new=is_new)
 
 
 def _put_off(wanted: dict[int, _Change], key: int, change: _Change) -> None:
@@ -126,6 +129,7 @@ def _put_off(wanted: dict[int, _Change], key: int, change: _Change) -> None:
         min(before.since, change.since),
         before.is_noted and change.is_noted,
         _join(before.added, change.added),
+        before.is_new and change.is_new,
     )
 
 
@@ -146,6 +150,7 @@ def refresh_conversations(
     started: Collection[int] = (),
     since: int = 0,
     added: Added | None = None,
+    is_new: bool = False,
 ) -> None:
     """Count again what belongs to these conversations, make their JSON anew, and note the change.
 
@@ -158,14 +163,17 @@ def refresh_conversations(
         since: The beginning of a quarter of an hour, in Unix seconds, before which nothing that is
             summed up changed; 0 when that is not known.
         added: All that changed of what is summed up, where messages were only added.
+        is_new: Whether they were made just now, and there is nothing in them to count; that they
+            are there is noted instead.
     """
     if _later.wanted is not None:
         for key in keys:
-            _put_off(_later.wanted, key, _Change(since, key in started, added))
+            _put_off(_later.wanted, key, _Change(since, key in started, added, is_new))
         return
     changed = sorted(keys)
-    execute_many(RECOUNT, [(key,) for key in changed])
-    refresh_rollups(changed, since=since, added=added)
+    if not is_new:
+        execute_many(RECOUNT, [(key,) for key in changed])
+    refresh_rollups(changed, since=since, added=added, is_new=is_new)
     execute(
         "WITH changed AS MATERIALIZED (SELECT value FROM json_each(?))"
         " UPDATE conversations SET revision = (SELECT value + 1 FROM totals"
@@ -174,8 +182,10 @@ def refresh_conversations(
         (json.dumps(changed),),
     )
     execute_many(
-        "UPDATE conversations SET document = ?, details = ? WHERE key = ?",
-        [(*make_documents(key), key) for key in changed],
+        "UPDATE conversations SET document = ?, details = ? WHERE key = ?", make_documents(changed)
     )
     note_activity(changed)
-    note_conversations(CONVERSATION_UPDATED, (key for key in changed if key not in started))
+    if is_new:
+        note_conversations(CONVERSATION_STARTED, changed)
+    else:
+        note_conversations(CONVERSATION_UPDATED, (key for key in changed if key not in started))

@@ -25,6 +25,7 @@ from observatory.errors import DatabaseReplaced, TimeLimitReached
 from observatory.metrics import WRITE_TIMEOUTS, observe_write
 from observatory.store.driver import leave_out_locks
 from observatory.store.handed_over_lock import Turns
+from observatory.store.lock_bell import Bell
 from observatory.store.locks import passing
 from observatory.store.time_limits import (
     begin_time_limit,
@@ -98,6 +99,8 @@ _files = _Files()
 _using = _Using()
 # Of the threads of this process that write: only one of them competes with other processes.
 _turns = Turns()
+# Of the processes that are forked from this one.
+_bell: Bell | None = None
 
 
 def pragmas(*, synchronous: str = "NORMAL", cache_mib: int = 4) -> dict[str, Any]:
@@ -367,6 +370,12 @@ def _set_patience(milliseconds: int) -> None:
     database.connection().execute(f"PRAGMA busy_timeout = {milliseconds}").fetchall()
 
 
+def hang_bell() -> None:
+    """Let writers of the processes that are forked from now on hear when another has written."""
+    global _bell
+    _bell = Bell()
+
+
 def seconds_of_turn() -> float:
     """Return for how long the writer of this process has waited or written; 0 without one."""
     return _turns.seconds_taken()
@@ -420,6 +429,8 @@ class _Transaction:
 
     def _begin(self, until: float) -> None:
         pause = _FIRST_SLEEP_SECONDS
+        if _bell is not None:
+            _bell.forget()
         for number in itertools.count(1):
             try:
                 self._atomic.__enter__()
@@ -427,7 +438,10 @@ class _Transaction:
             except OperationalError as error:
                 if not is_busy(error) or time.monotonic() + pause > until:
                     raise
-            time.sleep(pause)
+            if _bell is None:
+                time.sleep(pause)
+            else:
+                _bell.wait(pause)
             if number >= _SLEEPS_AT_FIRST:
                 pause = min(2 * pause, _LONGEST_SLEEP_SECONDS)
 
@@ -435,6 +449,8 @@ class _Transaction:
         try:
             self._atomic.__exit__(*failure)
         finally:
+            if _bell is not None:
+                _bell.ring()
             self._end_turn()
 
     def _end_turn(self) -> None:

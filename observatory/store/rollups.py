@@ -60,7 +60,7 @@ _COUNTS = (
     (tables.COUNT_CALLS, _OF_CALLS),
 )
 
-
+_COUNTS_OF_NEW = _COUNTS[1:2]
 _NEW_COUNTS = ((tables.COUNT_NEW_MESSAGES, _OF_MESSAGES), (tables.COUNT_NEW_CALLS, _OF_CALLS))
 
 
@@ -75,7 +75,9 @@ class Added(NamedTuple):
 _LABELS = {USAGE: MODEL, TOOLS: TOOL}
 
 
-def refresh_rollups(keys: Iterable[int], *, since: int = 0, added: Added | None = None) -> None:
+def refresh_rollups(
+    keys: Iterable[int], *, since: int = 0, added: Added | None = None, is_new: bool = False
+) -> None:
     """Count again what conversations add to the sums, inside a transaction.
 
     What is in the trash adds nothing.
@@ -85,8 +87,12 @@ def refresh_rollups(keys: Iterable[int], *, since: int = 0, added: Added | None 
         since: The beginning of a quarter of an hour, in Unix seconds, before which nothing of
             them changed that is counted; 0 counts all of it.
         added: All that changed, when rows were only added: then no others are read.
+        is_new: Whether they were made just now, and there is nothing in them.
     """
     places, have_moved = settle_places(keys)
+    if is_new:
+        _replace(USAGE, {}, _place(places, _count_each(_COUNTS_OF_NEW, _wanted(places, since=0))))
+        return
     if added is not None and not have_moved:
         _replace(USAGE, *_find_and_add(places, added))
         return
@@ -120,12 +126,20 @@ def find_and_count(
         places: The conversations, and where they stand.
         since: Only of that time and later: the beginning of a quarter of an hour.
     """
-    moment = format_timestamp(datetime.fromtimestamp(since, UTC)) if since else ""
-    wanted = {"keys": json.dumps(list(places)), "start": since or _ALWAYS, "since": moment}
+    wanted = _wanted(places, since=since)
     width = 2 + len(sums.names)
     known = {row[:width]: row for row in fetch_all(sums.find_parts, wanted)}
-    counted = _COUNTERS[sums.parts](wanted)
-    return known, {part: (*part, places[part[0]], *row) for part, row in counted.items()}
+    return known, _place(places, _COUNTERS[sums.parts](wanted))
+
+
+def _wanted(places: Iterable[int], *, since: int) -> _Wanted:
+    moment = format_timestamp(datetime.fromtimestamp(since, UTC)) if since else ""
+    return {"keys": json.dumps(list(places)), "start": since or _ALWAYS, "since": moment}
+
+
+def _place(places: Mapping[int, int], counted: _Counted) -> dict[_Part, _Row]:
+    """Return counts as rows of the table of parts."""
+    return {part: (*part, places[part[0]], *row) for part, row in counted.items()}
 
 
 def _find_and_add(

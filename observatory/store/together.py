@@ -20,6 +20,7 @@ from observatory.store.database import (
     is_busy,
     is_writing,
     limit_time,
+    read_auth_revision,
     read_write_mark,
     writing,
 )
@@ -62,6 +63,7 @@ class _Running:
     def __init__(self) -> None:
         self._loop = getcurrent()
         self._waiting: list[_Write] = []
+        self.auth_revision: int | None = None
 
     def wait_for(self, act: Callable[[], Any], then: Callable[[Any], _T]) -> _T:
         """Let others go on until this was written; called by a task."""
@@ -123,6 +125,19 @@ def write_together(act: Callable[[], _T], then: Callable[[_T], _S] = _as_it_is) 
         return _here.running.wait_for(act, then)
     with writing():
         return then(act())
+
+
+def read_latest_auth_revision() -> int:
+    """Return the revision of accounts and keys as it is, or was when these tasks began.
+
+    All their requests had come by then: what was answered since was answered behind them.
+    """
+    running = _here.running
+    if running is None:
+        return read_auth_revision()
+    if running.auth_revision is None:
+        running.auth_revision = read_auth_revision()
+    return running.auth_revision
 
 
 def _run(task: Callable[[], Any], end: End) -> None:

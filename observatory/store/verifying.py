@@ -182,8 +182,9 @@ def _check_documents(tell: Tell) -> Check:
             "SELECT key, id, document, details FROM conversations WHERE key BETWEEN ? AND ?",
             (first, last),
         )
+        made = {key: documents for *documents, key in make_documents([row[0] for row in rows])}
         for key, identifier, *documents in rows:
-            if make_documents(key) != tuple(documents):
+            if made.get(key) != documents:
                 found.add(identifier)
     return found.as_check("documents", mend=_REPORT)
 
