@@ -37,7 +37,12 @@ class Shares:
 
     def has_less(self, connections: int) -> bool:
         """Tell whether some worker has fewer connections than so many."""
-        return any(0 < number <= connections for number in _NUMBERS.unpack_from(self._memory))
+        return self.fewest() < connections
+
+    def fewest(self) -> int:
+        """Return how many connections the worker has that has the fewest, of those that told."""
+        told = filter(None, _NUMBERS.unpack_from(self._memory))
+        return min(told, default=1) - 1
 
 
 SHARES = Shares()

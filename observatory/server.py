@@ -153,6 +153,8 @@ _LINGER_SECONDS = 2.0
 # The system has no more for this process, or at all; a worker that ends takes its streams along.
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _EXHAUSTED_SECONDS = 0.1
+# Those that come while so many are let in wait until others were answered.
+_MOST_AT_ONCE = 512
 # So long takes another worker to wake up, and to take what waits.
 _GIVE_WAY_SECONDS = 0.0005
 # Small writes that share a thread and a transaction: the first is answered when the last is kept,
@@ -272,21 +274,23 @@ class Worker(ThreadWorker):
         return answer
 
     def accept(self, listener: Any) -> None:
-        """Take a connection, or a part of those that wait when there are many already.
+        """Take those that wait to be let in, as long as no other worker has far fewer.
 
         Between two calls all others are answered that have asked, so of a thousand clients that
-        come at once the last would wait for a thousand rounds. Few are taken one by one, and who
-        has fewer takes them first, so that workers share them.
+        come at once the last would wait for as many rounds as it takes to let them in. Few are
+        taken one by one, and who has fewer takes them first, so that workers share them.
         """
         SHARES.tell(self.age, self.nr_conns)
-        most = 1 + self.nr_conns // 2
         if SHARES.has_less(self.nr_conns):
             time.sleep(_GIVE_WAY_SECONDS)
-            most = 1
-        for _ in range(most):
-            if self.nr_conns >= self.worker_connections or not self._take(listener):
+        for number in range(_MOST_AT_ONCE + self.nr_conns // 2):
+            # One in any case: who has fewer may be at work.
+            has_share = self.nr_conns > SHARES.fewest() + self.nr_conns // 8
+            if self.nr_conns >= self.worker_connections or (number and has_share):
                 break
-        SHARES.tell(self.age, self.nr_conns)
+            if not self._take(listener):
+                break
+            SHARES.tell(self.age, self.nr_conns)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Answer who has asked, and tell how many connections are left."""

@@ -26,3 +26,14 @@ def test_who_has_none_counts_and_who_has_ended_does_not():
     assert shares.has_less(1)
     shares.forget(2)
     assert not shares.has_less(5)
+
+
+def test_the_fewest_are_those_of_who_has_told():
+    shares = Shares()
+    assert shares.fewest() == 0
+    shares.tell(1, 5)
+    assert shares.fewest() == 5
+    shares.tell(2, 3)
+    assert shares.fewest() == 3
+    shares.forget(2)
+    assert shares.fewest() == 5
