@@ -87,7 +87,7 @@ def count_active(asked: Asked) -> dict[str, int]:
         " THEN c.message_count > c.copied_message_count"
         " ELSE EXISTS (SELECT 1 FROM conversation_usage u WHERE u.conversation_key = c.key"
         " AND u.start >= :first AND u.start < :last AND u.messages > 0) END"
-        f"{asked.and_among('c')}",
+        f"{asked.and_placed('c')}",
         _span(asked.period),
     )
     assert row is not None

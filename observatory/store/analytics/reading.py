@@ -24,6 +24,10 @@ BUCKET = "bucket"
 WEEK_HOUR = "week_hour"
 
 
+# No place has this key.
+_NOWHERE = -1
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What every report is asked.
@@ -52,20 +56,30 @@ class Asked:
 
     def and_there(self, conversations: str) -> str:
         """Return what narrows a statement to the scope and the project, as Scope.and_there does."""
-        return self.scope.and_there(conversations) + self._and_of_project(conversations)
-
-    def and_among(self, conversations: str) -> str:
-        """Return the same for statements that look at most conversations."""
-        return self.scope.and_among(conversations) + self._and_of_project(conversations)
-
-    def _and_of_project(self, conversations: str) -> str:
+        there = self.scope.and_there(conversations)
         if self.project_key is None:
+            return there
+        return f"{there} AND {conversations}.project_key = {self.project_key:d}"
+
+    def and_placed(self, conversations: str) -> str:
+        """Return the same by where conversations stand: one comparison for each."""
+        if self.is_together:
             return ""
-        return f" AND {conversations}.project_key = {self.project_key:d}"
+        if self.scope.is_whole:
+            places = f"SELECT key FROM places WHERE project_key = {self.project_key:d}"
+        else:
+            found = find_places(self.scope, project_key=self.project_key)
+            # Of no places at all SQLite would not use the index that it is told to.
+            places = ",".join(map(str, found or [_NOWHERE]))
+        return f" AND {conversations}.place_key IN ({places})"
 
     def over(self, period: Period) -> Asked:
         """Return the same question about another time."""
         return Asked(period, self.scope, self.project_key, self.model)
+
+    def of_all_projects(self) -> Asked:
+        """Return the same question about all projects that are there."""
+        return Asked(self.period, self.scope, None, self.model)
 
     def of_all_models(self) -> Asked:
         """Return the same question about all models."""

@@ -31,8 +31,8 @@ _TREE = f"""
 # has no parent is in no circle, so nothing is found twice. With coalesce subagents are looked
 # up after their session, and only those of one in the period.
 _SESSIONS = """
-    WITH RECURSIVE below (root, own, key, cost, tokens, calls, unpriced) AS (
-        SELECT p.key, p.cost_nanodollars, c.key, c.cost_nanodollars, c.total_tokens,
+    WITH RECURSIVE below (root, own, key, place_key, cost, tokens, calls, unpriced) AS (
+        SELECT p.key, p.cost_nanodollars, c.key, c.place_key, c.cost_nanodollars, c.total_tokens,
             c.api_call_count, c.unpriced_call_count
         FROM conversations c INDEXED BY conversations_by_parent
         JOIN conversations p ON p.key = c.parent_key AND p.parent_key IS NULL
@@ -40,7 +40,7 @@ _SESSIONS = """
             AND p.updated_at >= :start AND p.created_at < :end
             AND coalesce(p.deleted_at, c.deleted_at) IS NULL{there}
         UNION ALL
-        SELECT below.root, below.own, c.key, c.cost_nanodollars, c.total_tokens,
+        SELECT below.root, below.own, c.key, c.place_key, c.cost_nanodollars, c.total_tokens,
             c.api_call_count, c.unpriced_call_count
         FROM below CROSS JOIN conversations c ON c.parent_key = below.key
         WHERE c.deleted_at IS NULL
@@ -64,9 +64,9 @@ def list_sessions_with_subagents(asked: Asked, *, limit: int) -> list[dict[str, 
 
     What they cost is of all time: a session is not cut at the ends of a period.
     """
-    there = asked.and_among("p")
+    there = asked.and_placed("p")
     rows = fetch_all(
-        _SESSIONS.format(there=there, below=asked.scope.and_among("below")),
+        _SESSIONS.format(there=there, below=asked.of_all_projects().and_placed("below")),
         {
             "start": as_text(asked.period.start),
             "end": as_text(asked.period.end),

@@ -1,11 +1,13 @@
-"""Whether a conversation has messages of its own, in the index that tells when it was active."""
+"""Where conversations stand, and whether they have messages of their own, in the index that tells
+when they were active.
+"""
 
 from typing import Any
 
 STATEMENTS = (
     "DROP INDEX conversations_by_span",
     "CREATE INDEX conversations_by_span ON conversations"
-    " (updated_at, created_at, project_key, kind, message_count > copied_message_count)"
+    " (updated_at, created_at, place_key, kind, message_count > copied_message_count)"
     " WHERE deleted_at IS NULL",
 )
 _ANALYSIS_LIMIT = 400
