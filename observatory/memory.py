@@ -4,7 +4,9 @@ glibc gives each thread an area of its own and raises by itself the size from wh
 asked of the system and given back to it. Both make memory grow for hours: what one request needed
 for a moment leaves holes in every area. Fewer areas, and a bound that stays, keep it flat. The
 bound is above a page of messages (262 KB), which else is mapped, touched and given back for each
-answer: a third of what such an answer costs.
+answer: a third of what such an answer costs. So is what may be free at the end of an area: 1.5 MB
+are there for a moment while such a page is made, and with 2 MiB half of its pages of memory were
+asked for anew each time (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ _MMAP_THRESHOLD = -3
 _ARENA_MAX = -8
 _AREAS = 2
 _PIECE_BYTES = 1024 * 1024
-_FREE_BYTES = 2 * 1024 * 1024
+_FREE_BYTES = 4 * 1024 * 1024
 
 
 def keep_memory_flat() -> None:
