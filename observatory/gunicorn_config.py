@@ -40,7 +40,7 @@ from observatory.errors import ObservatoryError, SettingsError
 from observatory.fair_shares import SHARES
 from observatory.log import configure_logging
 from observatory.loopback import is_loopback, make_address
-from observatory.memory import keep_memory_flat
+from observatory.memory import keep_memory_flat, return_free_memory
 from observatory.opening import check_exposure, connected
 from observatory.settings import Settings, read_settings
 from observatory.store import users
@@ -168,6 +168,7 @@ def _keep_shared() -> None:
     all share.
     """
     gc.collect()
+    return_free_memory()
     gc.freeze()
 
 

@@ -17,8 +17,6 @@ import weakref
 from collections.abc import Callable
 from hashlib import blake2b
 
-from limits.storage import MovingWindowSupport, Storage
-
 # A window is divided in steps, and a hit counts until its step is a whole window old: never more
 # than the limit in any window, and a hit leaves up to 1/255 of a window late.
 STEPS = 256
@@ -34,8 +32,8 @@ _EMPTY_KEY = bytes(_KEY_BYTES)
 _ZEROS = memoryview(bytes(4 * _SLOT_CELLS)).cast("I")
 
 
-class SharedWindows(Storage, MovingWindowSupport):
-    """A storage for the moving windows of ``limits``.
+class SharedWindows:
+    """Moving windows of hits, each in a slot.
 
     Where more keys are in use than fit, the one that was quiet for longest is forgotten.
 
@@ -45,7 +43,6 @@ class SharedWindows(Storage, MovingWindowSupport):
     """
 
     def __init__(self, *, sets: int = 2048, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__()
         self._sets = sets
         self._clock = clock
         self._bytes = memoryview(mmap.mmap(-1, 4 * sets * _SLOTS_PER_SET * _SLOT_CELLS))
@@ -58,53 +55,9 @@ class SharedWindows(Storage, MovingWindowSupport):
         weakref.finalize(self, os.close, self._locked_by_process)
         self._thread_locks = [threading.Lock() for _ in range(_LOCKS)]
 
-    @property
-    def base_exceptions(self) -> type[Exception]:
-        """What may go wrong here."""
-        return OSError
-
-    def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """Count hits unless they are too many for the window in seconds; tell whether."""
-        return self.count(key, limit, expiry, amount)[0]
-
-    def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
-        """Return the time by the clock when the window began, and how many hits are in it."""
-        _, count, began = self.count(key, limit, expiry, 0)
-        return began, count
-
     def read_clock(self) -> float:
         """Return the present time by the clock, in seconds."""
         return self._clock()
-
-    def get(self, key: str) -> int:
-        """Not asked by moving windows."""
-        raise NotImplementedError
-
-    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        """Not asked by moving windows."""
-        raise NotImplementedError
-
-    def get_expiry(self, key: str) -> float:
-        """Not asked by moving windows."""
-        raise NotImplementedError
-
-    def check(self) -> bool:
-        """Memory is always there."""
-        return True
-
-    def reset(self) -> None:
-        """Forget all hits; not while requests are answered."""
-        self._bytes[:] = bytes(len(self._bytes))
-
-    def clear(self, key: str) -> None:
-        """Forget the hits of a key."""
-        digest, number = self._locate(key)
-        with self._thread_locks[number % _LOCKS]:
-            fcntl.lockf(self._locked_by_process, fcntl.LOCK_EX, 1, number % _LOCKS)
-            try:
-                self._take(self._find(digest, number), _EMPTY_KEY)
-            finally:
-                fcntl.lockf(self._locked_by_process, fcntl.LOCK_UN, 1, number % _LOCKS)
 
     def count(self, key: str, limit: int, expiry: int, amount: int) -> tuple[bool, int, float]:
         """Count hits unless they are too many, and tell how the window stands after that.

@@ -9,8 +9,6 @@ import threading
 from collections import deque
 
 import pytest
-from limits import RateLimitItemPerSecond
-from limits.strategies import MovingWindowRateLimiter
 
 from observatory.rate_limits import Limits
 from observatory.window_counts import STEPS, SharedWindows
@@ -136,21 +134,6 @@ def test_in_a_full_set_the_quietest_is_forgotten(clock):
 
 def test_high_limits_are_counted(limits):
     assert hit(limits, max_hits=100_000_000).remaining == 99_999_999
-
-
-def test_the_librarys_own_strategy_works_on_it(clock):
-    storage = SharedWindows(sets=4, clock=clock)
-    windows, item = MovingWindowRateLimiter(storage), RateLimitItemPerSecond(2, 60)
-    assert [windows.hit(item, "k") for _ in range(3)] == [True, True, False]
-    assert not windows.test(item, "k")
-    reset, remaining = windows.get_window_stats(item, "k")
-    assert remaining == 0
-    assert 60 <= reset - clock.now <= 60 + 60 / (STEPS - 1)
-    windows.clear(item, "k")
-    assert windows.hit(item, "k")
-    storage.reset()
-    assert windows.get_window_stats(item, "k").remaining == 2
-    assert storage.check()
 
 
 # Threads and processes
