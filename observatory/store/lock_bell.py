@@ -10,7 +10,7 @@ import os
 import select
 from contextlib import suppress
 
-_MOST_RINGS = 4096
+_MOST_RINGS = 65536
 
 
 class Bell:

@@ -27,8 +27,7 @@ def test_rings_that_nobody_waited_for_are_passed_over():
     # More than the pipe of the system takes: nobody is kept waiting by it.
     for _ in range(100_000):
         bell.ring()
-    for _ in range(100_000):
-        bell.forget()
+    bell.forget()
     began = time.monotonic()
     bell.wait(0.01)
     assert time.monotonic() - began >= 0.01
