@@ -314,7 +314,7 @@ def answer_once(
     *,
     status: int,
     act: Callable[[], Any],
-    read: Callable[[Any], Any] | None = None,
+    read: Callable[[Any], Any] = lambda done: done,
 ) -> bool:
     """Act and answer with what comes back; with an Idempotency-Key act on the first request only.
 
@@ -324,8 +324,8 @@ def answer_once(
         body: By which another request of the same key is told.
         status: Of the answer, where it acts.
         act: Changes something.
-        read: Returns what to answer from what that returned; without it that is answered. Without
-            a key it reads behind the transaction, for which others wait.
+        read: Returns what to answer from what that returned; without a key behind the
+            transaction, for which others wait.
 
     Returns:
         Whether it acted.
@@ -337,7 +337,7 @@ def answer_once(
     key = req.get_header("Idempotency-Key")
     if key is None:
         resp.status = falcon.code_to_http_status(status)
-        answer(req, resp, act() if read is None else read(act()))
+        answer(req, resp, read(act()))
         return True
     if not _IDEMPOTENCY_KEY.fullmatch(key):
         raise ValidationError("Takes 1 to 255 visible characters.", "Idempotency-Key")
@@ -356,7 +356,7 @@ def answer_once(
         first, done = acted
         if first is not None:
             return False, *first
-        data = orjson.dumps(done if read is None else read(done)).decode()
+        data = orjson.dumps(read(done)).decode()
         idempotency.insert_answer(
             key, sender=sender, path=path, body_hash=body_hash, status=status, data=data
         )

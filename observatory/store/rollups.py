@@ -54,13 +54,12 @@ _Cell = tuple[Any, ...]
 _OF_MESSAGES = slice(0, 5)
 _OF_CONVERSATIONS = slice(5, 7)
 _OF_CALLS = slice(7, 25)
+_COUNT_CONVERSATIONS = (tables.COUNT_CONVERSATIONS, _OF_CONVERSATIONS)
 _COUNTS = (
     (tables.COUNT_MESSAGES, _OF_MESSAGES),
-    (tables.COUNT_CONVERSATIONS, _OF_CONVERSATIONS),
+    _COUNT_CONVERSATIONS,
     (tables.COUNT_CALLS, _OF_CALLS),
 )
-
-_COUNTS_OF_NEW = _COUNTS[1:2]
 _NEW_COUNTS = ((tables.COUNT_NEW_MESSAGES, _OF_MESSAGES), (tables.COUNT_NEW_CALLS, _OF_CALLS))
 
 
@@ -91,7 +90,8 @@ def refresh_rollups(
     """
     places, have_moved = settle_places(keys)
     if is_new:
-        _replace(USAGE, {}, _place(places, _count_each(_COUNTS_OF_NEW, _wanted(places, since=0))))
+        counted = _count_each([_COUNT_CONVERSATIONS], _wanted(places, since=0))
+        _replace(USAGE, {}, _place(places, counted))
         return
     if added is not None and not have_moved:
         _replace(USAGE, *_find_and_add(places, added))
