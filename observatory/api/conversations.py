@@ -43,7 +43,6 @@ from observatory.ingest.removing import remove_conversation
 from observatory.store import audit
 from observatory.store.archive import ApiCallRow
 from observatory.store.conversation_changes import (
-    insert_conversation,
     restore_conversation,
     set_tag,
     trash_conversation,
@@ -58,6 +57,7 @@ from observatory.store.conversations import (
 from observatory.store.message_changes import insert_messages
 from observatory.store.message_pages import CAN_WRITE, write_messages
 from observatory.store.messages import get_message, list_messages
+from observatory.store.new_conversations import insert_conversation
 from observatory.store.time_limits import check_time_limit
 from observatory.store.tool_uses import list_tool_uses
 from observatory.store.turns import list_turns
@@ -158,7 +158,7 @@ class Conversations:
         if path:
             path = normalise_project_path(path)
 
-        def create() -> str:
+        def create() -> Fragment:
             return insert_conversation(
                 title=body["title"],
                 project_path=path,
@@ -168,10 +168,7 @@ class Conversations:
                 found=body["found"],
             )
 
-        def read(identifier: str) -> Fragment:
-            return get_conversation(identifier, scope=scope)
-
-        answer_once(req, resp, raw, status=201, act=create, read=read)
+        answer_once(req, resp, raw, status=201, act=create)
 
 
 class Conversation:

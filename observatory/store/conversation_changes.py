@@ -7,11 +7,10 @@ has the best rank there is, so that no later reading replaces it.
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Iterable
 from typing import Any
 
-from observatory.errors import Conflict, Forbidden, NotFound, PreconditionFailed
+from observatory.errors import Conflict, NotFound, PreconditionFailed
 from observatory.store.conversation_states import USER_TITLE
 from observatory.store.conversations import IN_TRASH, family, find_untrashed
 from observatory.store.counters import refresh_conversations
@@ -19,93 +18,13 @@ from observatory.store.database import execute, execute_many, fetch_one, writing
 from observatory.store.event_notes import (
     note_deletions,
 )
-from observatory.store.projects import ensure_project, find_project
 from observatory.store.retention import note_restored
 from observatory.store.scopes import Scope
 from observatory.store.search_language import spaced_title
 from observatory.store.secrets import Found, delete_findings_of, insert_found
-from observatory.store.together import write_together
 from observatory.timestamps import now
 
 MAX_TAGS = 50
-
-
-def insert_conversation(
-    *,
-    title: str,
-    project_path: str | None,
-    project_name: str | None,
-    metadata: dict[str, Any],
-    scope: Scope,
-    found: Found = (),
-) -> str:
-    """Insert a conversation, with the secrets that were found in it, and return its id.
-
-    Raises:
-        Forbidden: It would not be there for who makes it.
-    """
-    conversation_id = str(uuid.uuid4())
-    moment = now()
-    # Others wait for the transaction, so it has nothing in it that can be done before.
-    said = _encode({name: value for name, value in metadata.items() if value is not None})
-    spaced = spaced_title(title)
-
-    def insert() -> None:
-        project_key = _find_writable_project(project_path, scope=scope)
-        if project_key is None and project_path:
-            project_key = ensure_project(project_path, name=project_name or project_path)
-        row = fetch_one(
-            "INSERT INTO conversations (id, kind, source, project_key, title, cjk,"
-            " title_rank, created_at, updated_at, metadata)"
-            " VALUES (?, 'session', 'api', ?, ?, ?, ?, ?, ?, ?) RETURNING key",
-            (
-                conversation_id,
-                project_key,
-                title,
-                spaced,
-                USER_TITLE,
-                moment,
-                moment,
-                said,
-            ),
-        )
-        assert row is not None
-        _insert_tags(row[0], metadata.get("tags") or ())
-        insert_found(found, conversation_key=row[0])
-        refresh_conversations([row[0]], is_new=True)
-
-    write_together(insert)
-    return conversation_id
-
-
-def _find_writable_project(path: str | None, *, scope: Scope) -> int | None:
-    """Return the key of a project, or ``None`` where there is none yet, or no path.
-
-    Who is refused is refused before anything was written: others may share the transaction.
-
-    Raises:
-        Forbidden: What is written into it would not be there for who writes.
-    """
-    project_key = find_project(path) if path else None
-    # What is new is there for all but those who may see certain projects only.
-    check_writable(project_key, path, scope=scope)
-    return project_key
-
-
-def check_writable(project_key: int | None, path: str | None, *, scope: Scope) -> None:
-    """Return quietly when somebody may write into a project, or into none (``None``).
-
-    Raises:
-        Forbidden: What they write would not be there for them.
-    """
-    if scope.allows(project_key):
-        return
-    if path is None:
-        raise Forbidden("You may only write into certain projects: name one of /api/projects.")
-    raise Forbidden(
-        f"You may not write into the project {path!r}: take one of /api/projects,"
-        " or ask an administrator for this one."
-    )
 
 
 def update_conversation(
@@ -276,16 +195,18 @@ def _metadata(key: int) -> dict[str, Any]:
 
 def set_metadata(key: int, metadata: dict[str, Any]) -> None:
     """Set what users say of a conversation, and its tags, which are part of that."""
-    execute("UPDATE conversations SET metadata = ? WHERE key = ?", (_encode(metadata), key))
+    execute("UPDATE conversations SET metadata = ? WHERE key = ?", (encode_metadata(metadata), key))
     execute("DELETE FROM conversation_tags WHERE conversation_key = ?", (key,))
-    _insert_tags(key, metadata.get("tags") or ())
+    insert_tags(key, metadata.get("tags") or ())
 
 
-def _encode(metadata: dict[str, Any]) -> str:
+def encode_metadata(metadata: dict[str, Any]) -> str:
+    """Return what users say of a conversation as it is kept."""
     return json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
 
 
-def _insert_tags(key: int, tags: Iterable[str]) -> None:
+def insert_tags(key: int, tags: Iterable[str]) -> None:
+    """File a conversation under tags."""
     execute_many(
         "INSERT INTO conversation_tags (tag, conversation_key) VALUES (?, ?)"
         " ON CONFLICT DO NOTHING",

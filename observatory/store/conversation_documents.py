@@ -8,7 +8,7 @@ ends in ``counters.refresh_conversations``, which makes it anew; a property test
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -102,7 +102,7 @@ _USAGE_BY_MODEL = """
         count(*) - count(cost_nanodollars), sum(usage_quality = 'undercounted')
     FROM api_calls WHERE conversation_key = ? GROUP BY model ORDER BY model
 """
-_KEY = 9
+_CALLS, _KEY = 6, 9
 _DETAILS = f"""
     SELECT c.agent_id, c.agent_type, c.workflow_run_id, c.prompt_count, c.copied_message_count,
     copied.id, c.api_call_count, c.unpriced_call_count, c.undercounted_call_count, {COLUMNS}
@@ -115,11 +115,45 @@ def make_documents(keys: Sequence[int]) -> list[tuple[str, str, int]]:
     return [_make_documents(row) for row in fetch_all(_DETAILS, (json.dumps(keys),))]
 
 
+def make_first_documents(
+    *, identifier: str, title: str, project_path: str | None, moment: str, metadata: str
+) -> tuple[str, str]:
+    """Return the JSON of a session that a client makes, before anything is in it.
+
+    Args:
+        identifier: The id that it will have.
+        title: As its client calls it.
+        project_path: Where it belongs, if anywhere.
+        moment: When it is made.
+        metadata: What its client says of it, as JSON.
+    """
+    nothing = (0,) * 12
+    row = (
+        None, identifier, "session", None, title, project_path, moment, moment,
+        *nothing, "[]", None, None, metadata, None, None,
+    )  # fmt: skip
+    return _dump(_summary(row)), _DETAILS_AT_FIRST
+
+
+def join_documents(document: str, details: str, *, subagents: Sequence[dict[str, Any]]) -> Fragment:
+    """Return the JSON of one conversation: in a list, and what it has beyond that."""
+    return Fragment(f'{document[:-1]},{details[1:-1]},"subagents":{_dump(subagents)}}}')
+
+
+def _dump(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
 def _make_documents(row: tuple[Any, ...]) -> tuple[str, str, int]:
     key = row[_KEY]
-    agent_id, agent_type, run_id, prompts, copied, copied_from, calls, unpriced, under = row[:_KEY]
-    usage = fetch_all(_USAGE_BY_MODEL, (key,)) if calls else []
-    details = {
+    usage = fetch_all(_USAGE_BY_MODEL, (key,)) if row[_CALLS] else []
+    return _dump(_summary(row[_KEY:])), _dump(_details(row[:_KEY], usage)), key
+
+
+def _details(row: tuple[Any, ...], usage: Iterable[tuple[Any, ...]]) -> dict[str, Any]:
+    """Return what one conversation alone has beyond what a list shows of it."""
+    agent_id, agent_type, run_id, prompts, copied, copied_from, calls, unpriced, under = row
+    return {
         "prompt_count": prompts,
         "copied_from": copied_from,
         "copied_message_count": copied,
@@ -131,7 +165,9 @@ def _make_documents(row: tuple[Any, ...]) -> tuple[str, str, int]:
         "undercounted_call_count": under,
         "usage_by_model": [_model_usage(model) for model in usage],
     }
-    return orjson.dumps(_summary(row[_KEY:])).decode(), orjson.dumps(details).decode(), key
+
+
+_DETAILS_AT_FIRST = _dump(_details((None, None, None, 0, 0, None, 0, 0, 0), ()))
 
 
 def _model_usage(row: tuple[Any, ...]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import orjson
 from orjson import Fragment
 
 from observatory.errors import NotFound
-from observatory.store.conversation_documents import UNTITLED, cost
+from observatory.store.conversation_documents import UNTITLED, cost, join_documents
 from observatory.store.database import fetch_all, fetch_one
 from observatory.store.pages import Page, decode_cursor, make_page
 from observatory.store.scopes import Scope
@@ -252,8 +252,8 @@ def get_conversation(conversation_id: str, *, scope: Scope) -> Fragment:
         children = fetch_all(below, (key,))
     if not scope.is_whole:
         details = _leave_out_source(key, details, scope)
-    subagents = orjson.dumps([_subagent(child) for child in children])
-    return Fragment(f'{document[:-1]},{details[1:-1]},"subagents":{subagents.decode()}}}')
+    subagents = [_subagent(child) for child in children]
+    return join_documents(document, details, subagents=subagents)
 
 
 def _leave_out_source(key: int, details: str, scope: Scope) -> str:

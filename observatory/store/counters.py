@@ -8,9 +8,7 @@ covering or partial indexes. It costs a few per cent of an ingest and can not dr
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from observatory.store.conversation_documents import make_documents
@@ -21,8 +19,11 @@ from observatory.store.event_notes import (
     note_activity,
     note_conversations,
 )
-from observatory.store.rollups import Added, refresh_rollups
+from observatory.store.putting_off import put_off
+from observatory.store.rollups import Added, add_conversations, refresh_rollups
 
+# The revision that a transaction makes.
+NEXT_REVISION = "(SELECT value + 1 FROM totals WHERE name = 'revision')"
 # Columns of a conversation, and the one row that a recount of them makes.
 _COUNTED = (
     (
@@ -88,48 +89,56 @@ def find_miscounted(first_key: int, last_key: int) -> list[str]:
     return [row[0] for row in fetch_all(_MISCOUNTED, (first_key, last_key))]
 
 
-class _Later(threading.local):
-    """What this thread counts again at the end of a block: since when, and what is noted of it."""
-
-    wanted: dict[int, _Change] | None = None
-
-
 class _Change(NamedTuple):
+    """What is known of a conversation that is to be counted again."""
+
     since: int
     is_noted: bool
     added: Added | None
-    is_new: bool
 
 
-_later = _Later()
+def refresh_conversations(
+    keys: Iterable[int],
+    *,
+    started: Collection[int] = (),
+    since: int = 0,
+    added: Added | None = None,
+) -> None:
+    """Count again what belongs to these conversations, make their JSON anew, and note the change.
+
+    They, and those whose subagents they are, get the revision that this transaction makes: what is
+    shown of them changed then.
+
+    Args:
+        keys: Those that changed.
+        started: Those of them of which it is noted already that there are new ones.
+        since: The beginning of a quarter of an hour, in Unix seconds, before which nothing that is
+            summed up changed; 0 when that is not known.
+        added: All that changed of what is summed up, where messages were only added.
+    """
+    put_off(_refresh, {key: _Change(since, key in started, added) for key in keys})
 
 
-@contextmanager
-def putting_off() -> Iterator[None]:
-    """Count conversations at the end of a block, once each, instead of with each change in it."""
-    _later.wanted = {}
-    try:
-        yield
-        wanted = _later.wanted
-    finally:
-        _later.wanted = None
-    alike: dict[tuple[int, bool, bool], dict[int, _Change]] = {}
-    for key, change in wanted.items():
-        kind = change.since, change.added is None, change.is_new
-        alike.setdefault(kind, {})[key] = change
-    for (since, _, is_new), keys in sorted(alike.items()):
-        started = [key for key, change in keys.items() if change.is_noted]
-        added = _join(*(change.added for change in keys.values()))
-        refresh_conversations(keys, started=started, since=since, added=added, is_new=is_new)
+def _refresh(changes: list[dict[int, _Change]]) -> None:
+    """Count each conversation once, however often it changed."""
+    wanted: dict[int, _Change] = {}
+    for change in changes:
+        for key, known in change.items():
+            wanted[key] = _join_changes(wanted.get(key, known), known)
+    alike: dict[tuple[int, bool], dict[int, _Change]] = {}
+    for key, known in wanted.items():
+        alike.setdefault((known.since, known.added is None), {})[key] = known
+    for (since, _), keys in sorted(alike.items()):
+        started = {key for key, known in keys.items() if known.is_noted}
+        added = _join(*(known.added for known in keys.values()))
+        _refresh_alike(sorted(keys), started=started, since=since, added=added)
 
 
-def _put_off(wanted: dict[int, _Change], key: int, change: _Change) -> None:
-    before = wanted.get(key, change)
-    wanted[key] = _Change(
+def _join_changes(before: _Change, change: _Change) -> _Change:
+    return _Change(
         min(before.since, change.since),
         before.is_noted and change.is_noted,
         _join(before.added, change.added),
-        before.is_new and change.is_new,
     )
 
 
@@ -144,48 +153,31 @@ def _join(*added: Added | None) -> Added | None:
     return Added(*(min(keys) for keys in zip(*known, strict=True)))
 
 
-def refresh_conversations(
-    keys: Iterable[int],
-    *,
-    started: Collection[int] = (),
-    since: int = 0,
-    added: Added | None = None,
-    is_new: bool = False,
+def _refresh_alike(
+    keys: Sequence[int], *, started: Collection[int], since: int, added: Added | None
 ) -> None:
-    """Count again what belongs to these conversations, make their JSON anew, and note the change.
-
-    They, and those whose subagents they are, get the revision that this transaction makes: what is
-    shown of them changed then.
-
-    Args:
-        keys: Those that changed.
-        started: Those of them of which it is noted already that there are new ones.
-        since: The beginning of a quarter of an hour, in Unix seconds, before which nothing that is
-            summed up changed; 0 when that is not known.
-        added: All that changed of what is summed up, where messages were only added.
-        is_new: Whether they were made just now, and there is nothing in them to count; that they
-            are there is noted instead.
-    """
-    if _later.wanted is not None:
-        for key in keys:
-            _put_off(_later.wanted, key, _Change(since, key in started, added, is_new))
-        return
-    changed = sorted(keys)
-    if not is_new:
-        execute_many(RECOUNT, [(key,) for key in changed])
-    refresh_rollups(changed, since=since, added=added, is_new=is_new)
+    execute_many(RECOUNT, [(key,) for key in keys])
+    refresh_rollups(keys, since=since, added=added)
     execute(
         "WITH changed AS MATERIALIZED (SELECT value FROM json_each(?))"
-        " UPDATE conversations SET revision = (SELECT value + 1 FROM totals"
-        " WHERE name = 'revision') WHERE key IN changed"
+        f" UPDATE conversations SET revision = {NEXT_REVISION} WHERE key IN changed"
         " OR key IN (SELECT parent_key FROM conversations WHERE key IN changed)",
-        (json.dumps(changed),),
+        (json.dumps(keys),),
     )
     execute_many(
-        "UPDATE conversations SET document = ?, details = ? WHERE key = ?", make_documents(changed)
+        "UPDATE conversations SET document = ?, details = ? WHERE key = ?", make_documents(keys)
     )
-    note_activity(changed)
-    if is_new:
-        note_conversations(CONVERSATION_STARTED, changed)
-    else:
-        note_conversations(CONVERSATION_UPDATED, (key for key in changed if key not in started))
+    note_activity(keys)
+    note_conversations(CONVERSATION_UPDATED, (key for key in keys if key not in started))
+
+
+def count_new_conversations(places: Mapping[int, int]) -> None:
+    """Add conversations to the sums that were made just now, and note that they are there.
+
+    Args:
+        places: Those that were made, and where they stand. There is nothing in them to count, and
+            they have revision and JSON.
+    """
+    add_conversations(places)
+    note_activity(places)
+    note_conversations(CONVERSATION_STARTED, places)

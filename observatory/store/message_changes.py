@@ -17,6 +17,7 @@ from observatory.store.conversation_changes import lock_own_conversation
 from observatory.store.counters import refresh_conversations
 from observatory.store.database import execute, execute_many, fetch_one
 from observatory.store.event_notes import note_messages, note_tool_uses
+from observatory.store.new_ids import make_id
 from observatory.store.rollups import Added, begin_quarter
 from observatory.store.scopes import Scope
 from observatory.store.search_language import spaced_message
@@ -105,7 +106,7 @@ def _insert_messages(
     uses: list[ToolUseRow] = []
     spaced: list[tuple[int, str]] = []
     for offset, message in enumerate(messages):
-        message_key, identifier = key + offset, str(uuid.uuid4())
+        message_key, identifier = key + offset, make_id()
         moment = message.timestamp or now()
         call = _api_call(message, conversation_key, call_key + len(calls), identifier)
         if call is not None:

@@ -71,6 +71,12 @@ def count_misplaced(keys: Iterable[int]) -> int:
     )
 
 
+def ensure_place(project_key: int | None) -> int:
+    """Return where a conversation of a project stands that nothing is above."""
+    own = project_key or NO_PROJECT
+    return _ensure_place(own, f"[{own}]")
+
+
 def _ensure_place(project_key: int, projects: str) -> int:
     above = json.dumps(sorted(json.loads(projects)))
     row = fetch_one(

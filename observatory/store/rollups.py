@@ -74,9 +74,7 @@ class Added(NamedTuple):
 _LABELS = {USAGE: MODEL, TOOLS: TOOL}
 
 
-def refresh_rollups(
-    keys: Iterable[int], *, since: int = 0, added: Added | None = None, is_new: bool = False
-) -> None:
+def refresh_rollups(keys: Iterable[int], *, since: int = 0, added: Added | None = None) -> None:
     """Count again what conversations add to the sums, inside a transaction.
 
     What is in the trash adds nothing.
@@ -86,13 +84,8 @@ def refresh_rollups(
         since: The beginning of a quarter of an hour, in Unix seconds, before which nothing of
             them changed that is counted; 0 counts all of it.
         added: All that changed, when rows were only added: then no others are read.
-        is_new: Whether they were made just now, and there is nothing in them.
     """
     places, have_moved = settle_places(keys)
-    if is_new:
-        counted = _count_each([_COUNT_CONVERSATIONS], _wanted(places, since=0))
-        _replace(USAGE, {}, _place(places, counted))
-        return
     if added is not None and not have_moved:
         _replace(USAGE, *_find_and_add(places, added))
         return
@@ -105,6 +98,16 @@ def refresh_rollups(
         gone = _replace(sums, known, counted)
         if sums is FILES:
             forget_paths(part[2] for part in gone)
+
+
+def add_conversations(places: Mapping[int, int]) -> None:
+    """Add conversations in which nothing is to the sums, inside a transaction.
+
+    Args:
+        places: Those that were made just now, and where they stand.
+    """
+    counted = _count_each([_COUNT_CONVERSATIONS], _wanted(places, since=0))
+    _replace(USAGE, {}, _place(places, counted))
 
 
 def begin_quarter(moment: str) -> int:

@@ -6,14 +6,13 @@ A crash loses nothing: the watermark moves in the transaction that indexes.
 from __future__ import annotations
 
 import json
-import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from observatory.store import search_parts as parts
 from observatory.store.database import execute, fetch_one, writing
+from observatory.store.putting_off import put_off
 
 BATCH_MESSAGES = 4000
 
@@ -50,38 +49,17 @@ def index_messages(*, batch_messages: int = BATCH_MESSAGES) -> int:
         return int(last - first)
 
 
-class _Later(threading.local):
-    """Which messages this thread indexes at the end of a block: the first and the last."""
-
-    is_put_off = False
-    wanted: tuple[int, int] | None = None
-
-
-_later = _Later()
-
-
-@contextmanager
-def putting_off() -> Iterator[None]:
-    """Index all new messages of a transaction at the end of a block, instead of each by itself."""
-    _later.is_put_off = True
-    try:
-        yield
-        wanted = _later.wanted
-    finally:
-        _later.is_put_off, _later.wanted = False, None
-    if wanted is not None:
-        index_at_once(*wanted)
-
-
 def index_at_once(first_key: int, last_key: int) -> None:
     """Index messages in the transaction that inserts them, unless others wait before them.
 
     Those are being read by an ingest, which goes on to these.
     """
-    if _later.is_put_off:
-        # Their keys follow each other: nobody else inserts any meanwhile.
-        _later.wanted = ((_later.wanted or (first_key,))[0], last_key)
-        return
+    put_off(_index_new, (first_key, last_key))
+
+
+def _index_new(ranges: list[tuple[int, int]]) -> None:
+    """Index messages whose keys follow each other: nobody else inserts any meanwhile."""
+    first_key, last_key = ranges[0][0], ranges[-1][1]
     moved = execute(
         "UPDATE totals SET value = ? WHERE name = 'indexed_message_key' AND value >="
         " (SELECT coalesce(max(key), 0) FROM messages WHERE key < ?)",

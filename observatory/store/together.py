@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 from greenlet import getcurrent, greenlet
 
-from observatory.store import counters, search
 from observatory.store.database import (
     is_busy,
     is_writing,
@@ -24,6 +23,7 @@ from observatory.store.database import (
     read_write_mark,
     writing,
 )
+from observatory.store.putting_off import count_put_off, until_end
 from observatory.store.time_limits import end_time_limit, read_time_limit
 
 _S = TypeVar("_S")
@@ -167,7 +167,7 @@ def _write_at_once(writes: Sequence[_Write]) -> bool:
     _limit(min(limits, default=None))
     try:
         with writing():
-            with counters.putting_off(), search.putting_off():
+            with until_end():
                 for write in writes:
                     _try(write)
             for write in writes:
@@ -182,17 +182,17 @@ def _write_at_once(writes: Sequence[_Write]) -> bool:
 
 
 def _try(write: _Write) -> None:
-    """Run a write, which is refused when it fails before anything was changed.
+    """Run a write, which is refused when it fails before anything was changed or put off.
 
     Raises:
         Exception: It failed later.
     """
-    before = read_write_mark()
+    before = read_write_mark(), count_put_off()
     try:
         write.result = write.act()
     except Exception as error:
         # Where it was interrupted, or the disk is full, SQLite has taken back everything.
-        if read_write_mark() != before:
+        if (read_write_mark(), count_put_off()) != before:
             raise
         write.error = error
 

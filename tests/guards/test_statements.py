@@ -36,7 +36,7 @@ STATEMENTS = {
     "live status": 3,
     # With three for how long to wait for the lock, and those of the sums that reports are made of:
     # four levels of time, for each place; and four that keep the sums of the project.
-    "new conversation": 39,
+    "new conversation": 32,
     "new message": 48,
 }
 

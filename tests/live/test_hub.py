@@ -15,11 +15,11 @@ from observatory.live import hub as hub_module
 from observatory.live.audience import Audience
 from observatory.live.connections import PollConnection, SseConnection
 from observatory.live.hub import Hub
-from observatory.store.conversation_changes import insert_conversation
 from observatory.store.database import OperationalError
 from observatory.store.events import EVERYTHING, read_bounds
 from observatory.store.scopes import WHOLE, Scope
 from tests.processes import wait_for
+from tests.store.new_conversations import make_conversation
 
 ENDS_AFTER_SECONDS = 0.3
 
@@ -49,10 +49,6 @@ def read_all(near: socket.socket) -> list[dict]:
     """Return what a stream tells until it ends."""
     with near, near.makefile("rb") as lines:
         return [json.loads(line[6:]) for line in lines if line.startswith(b"data: ")]
-
-
-def make_conversation(title: str = "hello") -> None:
-    insert_conversation(title=title, project_path=None, project_name=None, metadata={}, scope=WHOLE)
 
 
 def test_a_stream_is_told_what_happened(db):
@@ -144,7 +140,7 @@ def test_who_is_behind_in_different_places_gets_all_of_it(
     monkeypatch.setattr(hub_module, "_CATCH_UP_SECONDS", 0.0)
     monkeypatch.setattr(hub_module, "PIECE", 3)
     for number in range(20):
-        make_conversation(f"number {number}")
+        make_conversation(title=f"number {number}")
     latest = read_bounds().latest
     hub = Hub(lambda viewer: viewer)
     streams = []

@@ -8,11 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from observatory.store import event_notes, events
-from observatory.store.conversation_changes import (
-    insert_conversation,
-    restore_conversation,
-    trash_conversation,
-)
+from observatory.store.conversation_changes import restore_conversation, trash_conversation
 from observatory.store.conversation_removal import delete_conversation
 from observatory.store.database import execute, fetch_all, writing
 from observatory.store.message_changes import NewMessage, NewToolCall, insert_messages
@@ -20,9 +16,10 @@ from observatory.store.scopes import WHOLE, Scope
 from observatory.store.secret_rows import update_project
 from observatory.timestamps import format_timestamp
 from tests.guards.counting import count_steps
+from tests.store.new_conversations import make_conversation
 from tests.transcripts_for_tests import Transcript
 
-CONVERSATION = {"project_path": "/home/ada/engine", "project_name": "engine", "metadata": {}}
+PROJECT = "/home/ada/engine"
 
 
 def told(after: int = 0, **wanted: object) -> list[dict]:
@@ -44,10 +41,6 @@ def a_session(**options: object) -> Transcript:
     transcript.prompt("look around")
     transcript.tool_use("Bash", {"command": "ls"}, tool_use_id="toolu_1")
     return transcript
-
-
-def make_conversation(title: str = "hello") -> str:
-    return insert_conversation(title=title, scope=WHOLE, **CONVERSATION)
 
 
 def test_a_new_transcript_is_told_in_order(write, ingest):
@@ -151,13 +144,13 @@ def test_whom_subagents_belong_to_is_found_without_reading_other_conversations(w
 
     alone = count()
     for _ in range(100):
-        make_conversation()
+        make_conversation(PROJECT)
     execute("ANALYZE")
     assert count() <= 1.05 * alone
 
 
 def test_what_clients_write_is_told(db):
-    identifier = make_conversation()
+    identifier = make_conversation(PROJECT)
     call = NewToolCall(name="Bash", parameters="{}", id="one")
     running = NewToolCall(name="Bash", parameters="{}", id="two", status="running")
     message = NewMessage(role="assistant", content="hi", tool_calls=(call, running))
@@ -169,7 +162,7 @@ def test_what_clients_write_is_told(db):
 
 
 def test_a_refused_change_is_not_told(db):
-    identifier = make_conversation()
+    identifier = make_conversation(PROJECT)
     before = latest()
     call = NewToolCall(name="Bash", parameters="{}", id="one")
     twice = [NewMessage(role="assistant", content="hi", tool_calls=(call,))] * 2
@@ -179,7 +172,7 @@ def test_a_refused_change_is_not_told(db):
 
 
 def test_the_trash_hides_what_was_told_until_it_is_restored(db):
-    identifier = make_conversation()
+    identifier = make_conversation(PROJECT)
     insert_messages(identifier, [NewMessage(role="user", content="hi")], scope=WHOLE)
     trash_conversation(identifier, scope=WHOLE)
     assert types() == ["project_discovered", "conversation_deleted"]
@@ -205,7 +198,7 @@ def test_what_is_removed_for_good_leaves_its_id_alone(write, ingest):
 def test_who_may_not_see_a_project_is_told_nothing_of_it(write, ingest):
     write(a_session())
     ingest()
-    make_conversation()
+    make_conversation(PROJECT)
     delete_conversation(Transcript().session_id, scope=WHOLE)
     [(key,)] = fetch_all("SELECT key FROM projects WHERE path = '/home/ada/engine'")
     for scope in (Scope(hidden=frozenset({key})), Scope(only=frozenset({key + 1}))):
@@ -233,7 +226,7 @@ def test_a_subagent_of_a_hidden_session_is_hidden_wherever_it_ran(write, ingest)
 def test_pages_go_through_everything_once(write, ingest):
     write(a_session())
     ingest()
-    make_conversation()
+    make_conversation(PROJECT)
     wanted = events.EventFilter(types=frozenset({"message_added", "conversation_started"}))
     seen, position = [], 0
     while True:
@@ -248,7 +241,7 @@ def test_pages_go_through_everything_once(write, ingest):
 
 def test_the_newest_are_found(db):
     for number in range(5):
-        make_conversation(f"number {number}")
+        make_conversation(PROJECT, title=f"number {number}")
     wanted = events.EventFilter(types=frozenset({"conversation_started"}))
     after = events.find_newest(2, wanted=wanted)
     titles = [event["data"]["conversation"]["title"] for event in told(after, types=wanted.types)]
@@ -299,7 +292,7 @@ def test_what_is_wanted_is_told_out_of_many_others(write, ingest, wanted):
 
 def test_old_events_go_and_ids_are_not_given_again(db):
     for number in range(5):
-        make_conversation(f"number {number}")
+        make_conversation(PROJECT, title=f"number {number}")
     last = latest()
     with writing(moves=None):
         events.expire_events(before="1970-01-01T00:00:00.000Z", keep=2)
@@ -310,22 +303,22 @@ def test_old_events_go_and_ids_are_not_given_again(db):
         events.expire_events(before="9000-01-01T00:00:00.000Z", keep=2)
     bounds = events.read_bounds()
     assert (bounds.oldest, bounds.latest) == (last + 1, last)
-    make_conversation("another")
+    make_conversation(PROJECT, title="another")
     assert told()[0]["id"] == last + 1
 
 
 def test_what_is_old_goes_and_what_is_not_stays(db):
-    make_conversation("old")
+    make_conversation(PROJECT, title="old")
     execute("UPDATE events SET created_at = '2026-01-01T00:00:00.000Z'")
     old = latest()
-    make_conversation("new")
+    make_conversation(PROJECT, title="new")
     with writing(moves=None):
         events.expire_events(before="2026-02-01T00:00:00.000Z", keep=1000)
     assert events.read_bounds().oldest == old + 1
 
 
 def test_a_conversation_ends_when_nothing_is_said_for_a_while(db):
-    identifier = make_conversation()
+    identifier = make_conversation(PROJECT)
     insert_messages(identifier, [NewMessage(role="user", content="hi")], scope=WHOLE)
     assert event_notes.count_live_conversations() == 1
     moment = datetime.now(UTC)
@@ -345,7 +338,7 @@ def test_what_was_said_long_ago_is_not_live(write, ingest):
 
 
 def test_a_conversation_with_times_to_come_ends_too(db):
-    identifier = make_conversation()
+    identifier = make_conversation(PROJECT)
     future = format_timestamp(datetime.now(UTC) + timedelta(days=400))
     message = NewMessage(role="user", content="hi", timestamp=future)
     insert_messages(identifier, [message], scope=WHOLE)
@@ -355,18 +348,12 @@ def test_a_conversation_with_times_to_come_ends_too(db):
 
 def test_projects_whose_numbers_changed_are_told_once(db):
     before = latest()
-    identifier = make_conversation()
+    identifier = make_conversation(PROJECT)
     insert_messages(identifier, [NewMessage(role="user", content="hi")] * 3, scope=WHOLE)
     with writing(moves=None):
         event_notes.note_analytics(before)
     changed = told(types=frozenset({"analytics_update"}))
     assert [event["data"]["project"]["path"] for event in changed] == ["/home/ada/engine"]
-
-
-def make_in(path: str) -> str:
-    return insert_conversation(
-        title="x", project_path=path, project_name="p", metadata={}, scope=WHOLE
-    )
 
 
 def project_keys() -> dict[str, int]:
@@ -375,10 +362,10 @@ def project_keys() -> dict[str, int]:
 
 def test_the_next_project_gets_nothing_of_one_that_is_gone(db):
     """It gets its key."""
-    make_in("/a")
-    gone, key = make_in("/b"), project_keys()["/b"]
+    make_conversation("/a")
+    gone, key = make_conversation("/b"), project_keys()["/b"]
     delete_conversation(gone, scope=WHOLE)
-    make_in("/c")
+    make_conversation("/c")
     assert project_keys()["/c"] == key
     [deleted] = told(types=frozenset({"conversation_deleted"}))
     assert (deleted["conversation_id"], deleted["project_path"]) == (gone, None)
@@ -390,13 +377,13 @@ def test_the_next_project_gets_nothing_of_one_that_is_gone(db):
 
 
 def test_a_project_that_masking_made_another_is_not_told_again(db):
-    make_in("/keep")
-    trashed = make_in("/secret")
+    make_conversation("/keep")
+    trashed = make_conversation("/secret")
     trash_conversation(trashed, scope=WHOLE)
     before = project_keys()
     with writing():
         update_project(before["/secret"], path="/keep", name="keep")
-    make_in("/new")
+    make_conversation("/new")
     assert project_keys()["/new"] == before["/secret"]
     found = told(types=frozenset({"project_discovered", "conversation_deleted"}))
     assert [(event["type"], event["project_path"]) for event in found] == [
@@ -407,7 +394,7 @@ def test_a_project_that_masking_made_another_is_not_told_again(db):
 
 def test_the_newest_are_behind_what_has_expired(db):
     for number in range(5):
-        make_in(f"/{number}")
+        make_conversation(f"/{number}")
     execute("DELETE FROM events WHERE id < 8")
     bounds = events.read_bounds()
     for wanted in (events.EVERYTHING, events.EventFilter(role="user")):

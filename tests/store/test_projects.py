@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from observatory.store.conversation_changes import (
-    insert_conversation,
-    restore_conversation,
-    trash_conversation,
-)
+from observatory.store.conversation_changes import restore_conversation, trash_conversation
 from observatory.store.conversation_removal import delete_conversation
 from observatory.store.database import execute, fetch_all, writing
 from observatory.store.projects import (
@@ -20,6 +16,7 @@ from observatory.store.projects import (
 from observatory.store.scopes import WHOLE, Scope
 from observatory.store.secret_rows import update_project
 from observatory.store.totals import read_totals
+from tests.store.new_conversations import make_conversation
 
 
 def make(path: str, *users: int, visibility: str = "listed") -> int:
@@ -85,20 +82,14 @@ def test_a_merged_project_is_for_nobody_new(old, new, merged):
     assert read_totals()["auth_revision"] == before + 1
 
 
-def insert(path: str) -> str:
-    return insert_conversation(
-        title="mine", project_path=path, project_name=path, metadata={}, scope=WHOLE
-    )
-
-
 def counts() -> dict[str, int]:
     assert find_missummed() == []
     return dict(fetch_all("SELECT path, conversation_count FROM projects"))
 
 
 def test_sums_follow_what_becomes_of_conversations():
-    first, second = insert("/a"), insert("/a")
-    insert("/b")
+    first, second = make_conversation("/a"), make_conversation("/a")
+    make_conversation("/b")
     assert counts() == {"/a": 2, "/b": 1}
     trash_conversation(first, scope=WHOLE)
     assert counts() == {"/a": 1, "/b": 1}
@@ -112,7 +103,7 @@ def test_sums_follow_what_becomes_of_conversations():
 
 
 def test_sums_that_are_wrong_are_found():
-    insert("/a")
-    insert("/b")
+    make_conversation("/a")
+    make_conversation("/b")
     execute("UPDATE projects SET conversation_count = 7 WHERE path = '/b'")
     assert find_missummed() == ["/b"]

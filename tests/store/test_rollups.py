@@ -14,11 +14,7 @@ from hypothesis.stateful import initialize, invariant, rule
 from observatory.errors import Conflict, NotFound
 from observatory.ingest.running import ingest
 from observatory.store.archive import ApiCallRow
-from observatory.store.conversation_changes import (
-    insert_conversation,
-    restore_conversation,
-    trash_conversation,
-)
+from observatory.store.conversation_changes import restore_conversation, trash_conversation
 from observatory.store.counters import refresh_conversations
 from observatory.store.database import execute, fetch_all, writing
 from observatory.store.message_changes import NewMessage, NewToolCall, insert_messages
@@ -26,6 +22,7 @@ from observatory.store.rollup_building import build_rollups, verify_rollups
 from observatory.store.scopes import WHOLE
 from observatory.store.secret_rows import update_project
 from tests.store.archives import MODELS, SESSIONS, AnyArchive
+from tests.store.new_conversations import make_conversation
 from tests.transcripts_for_tests import Transcript
 
 AGENTS = ("a4c69c858dab2afd6", "b1d2f3a4c5e6f7089")
@@ -106,9 +103,7 @@ class SummedArchive(AnyArchive):
 
     @rule(folder=st.sampled_from((None, *FOLDERS)))
     def make_conversation(self, folder: str | None) -> None:
-        insert_conversation(
-            title="mine", project_path=folder, project_name=None, metadata={}, scope=WHOLE
-        )
+        make_conversation(folder)
 
     @rule(
         position=st.integers(0, 5),

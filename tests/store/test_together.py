@@ -16,7 +16,6 @@ from peewee import sqlite3
 
 from observatory.errors import Conflict, Forbidden, NotFound, TimeLimitReached
 from observatory.store import together
-from observatory.store.conversation_changes import insert_conversation
 from observatory.store.conversations import get_conversation
 from observatory.store.database import (
     OperationalError,
@@ -35,6 +34,7 @@ from observatory.store.rollup_building import verify_rollups
 from observatory.store.scopes import WHOLE, Scope
 from observatory.store.time_limits import end_time_limit, read_time_limit
 from observatory.store.together import End, run_together, write_together
+from tests.store.new_conversations import make_conversation
 from tests.verified import find_faults
 
 TOKENS = {
@@ -110,11 +110,21 @@ def test_who_is_refused_before_it_wrote_harms_nobody(db):
     assert read_revision() == before + 1
 
 
+def test_who_fails_after_it_put_something_off_leaves_nothing_of_it(db):
+    def make(title: str, *, fails: bool) -> None:
+        make_conversation(title=title)
+        if fails:
+            raise Conflict("No.")
+
+    acts = [partial(make, title, fails=title == "failed") for title in ("a", "failed", "b")]
+    ends = run_together([partial(write_together, act) for act in acts])
+    assert outcomes(ends) == [None, Conflict, None]
+    assert fetch_all("SELECT title FROM conversations ORDER BY title") == [("a",), ("b",)]
+
+
 def test_who_may_not_make_a_project_makes_nobody_write_again(db):
     def make(path: str, scope: Scope) -> None:
-        insert_conversation(
-            title=path, project_path=path, project_name="", metadata={}, scope=scope
-        )
+        make_conversation(path, scope=scope)
 
     narrow = Scope(only=frozenset([4711]))
     before = read_revision()
@@ -208,14 +218,10 @@ def test_by_itself_a_write_is_a_transaction_or_part_of_one(db):
 
 
 def test_then_sees_documents_as_they_will_be(db):
-    def make(title: str) -> Any:
-        return insert_conversation(
-            title=title, project_path="/p", project_name="p", metadata={}, scope=WHOLE
-        )
-
     def task(title: str) -> Any:
         return write_together(
-            partial(make, title), lambda identifier: get_conversation(identifier, scope=WHOLE)
+            partial(make_conversation, "/p", title=title),
+            lambda identifier: get_conversation(identifier, scope=WHOLE),
         )
 
     ends = run_together([partial(task, title) for title in "abc"])
@@ -299,21 +305,18 @@ def begin_anew(source: Path, folder: Path) -> list[str]:
     shutil.copy(source, path)
     configure(path)
     connect()
-    return [make_conversation(path) for path in (None, "/p", "/p")]
+    return [make_tagged(path) for path in (None, "/p", "/p")]
 
 
-def make_conversation(path: str | None) -> str:
-    return insert_conversation(
-        title="A title", project_path=path, project_name=path, metadata={"tags": ["t"]},
-        scope=WHOLE,
-    )  # fmt: skip
+def make_tagged(path: str | None) -> str:
+    return make_conversation(path, title="A title", metadata={"tags": ["t"]})
 
 
 def as_task(operation: tuple[Any, Any], made: list[str]) -> Callable[[], Any]:
     """Return what a request does."""
     where, what = operation
     if where == "conversation":
-        return lambda: bool(make_conversation(what))
+        return lambda: bool(make_tagged(what))
     identifier = made[where] if where < len(made) else "nobody"
     return lambda: len(insert_messages(identifier, what, scope=WHOLE))
 
@@ -346,7 +349,7 @@ def test_together_comes_to_the_same_as_one_by_one(db, empty_database, tmp_path, 
 
 def test_nothing_is_put_off_once_it_is_over(db):
     run_together([partial(write_together, partial(note, word)) for word in "ab"])
-    identifier = make_conversation("/p")
+    identifier = make_tagged("/p")
     insert_messages(identifier, [NewMessage("user", "some words")], scope=WHOLE)
     assert fetch_one("SELECT message_count FROM conversations") == (1,)
     assert fetch_all("SELECT rowid FROM message_search('words')") == [(1,)]
