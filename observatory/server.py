@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from http import HTTPStatus
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ from observatory.api.answers import JSON, make_error
 from observatory.api.errors import BUSY, BY_STATUS, MENDING_SECONDS, find_storage_failure
 from observatory.api.exchange import PROTECTING_HEADERS, make_request_id
 from observatory.errors import ObservatoryError
-from observatory.fair_shares import SHARES
+from observatory.fair_shares import SHARES, count_waiting
 from observatory.live.handing_over import CAN_HAND_OVER, UPGRADED, Stream
 from observatory.live.hub import Hub
 from observatory.log import log, log_request
@@ -155,6 +155,8 @@ _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _EXHAUSTED_SECONDS = 0.1
 # Those that come while so many are let in wait until others were answered.
 _MOST_AT_ONCE = 512
+# Of so many hosts it is known whether they are proxies whose word is taken.
+_MOST_HOSTS = 256
 # So long takes another worker to wake up, and to take what waits.
 _GIVE_WAY_SECONDS = 0.0005
 # Small writes that share a thread and a transaction: the first is answered when the last is kept,
@@ -173,9 +175,9 @@ class _Peer(HeaderPolicy):
         self.peer_addr = address
 
 
-def find_scheme_headers(cfg: Any, address: Any) -> dict[str, str]:
+def find_scheme_headers(cfg: Any, host: str) -> dict[str, str]:
     """Return which variables of WSGI a client is believed about its scheme, and what means TLS."""
-    found, _ = _Peer(cfg, address)._peer_trusted_for_forwarded()
+    found, _ = _Peer(cfg, (host, 0))._peer_trusted_for_forwarded()
     return {f"HTTP_{name.replace('-', '_')}": value for name, value in found.items()}
 
 
@@ -222,6 +224,7 @@ class Worker(ThreadWorker):
             "REQUEST_METHOD": "GET",
             "SCRIPT_NAME": "",
         }
+        self._find_scheme_headers = lru_cache(_MOST_HOSTS)(partial(find_scheme_headers, self.cfg))
         # What gunicorn does beside answering, where it was asked for, it does for all requests.
         self._is_quick = not (
             self.cfg.is_ssl
@@ -274,23 +277,26 @@ class Worker(ThreadWorker):
         return answer
 
     def accept(self, listener: Any) -> None:
-        """Take those that wait to be let in, as long as no other worker has far fewer.
+        """Take this worker's share of those that wait to be let in.
 
         Between two calls all others are answered that have asked, so of a thousand clients that
-        come at once the last would wait for as many rounds as it takes to let them in. Few are
-        taken one by one, and who has fewer takes them first, so that workers share them.
+        come at once the last would wait for as many rounds as it takes to let them in. A worker
+        takes its share of them at once; who has fewer takes the first, so that of few each has one.
         """
         SHARES.tell(self.age, self.nr_conns)
         if SHARES.has_less(self.nr_conns):
             time.sleep(_GIVE_WAY_SECONDS)
-        for number in range(_MOST_AT_ONCE + self.nr_conns // 2):
-            # One in any case: who has fewer may be at work.
-            has_share = self.nr_conns > SHARES.fewest() + self.nr_conns // 8
-            if self.nr_conns >= self.worker_connections or (number and has_share):
-                break
-            if not self._take(listener):
-                break
-            SHARES.tell(self.age, self.nr_conns)
+        left = _MOST_AT_ONCE + self.nr_conns // 2
+        # One in any case: who has fewer may be at work.
+        wanted = 1
+        while wanted:
+            for _ in range(wanted):
+                if self.nr_conns >= self.worker_connections or not self._take(listener):
+                    return
+                SHARES.tell(self.age, self.nr_conns)
+            left -= wanted
+            missing = SHARES.count_missing(self.nr_conns, waiting=count_waiting(listener))
+            wanted = min(left, missing)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Answer who has asked, and tell how many connections are left."""
@@ -321,7 +327,7 @@ class Worker(ThreadWorker):
                 self._variables,
                 client=address,
                 server=conn.server,
-                scheme_headers=find_scheme_headers(self.cfg, address),
+                scheme_headers=self._find_scheme_headers(address[0]),
             )
         self._wait_for_request(conn, bytearray())
         return True

@@ -43,7 +43,7 @@ def keep() -> Kept:
         "REQUEST_METHOD": "GET",
         "SCRIPT_NAME": "",
     }
-    headers = find_scheme_headers(CONFIG, CLIENT)
+    headers = find_scheme_headers(CONFIG, CLIENT[0])
     return Kept(variables, client=CLIENT, server=HERE, scheme_headers=headers)
 
 
