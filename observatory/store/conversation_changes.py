@@ -152,25 +152,28 @@ def restore_conversation(conversation_id: str, *, scope: Scope) -> None:
         refresh_conversations(keys)
 
 
-def lock_own_conversation(conversation_id: str, *, scope: Scope) -> tuple[int, str]:
-    """Return key and beginning of a conversation that takes messages, inside a transaction.
+def lock_own_conversation(conversation_id: str, *, scope: Scope) -> tuple[int, str, int]:
+    """Return key, beginning and last position of a conversation that takes messages.
 
     Raises:
         NotFound: There is none, or it is in the trash.
         Conflict: It is a transcript's.
     """
     row = fetch_one(
-        "SELECT key, source, created_at FROM conversations WHERE id = ? AND deleted_at IS NULL"
+        "SELECT key, created_at, coalesce((SELECT max(position) FROM messages"
+        " WHERE conversation_key = conversations.key), 0), source"
+        " FROM conversations WHERE id = ? AND deleted_at IS NULL"
         + scope.and_there("conversations"),
         (conversation_id,),
     )
     if row is None:
         raise NotFound("conversation", conversation_id)
-    if row[1] != "api":
+    key, created_at, position, source = row
+    if source != "api":
         raise Conflict(
             "This conversation is read from a transcript; add messages to one that was made here."
         )
-    return int(row[0]), row[2]
+    return key, created_at, position
 
 
 def _lock(conversation_id: str, *, scope: Scope, revision: int | None) -> int:

@@ -1,7 +1,8 @@
-"""The counters of conversations: always a recount, made in the transaction of the change.
+"""The counters of conversations, made in the transaction of the change: mostly a recount.
 
 One statement counts again what belongs to the conversations that a transaction touched, from
-covering or partial indexes. It costs a few per cent of an ingest and can not drift, whoever writes
+covering or partial indexes. It costs a few per cent of an ingest and can not drift, whoever writes.
+Where it is known that rows were only added, those alone are counted
 (docs/decisions/0002-counters-are-recounts.md).
 """
 
@@ -20,22 +21,35 @@ from observatory.store.event_notes import (
     note_conversations,
 )
 from observatory.store.putting_off import put_off
-from observatory.store.rollups import Added, add_conversations, refresh_rollups
+from observatory.store.rollups import NO_KEY, Added, add_conversations, refresh_rollups
 
 # The revision that a transaction makes.
 NEXT_REVISION = "(SELECT value + 1 FROM totals WHERE name = 'revision')"
+_PROMPTS = "('prompt', 'queued_prompt')"
+# What is counted of model calls.
+_OF_CALLS = {
+    "api_call_count": "count(*)",
+    "unpriced_call_count": "count(*) - count(a.cost_nanodollars)",
+    "undercounted_call_count": "coalesce(sum(a.usage_quality = 'undercounted'), 0)",
+    "input_tokens": "coalesce(sum(a.input_tokens), 0)",
+    "output_tokens": "coalesce(sum(a.output_tokens), 0)",
+    "cache_creation_input_tokens": "coalesce(sum(a.cache_creation_input_tokens), 0)",
+    "cache_read_input_tokens": "coalesce(sum(a.cache_read_input_tokens), 0)",
+    "total_tokens": "coalesce(sum(a.input_tokens + a.output_tokens + a.cache_creation_input_tokens"
+    " + a.cache_read_input_tokens), 0)",
+    "cost_nanodollars": "coalesce(sum(a.cost_nanodollars), 0)",
+}
 # Columns of a conversation, and the one row that a recount of them makes.
 _COUNTED = (
     (
         "(message_count, copied_message_count, prompt_count)",
-        """
+        f"""
         SELECT
             (SELECT count(*) FROM messages m WHERE m.conversation_key = conversations.key),
             (SELECT count(*) FROM messages m
              WHERE m.conversation_key = conversations.key AND m.copy_of_key IS NOT NULL),
             (SELECT count(*) FROM messages m
-             WHERE m.conversation_key = conversations.key
-                 AND m.kind IN ('prompt', 'queued_prompt'))
+             WHERE m.conversation_key = conversations.key AND m.kind IN {_PROMPTS})
         """,
     ),
     (
@@ -50,25 +64,13 @@ _COUNTED = (
         """,
     ),
     (
-        """(api_call_count, unpriced_call_count, undercounted_call_count, input_tokens,
-        output_tokens, cache_creation_input_tokens, cache_read_input_tokens, total_tokens,
-        cost_nanodollars, models)""",
-        """
-        SELECT
-            count(*),
-            count(*) - count(cost_nanodollars),
-            coalesce(sum(usage_quality = 'undercounted'), 0),
-            coalesce(sum(input_tokens), 0),
-            coalesce(sum(output_tokens), 0),
-            coalesce(sum(cache_creation_input_tokens), 0),
-            coalesce(sum(cache_read_input_tokens), 0),
-            coalesce(sum(input_tokens + output_tokens + cache_creation_input_tokens
-                         + cache_read_input_tokens), 0),
-            coalesce(sum(cost_nanodollars), 0),
+        f"({', '.join(_OF_CALLS)}, models)",
+        f"""
+        SELECT {", ".join(_OF_CALLS.values())},
             (SELECT coalesce(json_group_array(model), '[]') FROM (
                 SELECT DISTINCT model FROM api_calls
                 WHERE conversation_key = conversations.key ORDER BY model))
-        FROM api_calls WHERE conversation_key = conversations.key
+        FROM api_calls a WHERE a.conversation_key = conversations.key
         """,
     ),
 )
@@ -77,6 +79,27 @@ RECOUNT = (
     + ", ".join(f"{columns} = ({recount})" for columns, recount in _COUNTED)
     + " WHERE key = ?"
 )
+# The same where rows were only added: what those are is added to what was counted before. They are
+# found by their own keys, however many the conversation has.
+ADD_MESSAGES = f"""
+    UPDATE conversations SET (message_count, copied_message_count, prompt_count) = (
+        SELECT message_count + count(*), copied_message_count + count(m.copy_of_key),
+            prompt_count + count(*) FILTER (WHERE m.kind IN {_PROMPTS})
+        FROM messages m NOT INDEXED WHERE m.key >= ? AND m.conversation_key = conversations.key)
+    WHERE key = ?
+"""
+_NEW_CALLS = (
+    "FROM api_calls a NOT INDEXED WHERE a.key >= ?1 AND a.conversation_key = conversations.key"
+)
+ADD_CALLS = f"""
+    UPDATE conversations SET ({", ".join(_OF_CALLS)}, models) = (
+        SELECT {", ".join(f"conversations.{name} + {sum}" for name, sum in _OF_CALLS.items())},
+            (SELECT json_group_array(model) FROM (
+                SELECT value AS model FROM json_each(conversations.models)
+                UNION SELECT a.model {_NEW_CALLS} ORDER BY model))
+        {_NEW_CALLS})
+    WHERE key = ?2
+"""
 _MISCOUNTED = (
     "SELECT id FROM conversations WHERE key BETWEEN ? AND ? AND ("
     + " OR ".join(f"{columns} IS NOT ({recount})" for columns, recount in _COUNTED)
@@ -156,7 +179,12 @@ def _join(*added: Added | None) -> Added | None:
 def _refresh_alike(
     keys: Sequence[int], *, started: Collection[int], since: int, added: Added | None
 ) -> None:
-    execute_many(RECOUNT, [(key,) for key in keys])
+    if added is None:
+        execute_many(RECOUNT, [(key,) for key in keys])
+    else:
+        execute_many(ADD_MESSAGES, [(added.message_key, key) for key in keys])
+        if added.api_call_key < NO_KEY:
+            execute_many(ADD_CALLS, [(added.api_call_key, key) for key in keys])
     refresh_rollups(keys, since=since, added=added)
     execute(
         "WITH changed AS MATERIALIZED (SELECT value FROM json_each(?))"

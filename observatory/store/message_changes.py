@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -15,10 +15,11 @@ from observatory.store import archive, search
 from observatory.store.archive import ApiCallRow, ToolUseRow
 from observatory.store.conversation_changes import lock_own_conversation
 from observatory.store.counters import refresh_conversations
-from observatory.store.database import execute, execute_many, fetch_one
+from observatory.store.database import execute_many
 from observatory.store.event_notes import note_messages, note_tool_uses
 from observatory.store.new_ids import make_id
-from observatory.store.rollups import Added, begin_quarter
+from observatory.store.putting_off import put_off
+from observatory.store.rollups import NO_KEY, Added, begin_quarter
 from observatory.store.scopes import Scope
 from observatory.store.search_language import spaced_message
 from observatory.store.secrets import FindingRow, Found, insert_findings
@@ -94,13 +95,10 @@ def _insert_messages(
     scope: Scope,
     price: Callable[[Sequence[ApiCallRow]], None],
 ) -> list[str]:
-    conversation_key, created_at = lock_own_conversation(conversation_id, scope=scope)
-    row = fetch_one(
-        "SELECT coalesce(max(position), 0) FROM messages WHERE conversation_key = ?",
-        (conversation_key,),
-    )
-    position = row[0] if row else 0
-    key, call_key = archive.next_message_key(), archive.next_api_call_key()
+    conversation_key, created_at, position = lock_own_conversation(conversation_id, scope=scope)
+    key = archive.next_message_key()
+    has_calls = any(message.tokens is not None for message in messages)
+    call_key = archive.next_api_call_key() if has_calls else NO_KEY
     rows: list[tuple[Any, ...]] = []
     calls: list[ApiCallRow] = []
     uses: list[ToolUseRow] = []
@@ -148,17 +146,17 @@ def _insert_messages(
         for offset, message in enumerate(messages)
         for finding in message.found
     )
-    if rows:
-        search.index_at_once(rows[0][0], rows[-1][0])
-    _stretch(conversation_key, [row[6] for row in rows])
-    note_messages((conversation_key, row[0]) for row in rows)
-    note_tool_uses((conversation_key, use.tool_use_id) for use in uses if use.status != "running")
-    first = min((row[6] for row in rows), default=created_at)
+    search.index_at_once(rows[0][0], rows[-1][0])
+    moments = [row[6] for row in rows]
+    put_off(_stretch, (min(moments), max(moments), conversation_key))
+    ended = [use.tool_use_id for use in uses if use.status != "running"]
+    put_off(_note, _Noted(conversation_key, [row[0] for row in rows], ended))
+    first = min(moments)
     # What tools did, and when a conversation began, is counted from all that is there.
-    has_only_grown = bool(rows) and not uses and first >= created_at
+    has_only_grown = not uses and first >= created_at
     refresh_conversations(
         [conversation_key],
-        since=begin_quarter(first) if rows else 0,
+        since=begin_quarter(first),
         added=Added(key, call_key) if has_only_grown else None,
     )
     return [row[1] for row in rows]
@@ -173,12 +171,25 @@ def _refuse_known(conversation_key: int, uses: list[ToolUseRow]) -> None:
         raise Conflict("A tool call's id must be new in its conversation; leave it out to get one.")
 
 
-def _stretch(conversation_key: int, moments: list[str]) -> None:
-    """Let first and last activity of a conversation include some times."""
-    execute(
+class _Noted(NamedTuple):
+    """What is told of a conversation: keys of new messages, and ids of tool uses that ended."""
+
+    conversation_key: int
+    message_keys: Sequence[int]
+    tool_use_ids: Sequence[str]
+
+
+def _note(noted: list[_Noted]) -> None:
+    note_messages((each.conversation_key, key) for each in noted for key in each.message_keys)
+    note_tool_uses((each.conversation_key, use) for each in noted for use in each.tool_use_ids)
+
+
+def _stretch(spans: list[tuple[str, str, int]]) -> None:
+    """Let first and last activity of conversations include some times."""
+    execute_many(
         "UPDATE conversations SET created_at = min(created_at, ?), updated_at = max(updated_at, ?)"
         " WHERE key = ?",
-        (min(moments), max(moments), conversation_key),
+        spans,
     )
 
 

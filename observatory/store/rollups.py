@@ -63,11 +63,15 @@ _COUNTS = (
 _NEW_COUNTS = ((tables.COUNT_NEW_MESSAGES, _OF_MESSAGES), (tables.COUNT_NEW_CALLS, _OF_CALLS))
 
 
+# No row has such a key.
+NO_KEY = 2**62
+
+
 class Added(NamedTuple):
     """Rows that came to conversations, and all that did: messages and calls from these keys on."""
 
     message_key: int
-    api_call_key: int
+    api_call_key: int = NO_KEY
 
 
 # Of which sums the first of the names is a label.

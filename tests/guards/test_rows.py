@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.guards.asking import QUESTIONS, Asker
+from tests.guards.asking import QUESTIONS, Asker, Question
 from tests.guards.conftest import TIMES
 from tests.guards.counting import count_steps
 
@@ -45,3 +45,14 @@ def test_work_in_the_database_does_not_grow_with_the_archive(
     assert set(grown) == set(DEBTS)
     faster = {name: steps for name, steps in grown.items() if steps[1] > TIMES * steps[0]}
     assert faster == {}
+
+
+def test_a_message_costs_as_much_in_a_long_conversation(small: Asker) -> None:
+    question = QUESTIONS["new message"]
+    small.ask(question)
+    few = count_steps(lambda: small.ask(question))
+    said = [{"role": "user", "content": "more"}] * 500
+    small.ask(Question(question.path, "POST", {"messages": said}))
+    small.ask(question)
+    many = count_steps(lambda: small.ask(question))
+    assert many <= few * _SLACK_OF_OTHERS + _SLACK_STEPS

@@ -37,7 +37,7 @@ STATEMENTS = {
     # With three for how long to wait for the lock, and those of the sums that reports are made of:
     # four levels of time, for each place; and four that keep the sums of the project.
     "new conversation": 32,
-    "new message": 48,
+    "new message": 46,
 }
 
 

@@ -118,6 +118,17 @@ def test_a_recount_touches_one_conversation(db):
     assert set(scans) <= {"SCAN CONSTANT ROW", "SCAN (subquery-9)"}
 
 
+@pytest.mark.parametrize("sql", [counters.ADD_MESSAGES, counters.ADD_CALLS])
+def test_what_was_added_is_found_by_its_own_key(db, sql):
+    steps = plan(sql, (1, 1))
+    found = {step for step in steps if step.startswith(("SEARCH", "SCAN"))}
+    assert found - {"SCAN json_each VIRTUAL TABLE INDEX 1:", "SCAN (subquery-2)"} <= {
+        "SEARCH conversations USING INTEGER PRIMARY KEY (rowid=?)",
+        "SEARCH m USING INTEGER PRIMARY KEY (rowid>?)",
+        "SEARCH a USING INTEGER PRIMARY KEY (rowid>?)",
+    }
+
+
 @pytest.mark.parametrize(
     "sql",
     [

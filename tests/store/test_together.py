@@ -256,7 +256,7 @@ messages = st.builds(
     role=st.sampled_from(["user", "assistant"]),
     content=st.sampled_from(["some words", "他の言葉"]),
     timestamp=moments,
-    model=st.sampled_from([None, "claude-opus-4-5"]),
+    model=st.sampled_from([None, "claude-opus-4-5", "claude-haiku-4-5"]),
     tokens=st.sampled_from([None, TOKENS]),
     tool_calls=calls,
 )
