@@ -102,6 +102,16 @@ _USAGE_BY_MODEL = """
         count(*) - count(cost_nanodollars), sum(usage_quality = 'undercounted')
     FROM api_calls WHERE conversation_key = ? GROUP BY model ORDER BY model
 """
+# The same from sums of quarters of an hour, which are fewer than calls.
+_SUMMED_USAGE_BY_MODEL = """
+    SELECT model, sum(api_calls), sum(input_tokens), sum(output_tokens),
+        sum(cache_creation_input_tokens), sum(cache_read_input_tokens),
+        sum(cache_creation_5m_input_tokens), sum(cache_creation_1h_input_tokens),
+        sum(web_search_requests), sum(cost_nanodollars), sum(unpriced_calls),
+        sum(undercounted_calls)
+    FROM conversation_usage WHERE conversation_key = ?
+    GROUP BY model HAVING sum(api_calls) > 0 ORDER BY model
+"""
 _CALLS, _KEY = 6, 9
 _DETAILS = f"""
     SELECT c.agent_id, c.agent_type, c.workflow_run_id, c.prompt_count, c.copied_message_count,
@@ -110,9 +120,16 @@ _DETAILS = f"""
 """
 
 
-def make_documents(keys: Sequence[int]) -> list[tuple[str, str, int]]:
-    """Return the JSON of conversations in a list, of what one alone has beyond that, and keys."""
-    return [_make_documents(row) for row in fetch_all(_DETAILS, (json.dumps(keys),))]
+def make_documents(keys: Sequence[int], *, are_summed: bool = False) -> list[tuple[str, str, int]]:
+    """Return the JSON of conversations in a list, of what one alone has beyond that, and keys.
+
+    Args:
+        keys: Which conversations.
+        are_summed: Whether all that is in them is in the sums for reports; so it is not while
+            those are being built, nor in the trash.
+    """
+    usage_sql = _SUMMED_USAGE_BY_MODEL if are_summed else _USAGE_BY_MODEL
+    return [_make_documents(row, usage_sql) for row in fetch_all(_DETAILS, (json.dumps(keys),))]
 
 
 def make_first_documents(
@@ -144,9 +161,9 @@ def _dump(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
-def _make_documents(row: tuple[Any, ...]) -> tuple[str, str, int]:
+def _make_documents(row: tuple[Any, ...], usage_sql: str) -> tuple[str, str, int]:
     key = row[_KEY]
-    usage = fetch_all(_USAGE_BY_MODEL, (key,)) if row[_CALLS] else []
+    usage = fetch_all(usage_sql, (key,)) if row[_CALLS] else []
     return _dump(_summary(row[_KEY:])), _dump(_details(row[:_KEY], usage)), key
 
 

@@ -193,7 +193,8 @@ def _refresh_alike(
         (json.dumps(keys),),
     )
     execute_many(
-        "UPDATE conversations SET document = ?, details = ? WHERE key = ?", make_documents(keys)
+        "UPDATE conversations SET document = ?, details = ? WHERE key = ?",
+        make_documents(keys, are_summed=added is not None),
     )
     note_activity(keys)
     note_conversations(CONVERSATION_UPDATED, (key for key in keys if key not in started))

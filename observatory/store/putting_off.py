@@ -34,7 +34,10 @@ def put_off(act: Callable[[list[_T]], None], item: _T) -> None:
 
 @contextmanager
 def until_end() -> Iterator[None]:
-    """Do what a block puts off at its end, each thing for all at once; not where it fails."""
+    """Do what a block puts off at its end, each thing for all at once; not where it fails.
+
+    What was put off first is done first.
+    """
     waiting: dict[Callable[[list[Any]], None], list[Any]] = {}
     _here.waiting = waiting
     try:

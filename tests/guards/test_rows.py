@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.guards.asking import QUESTIONS, Asker, Question
 from tests.guards.conftest import TIMES
@@ -47,12 +50,17 @@ def test_work_in_the_database_does_not_grow_with_the_archive(
     assert faster == {}
 
 
-def test_a_message_costs_as_much_in_a_long_conversation(small: Asker) -> None:
-    question = QUESTIONS["new message"]
-    small.ask(question)
-    few = count_steps(lambda: small.ask(question))
-    said = [{"role": "user", "content": "more"}] * 500
-    small.ask(Question(question.path, "POST", {"messages": said}))
-    small.ask(question)
-    many = count_steps(lambda: small.ask(question))
+@pytest.mark.parametrize("has_usage", [False, True])
+def test_a_message_costs_as_much_in_a_long_conversation(small: Asker, has_usage: bool) -> None:
+    path = QUESTIONS["new message"].path
+    said: dict[str, Any] = {"role": "user", "content": "common hello"}
+    if has_usage:
+        usage = {"input_tokens": 10, "output_tokens": 5}
+        said |= {"role": "assistant", "metadata": {"model": "claude-opus-4-5", "usage": usage}}
+    one = Question(path, "POST", said)
+    small.ask(one)
+    few = count_steps(lambda: small.ask(one))
+    small.ask(Question(path, "POST", {"messages": [said] * 500}))
+    small.ask(one)
+    many = count_steps(lambda: small.ask(one))
     assert many <= few * _SLACK_OF_OTHERS + _SLACK_STEPS
