@@ -25,7 +25,7 @@ from observatory.errors import DatabaseReplaced, TimeLimitReached
 from observatory.metrics import WRITE_TIMEOUTS, observe_write
 from observatory.store.driver import leave_out_locks
 from observatory.store.handed_over_lock import Turns
-from observatory.store.lock_bell import Bell
+from observatory.store.lock_bell import Bell, NoBell
 from observatory.store.locks import passing
 from observatory.store.time_limits import (
     begin_time_limit,
@@ -100,7 +100,7 @@ _using = _Using()
 # Of the threads of this process that write: only one of them competes with other processes.
 _turns = Turns()
 # Of the processes that are forked from this one.
-_bell: Bell | None = None
+_bell = NoBell()
 
 
 def pragmas(*, synchronous: str = "NORMAL", cache_mib: int = 4) -> dict[str, Any]:
@@ -429,8 +429,7 @@ class _Transaction:
 
     def _begin(self, until: float) -> None:
         pause = _FIRST_SLEEP_SECONDS
-        if _bell is not None:
-            _bell.forget()
+        _bell.forget()
         for number in itertools.count(1):
             try:
                 self._atomic.__enter__()
@@ -438,10 +437,7 @@ class _Transaction:
             except OperationalError as error:
                 if not is_busy(error) or time.monotonic() + pause > until:
                     raise
-            if _bell is None:
-                time.sleep(pause)
-            else:
-                _bell.wait(pause)
+            _bell.wait(pause)
             if number >= _SLEEPS_AT_FIRST:
                 pause = min(2 * pause, _LONGEST_SLEEP_SECONDS)
 
@@ -449,8 +445,7 @@ class _Transaction:
         try:
             self._atomic.__exit__(*failure)
         finally:
-            if _bell is not None:
-                _bell.ring()
+            _bell.ring()
             self._end_turn()
 
     def _end_turn(self) -> None:

@@ -8,12 +8,27 @@ from __future__ import annotations
 
 import os
 import select
+import time
 from contextlib import suppress
 
 _MOST_RINGS = 65536
 
 
-class Bell:
+class NoBell:
+    """Where nobody rings, as in a command: who waits sleeps."""
+
+    def ring(self) -> None:
+        """Wake nobody."""
+
+    def forget(self) -> None:
+        """Pass over nothing."""
+
+    def wait(self, seconds: float) -> None:
+        """Wait so long."""
+        time.sleep(seconds)
+
+
+class Bell(NoBell):
     """A bell of a process and those that are forked from it.
 
     It only tells when to ask for the lock: a ring may come for nothing, or not at all.
