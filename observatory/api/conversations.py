@@ -303,7 +303,10 @@ class ConversationMessages:
             return insert_messages(conversation_id, messages, scope=scope, price=_price)
 
         def read(ids: list[str]) -> dict[str, Any]:
-            return {"message_ids": ids} if is_batch else get_message(ids[0], scope=scope)
+            if is_batch:
+                return {"message_ids": ids}
+            # It is kept, whatever somebody else has done with the conversation since.
+            return get_message(ids[0], scope=scope, in_trash=True)
 
         answer_once(req, resp, raw, status=201, act=write, read=read)
 

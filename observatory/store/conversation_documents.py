@@ -125,11 +125,11 @@ def make_documents(keys: Sequence[int], *, are_summed: bool = False) -> list[tup
 
     Args:
         keys: Which conversations.
-        are_summed: Whether all that is in them is in the sums for reports; so it is not while
-            those are being built, nor in the trash.
+        are_summed: Whether sums for reports may tell usage by model. Where they are not of all
+            calls, as in the trash and while they are being built, calls are counted after all.
     """
-    usage_sql = _SUMMED_USAGE_BY_MODEL if are_summed else _USAGE_BY_MODEL
-    return [_make_documents(row, usage_sql) for row in fetch_all(_DETAILS, (json.dumps(keys),))]
+    rows = fetch_all(_DETAILS, (json.dumps(keys),))
+    return [_make_documents(row, are_summed=are_summed) for row in rows]
 
 
 def make_first_documents(
@@ -161,9 +161,13 @@ def _dump(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
-def _make_documents(row: tuple[Any, ...], usage_sql: str) -> tuple[str, str, int]:
-    key = row[_KEY]
-    usage = fetch_all(usage_sql, (key,)) if row[_CALLS] else []
+def _make_documents(row: tuple[Any, ...], *, are_summed: bool) -> tuple[str, str, int]:
+    key, calls = row[_KEY], row[_CALLS]
+    usage: list[tuple[Any, ...]] = []
+    if are_summed and calls:
+        usage = fetch_all(_SUMMED_USAGE_BY_MODEL, (key,))
+    if sum(model[1] for model in usage) != calls:
+        usage = fetch_all(_USAGE_BY_MODEL, (key,))
     return _dump(_summary(row[_KEY:])), _dump(_details(row[:_KEY], usage)), key
 
 

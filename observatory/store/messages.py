@@ -47,10 +47,11 @@ def _page(scope: Scope) -> str:
 
 
 @lru_cache(maxsize=64)
-def _one(scope: Scope) -> str:
+def _one(scope: Scope, *, in_trash: bool) -> str:
+    where = "" if in_trash else " AND c.deleted_at IS NULL"
     return f"""
         SELECT c.id, c.key, {_columns(scope)} FROM messages m {JOINS}
-        JOIN conversations c ON c.key = m.conversation_key AND c.deleted_at IS NULL
+        JOIN conversations c ON c.key = m.conversation_key{where}
         WHERE m.id = ?{scope.and_there("c")}
     """
 
@@ -96,13 +97,13 @@ def list_messages(
     )
 
 
-def get_message(message_id: str, *, scope: Scope) -> dict[str, Any]:
-    """Return one message with its content blocks and tool calls.
+def get_message(message_id: str, *, scope: Scope, in_trash: bool = False) -> dict[str, Any]:
+    """Return one message with its content blocks and tool calls, in the trash too when asked to.
 
     Raises:
         NotFound: There is none, or its conversation is in the trash.
     """
-    row = fetch_one(_one(scope), (message_id,))
+    row = fetch_one(_one(scope, in_trash=in_trash), (message_id,))
     if row is None:
         raise NotFound("message", message_id)
     conversation_id, conversation_key, *columns = row

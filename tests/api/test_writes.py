@@ -9,8 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from observatory.api import conversations
 from observatory.app import create_app
+from observatory.store import message_changes
+from observatory.store.conversation_changes import trash_conversation
 from observatory.store.database import execute, fetch_all, fetch_one
+from observatory.store.scopes import WHOLE
 from tests.api.keyed import KeyedApp
 from tests.ingest.dumps import check_sound
 from tests.transcripts_for_tests import Transcript
@@ -346,6 +350,21 @@ def test_a_batch_is_written_in_order(client, own):
 def test_wrong_messages_leave_nothing_behind(body, client, own):
     client.post_json(f"{own}/messages", body, status=400)
     assert fetch_one("SELECT count(*) FROM messages") == (0,)
+
+
+def test_what_is_kept_is_told_though_it_went_to_the_trash_meanwhile(client, own, monkeypatch):
+    def insert(conversation_id, *arguments, **named):
+        ids = message_changes.insert_messages(conversation_id, *arguments, **named)
+        trash_conversation(conversation_id, scope=WHOLE)
+        return ids
+
+    monkeypatch.setattr(conversations, "insert_messages", insert)
+    said = {"role": "user", "content": "last words"}
+    answer = client.post_json(f"{own}/messages", said, status=201).json["data"]
+    assert (answer["content"], answer["position"]) == ("last words", 1)
+    client.get(f"/api/messages/{answer['id']}", status=404)
+    client.post(f"{own}/restore", status=200)
+    client.get(f"/api/messages/{answer['id']}", status=200)
 
 
 def test_a_tool_calls_id_is_new_in_its_conversation(client, own):
