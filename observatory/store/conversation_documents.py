@@ -2,7 +2,8 @@
 
 Conversations are read far more often than written. A list is then one column of one table, and
 costs less than selecting what it is made of (docs/performance.md). Every change of a conversation
-ends in ``counters.refresh_conversations``, which makes it anew; a property test compares.
+ends in ``counters.refresh_conversations``, which makes it anew; that of one that a client makes is
+inserted with it. Property tests compare.
 """
 
 from __future__ import annotations

@@ -147,7 +147,8 @@ def _refresh(changes: list[dict[int, _Change]]) -> None:
     wanted: dict[int, _Change] = {}
     for change in changes:
         for key, known in change.items():
-            wanted[key] = _join_changes(wanted.get(key, known), known)
+            before = wanted.get(key)
+            wanted[key] = known if before is None else _join_changes(before, known)
     alike: dict[tuple[int, bool], dict[int, _Change]] = {}
     for key, known in wanted.items():
         alike.setdefault((known.since, known.added is None), {})[key] = known

@@ -148,10 +148,10 @@ def _insert_messages(
     )
     search.index_at_once(rows[0][0], rows[-1][0])
     moments = [row[6] for row in rows]
-    put_off(_stretch, (min(moments), max(moments), conversation_key))
+    first = min(moments)
+    put_off(_stretch, (first, max(moments), conversation_key))
     ended = [use.tool_use_id for use in uses if use.status != "running"]
     put_off(_note, _Noted(conversation_key, [row[0] for row in rows], ended))
-    first = min(moments)
     # What tools did, and when a conversation began, is counted from all that is there.
     has_only_grown = not uses and first >= created_at
     refresh_conversations(

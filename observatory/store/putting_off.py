@@ -10,10 +10,14 @@ from typing import Any, TypeVar
 _T = TypeVar("_T")
 
 
-class _Here(threading.local):
-    """What this thread does at the end of its block, and for what."""
+# What is done, and for what.
+_Waiting = dict[Callable[[list[Any]], None], list[Any]]
 
-    waiting: dict[Callable[[list[Any]], None], list[Any]] | None = None
+
+class _Here(threading.local):
+    """What this thread does at the end of its block, while it is in one."""
+
+    waiting: _Waiting | None = None
 
 
 _here = _Here()
@@ -38,7 +42,7 @@ def until_end() -> Iterator[None]:
 
     What was put off first is done first.
     """
-    waiting: dict[Callable[[list[Any]], None], list[Any]] = {}
+    waiting: _Waiting = {}
     _here.waiting = waiting
     try:
         yield

@@ -63,7 +63,7 @@ _COUNTS = (
 _NEW_COUNTS = ((tables.COUNT_NEW_MESSAGES, _OF_MESSAGES), (tables.COUNT_NEW_CALLS, _OF_CALLS))
 
 
-# No row has such a key.
+# No row has such a key: where no calls came.
 NO_KEY = 2**62
 
 
@@ -71,7 +71,7 @@ class Added(NamedTuple):
     """Rows that came to conversations, and all that did: messages and calls from these keys on."""
 
     message_key: int
-    api_call_key: int = NO_KEY
+    api_call_key: int
 
 
 # Of which sums the first of the names is a label.
