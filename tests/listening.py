@@ -45,7 +45,7 @@ class Listener:
     def begin(self) -> int:
         """Return the id behind which the stream begins, which it says first."""
         while self.position is None:
-            self._read_block()
+            assert self._read_block() is not None, f"{self.status}, and nothing begins"
         return self.position
 
     def next(self) -> dict[str, Any] | None:
