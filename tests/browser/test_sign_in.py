@@ -2,7 +2,7 @@
 
 import re
 
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.settling import settle
 from tests.browser.sites import EMAIL, PASSWORD
@@ -76,11 +76,16 @@ def test_who_signs_in_anew_in_another_tab_goes_on(changing_site, make_page, asse
     settle(page)
     other = page.context.new_page()
     other.goto("/")
-    # What is still asked for while one signs out is 401.
+    # What is still asked for while one signs out is 401, and sends to the sign-in.
     settle(other)
+    held: list[Route] = []
+    page.route("**/api/**", lambda route: held.append(route))
     other.get_by_role("button", name="Sign out").click()
     other.get_by_role("link", name="Sign in").wait_for()
     other.goto(changing_site.make_link())
+    for route in held:
+        route.continue_()
+    page.unroute("**/api/**")
     page.get_by_role("button", name="+ Tag").click()
     page.keyboard.type("went on")
     page.keyboard.press("Enter")
